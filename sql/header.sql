@@ -1,0 +1,21 @@
+create schema if not exists tide;
+comment on schema tide is 'Tidebase: durable runs, queues and steps. Installed and upgraded by tidebase-pg.';
+
+create table if not exists tide.migrations (
+  name text primary key,
+  sha256 text not null,
+  applied_at timestamptz not null default clock_timestamp(),
+  applied_by text not null default session_user
+);
+comment on table tide.migrations is
+  'Migrations applied to this database; a file whose sha256 differs is refused.';
+
+create table if not exists tide.installs (
+  install_id integer generated always as identity primary key,
+  version text not null,
+  functions_sha256 text not null,
+  installed_at timestamptz not null default clock_timestamp(),
+  installed_by text not null default session_user
+);
+comment on table tide.installs is
+  'One row per change of the functions; the newest names the installed version.';
