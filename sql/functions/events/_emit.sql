@@ -1,0 +1,24 @@
+create or replace function tide._emit(
+  run_ids uuid[],
+  seqs integer[],
+  type text,
+  payloads jsonb[]
+)
+returns void
+language plpgsql
+volatile
+as $$
+begin
+  insert into tide.events (run_id, seq, type, created_at, payload)
+  select
+    e.run_id,
+    e.seq,
+    _emit.type,
+    tide._now(),
+    e.payload
+  from unnest(_emit.run_ids, _emit.seqs, _emit.payloads) as e(run_id, seq, payload);
+end;
+$$;
+
+comment on function tide._emit is
+  'Append events of one type; each seq was drawn from the locked run row by the caller.';

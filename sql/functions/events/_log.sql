@@ -1,0 +1,20 @@
+create or replace function tide._log(run_id uuid, type text, payload jsonb)
+returns void
+language plpgsql
+volatile
+as $$
+declare
+  v_seq integer;
+begin
+  update tide.runs_active as r
+  set
+    last_seq = r.last_seq + 1,
+    leased_until = case when r.status = 'running' then tide._now() + r.lease end
+  where r.run_id = _log.run_id
+  returning r.last_seq into v_seq;
+  perform tide._emit(array[_log.run_id], array[v_seq], _log.type, array[_log.payload]);
+end;
+$$;
+
+comment on function tide._log is
+  'Log an event of an active run the caller has locked; a running run has its lease renewed.';

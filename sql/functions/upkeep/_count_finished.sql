@@ -1,0 +1,50 @@
+create or replace function tide._count_finished()
+returns integer
+language plpgsql
+volatile
+as $$
+declare
+  v_from timestamptz;
+  v_until timestamptz;
+  v_queue text := '';
+begin
+  select
+    t.counted_until,
+    -- At most ten minutes a batch; only minutes in which nobody can still commit a finish.
+    least(date_trunc('minute', t.settled_at), t.counted_until + interval '10 minutes')
+  into v_from, v_until
+  from tide.ticks as t
+  for no key update skip locked;
+  if not found or v_until <= v_from then
+    return 0;
+  end if;
+  loop
+    select f.queue
+    into v_queue
+    from tide.runs_finished as f
+    where f.queue > v_queue
+    order by f.queue
+    limit 1;
+    exit when not found;
+    insert into tide.queue_minutes as m (queue, minute, completed, failed, cancelled)
+    select
+      v_queue,
+      date_trunc('minute', f.finished_at),
+      count(*) filter (where f.status = 'completed'),
+      count(*) filter (where f.status = 'failed'),
+      count(*) filter (where f.status = 'cancelled')
+    from tide.runs_finished as f
+    where f.queue = v_queue
+      and f.finished_at >= v_from
+      and f.finished_at < v_until
+    group by date_trunc('minute', f.finished_at)
+    on conflict on constraint queue_minutes_pkey do nothing;
+  end loop;
+  update tide.ticks as t
+  set counted_until = v_until;
+  return 1;
+end;
+$$;
+
+comment on function tide._count_finished is
+  'Count what ended in settled minutes; afterwards queue_stats reads minutes instead of runs.';

@@ -1,0 +1,32 @@
+create or replace function tide._run_sweep(sweep text, keys text[], batch integer)
+returns integer
+language plpgsql
+volatile
+as $$
+begin
+  if cardinality(keys) = 0 then
+    return 0;
+  end if;
+  case sweep
+    when 'expired_leases' then
+      return tide._expire_leases(keys::uuid[]);
+    when 'overdue' then
+      perform tide._finish(keys::uuid[], 'cancelled', reason => 'deadline', actor => 'tide');
+      return cardinality(keys);
+    when 'due' then
+      return tide._promote(batch);
+    when 'leaked_slots' then
+      return tide._free_leaked_slots(batch);
+    when 'settled_clock' then
+      return tide._advance_settled_clock();
+    when 'claim_floors' then
+      return tide._raise_floors(batch);
+    when 'finished_counts' then
+      return tide._count_finished();
+    else
+      return tide._forget_stale_rows();
+  end case;
+end;
+$$;
+
+comment on function tide._run_sweep is 'Do one batch of a sweep and return how much was handled.';

@@ -1,0 +1,39 @@
+create or replace function tide._sweep_keys(sweep text, batch integer)
+returns text[]
+language plpgsql
+volatile
+as $$
+declare
+  v_now constant timestamptz := tide._now();
+begin
+  case sweep
+    when 'expired_leases' then
+      -- Plain runs have no queue to go back to: they wait for begin_run or their worker.
+      return array(
+        select r.run_id::text
+        from tide.runs_active as r
+        where r.status = 'running'
+          and r.queue is not null
+          and r.leased_until < v_now
+          and not tide._is_set_aside('expired_leases', r.run_id, v_now)
+        limit _sweep_keys.batch
+        for no key update skip locked
+      );
+    when 'overdue' then
+      return array(
+        select r.run_id::text
+        from tide.runs_active as r
+        where r.deadline_at <= v_now
+          and not tide._is_set_aside('overdue', r.run_id, v_now)
+        order by r.deadline_at
+        limit _sweep_keys.batch
+        for no key update skip locked
+      );
+    else
+      return null;
+  end case;
+end;
+$$;
+
+comment on function tide._sweep_keys is
+  'Lock the next runs a sweep has to handle and return their ids; null for sweeps without rows.';

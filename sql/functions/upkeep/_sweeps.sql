@@ -1,0 +1,19 @@
+create or replace function tide._sweeps(every_tick boolean)
+returns text[]
+language plpgsql
+immutable
+parallel safe
+as $$
+begin
+  if every_tick then
+    return array['expired_leases', 'overdue', 'settled_clock', 'claim_floors'];
+  end if;
+  return array[
+    'expired_leases', 'overdue', 'due', 'leaked_slots', 'settled_clock', 'claim_floors',
+    'finished_counts', 'stale_rows'
+  ];
+end;
+$$;
+
+comment on function tide._sweeps is
+  'The sweeps in their order: those of the small tick in claims, or all for reconcile.';
