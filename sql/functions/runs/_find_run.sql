@@ -1,0 +1,24 @@
+create or replace function tide._find_run(run_id uuid)
+returns tide.runs
+language plpgsql
+stable
+as $$
+declare
+  v_run tide.runs;
+begin
+  select r.*
+  into v_run
+  from tide.runs as r
+  where r.run_id = _find_run.run_id;
+  if not found then
+    raise exception 'run % does not exist', coalesce(_find_run.run_id::text, 'null')
+      using errcode = 'TD010',
+            hint = 'Check the id; retention may have removed the run.';
+  end if;
+  v_run.lease_id := null;
+  return v_run;
+end;
+$$;
+
+comment on function tide._find_run is
+  'The run, active or finished, without its lease id; unknown: TD010.';

@@ -1,0 +1,59 @@
+create or replace function tide._requeue(
+  run tide.runs,
+  ended_by text,
+  run_at timestamptz,
+  counted boolean,
+  event text,
+  payload jsonb,
+  error jsonb default null,
+  waiting_on text default null
+)
+returns tide.runs
+language plpgsql
+volatile
+as $$
+declare
+  v_run tide.runs;
+  v_ready constant boolean := run.queue is not null
+    and _requeue.waiting_on is null
+    and _requeue.run_at <= tide._now();
+begin
+  update tide.runs_active as r
+  set
+    status = case when r.queue is null then 'pending' else 'queued' end,
+    ready = v_ready,
+    waiting_on = _requeue.waiting_on,
+    run_at = _requeue.run_at,
+    leased_until = null,
+    slot = null,
+    -- Whose attempt nobody reported on loses its lease id, so that a late report is refused.
+    lease_id = case when _requeue.ended_by is not null then r.lease_id end,
+    ended_by = _requeue.ended_by,
+    attempt = r.attempt - case when _requeue.counted then 0 else 1 end,
+    error = coalesce(_requeue.error, r.error),
+    last_seq = r.last_seq + 1
+  where r.run_id = run.run_id
+  returning r.* into v_run;
+  if run.slot is not null then
+    update tide.slots as s
+    set run_id = null
+    where s.queue = run.queue
+      and s.slot = run.slot
+      and s.run_id = run.run_id;
+  end if;
+  if v_ready then
+    perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at);
+  end if;
+  perform tide._emit(
+    array[v_run.run_id],
+    array[v_run.last_seq],
+    _requeue.event,
+    array[_requeue.payload]
+  );
+  return v_run;
+end;
+$$;
+
+comment on function tide._requeue is
+  'Take a running run from its worker and let it wait: for its next attempt, or parked. The caller '
+  'has locked the row.';

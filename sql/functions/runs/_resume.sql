@@ -1,0 +1,25 @@
+create or replace function tide._resume(run tide.runs, payload jsonb)
+returns void
+language plpgsql
+volatile
+as $$
+declare
+  v_now constant timestamptz := tide._now();
+  v_seq integer;
+begin
+  if run.waiting_on is null then
+    return;
+  end if;
+  update tide.runs_active as r
+  set
+    waiting_on = null,
+    run_at = v_now,
+    ready = r.queue is not null,
+    last_seq = r.last_seq + 1
+  where r.run_id = run.run_id
+  returning r.last_seq into v_seq;
+  perform tide._emit(array[run.run_id], array[v_seq], 'run.resumed', array[_resume.payload]);
+end;
+$$;
+
+comment on function tide._resume is 'Wake a parked run the caller has locked: it may be claimed again.';

@@ -1,0 +1,80 @@
+create or replace function tide.begin_run(
+  run_id uuid,
+  worker text default null,
+  lease interval default '60 seconds'
+)
+returns tide.runs
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_lease constant interval := tide._valid_lease(begin_run.lease);
+  v_worker constant text := tide._valid_worker(begin_run.worker);
+  v_run tide.runs;
+  v_now timestamptz;
+begin
+  select r.*
+  into v_run
+  from tide.runs_active as r
+  where r.run_id = begin_run.run_id
+  for no key update;
+  if not found then
+    v_run := tide._find_run(begin_run.run_id);
+    if v_run.status = 'completed' then
+      return v_run;
+    end if;
+    -- Nobody's lease: _hold says what became of the run.
+    return tide._hold(begin_run.run_id, null);
+  end if;
+
+  v_now := tide._now();
+  if v_run.deadline_at <= v_now then
+    perform tide._finish(
+      array[v_run.run_id], 'cancelled', reason => 'deadline', actor => 'tide'
+    );
+    return tide._find_run(v_run.run_id);
+  elsif v_run.status = 'queued' then
+    raise exception 'run % is queued and cannot be begun by id', v_run.run_id
+      using errcode = 'TD030',
+            hint = format('Let a worker of queue %s claim it.', v_run.queue);
+  elsif v_run.status = 'running'
+    and (v_run.queue is not null or v_run.leased_until > v_now)
+  then
+    raise exception 'run % is leased by %', v_run.run_id, coalesce(v_run.worker, 'another worker')
+      using errcode = 'TD004',
+            detail = format('The lease lasts until %s.', v_run.leased_until),
+            hint = 'Wait for it to end, or cancel the run.';
+  end if;
+
+  update tide.runs_active as r
+  set
+    status = 'running',
+    waiting_on = null,
+    run_at = case when r.waiting_on is null then r.run_at else v_now end,
+    attempt = r.attempt + 1,
+    started_at = v_now,
+    leased_until = v_now + v_lease,
+    lease = v_lease,
+    lease_id = gen_random_uuid(),
+    worker = v_worker,
+    ended_by = null,
+    last_seq = r.last_seq + 1
+  where r.run_id = v_run.run_id
+  returning r.* into v_run;
+  perform tide._emit(
+    array[v_run.run_id],
+    array[v_run.last_seq],
+    'run.started',
+    array[jsonb_build_object('attempt', v_run.attempt, 'worker', v_run.worker)]
+  );
+  return v_run;
+end;
+$$;
+
+comment on function tide.begin_run is
+  'Lease a pending run, or a plain run whose lease expired, by its id. Completed: the run as it is; '
+  'overdue: the run, cancelled; else TD001, TD003, TD004.';

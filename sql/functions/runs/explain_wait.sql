@@ -1,0 +1,96 @@
+create or replace function tide.explain_wait(run_id uuid)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+declare
+  v_now constant timestamptz := tide._now();
+  v_run constant tide.runs := tide._find_run(explain_wait.run_id);
+  v_queue tide.queues;
+  v_reasons jsonb := '[]'::jsonb;
+  v_ahead bigint;
+begin
+  select q.*
+  into v_queue
+  from tide.queues as q
+  where q.queue = v_run.queue;
+
+  if v_run.status = 'pending' and v_run.waiting_on is null then
+    v_reasons := v_reasons || tide._reason('begin_run', 'a plain run starts when begin_run is called');
+  elsif v_run.waiting_on = 'review' then
+    v_reasons := v_reasons || tide._reason(
+      'review',
+      'parked until an operator resolves a step',
+      jsonb_build_object(
+        'steps', (
+          select coalesce(jsonb_agg(s.name order by s.name), '[]')
+          from tide.steps as s
+          where s.run_id = v_run.run_id
+            and s.status = 'manual_review'
+        )
+      )
+    );
+  elsif v_run.status = 'running' and v_run.leased_until < v_now then
+    v_reasons := v_reasons || tide._reason(
+      'lease_expired',
+      'its worker went silent; upkeep hands the run out again',
+      jsonb_build_object('worker', v_run.worker, 'leased_until', v_run.leased_until)
+    );
+  elsif v_run.status = 'queued' then
+    if v_run.run_at > v_now then
+      v_reasons := v_reasons || tide._reason(
+        'not_due', 'its time has not come', jsonb_build_object('run_at', v_run.run_at)
+      );
+    end if;
+    if v_queue.paused then
+      v_reasons := v_reasons || tide._reason('paused', 'the queue is paused');
+    end if;
+    v_reasons := v_reasons || tide._explain_cap(v_queue) || tide._explain_rate(v_queue, v_now);
+    if not exists (
+      select
+      from tide.workers as w
+      where w.seen_at > v_now - interval '1 minute'
+        and v_run.queue = any (w.queues)
+        and (w.workflows is null or v_run.workflow = any (w.workflows))
+    ) then
+      v_reasons := v_reasons || tide._reason(
+        'no_worker', 'no named worker claimed this queue and workflow within the last minute'
+      );
+    end if;
+    select count(*)
+    into v_ahead
+    from (
+      select
+      from tide.runs_active as r
+      where r.queue = v_run.queue
+        and r.ready
+        and (
+          r.priority > v_run.priority
+          or (r.priority = v_run.priority and (r.run_at, r.run_id) < (v_run.run_at, v_run.run_id))
+        )
+      limit 10000
+    ) as a;
+    if v_ahead > 0 then
+      v_reasons := v_reasons || tide._reason(
+        'behind',
+        'other ready runs come first',
+        jsonb_build_object('runs', v_ahead, 'at_least', v_ahead = 10000)
+      );
+    end if;
+  end if;
+  return jsonb_build_object(
+    'run_id', v_run.run_id,
+    'status', v_run.status,
+    'queue', v_run.queue,
+    'workflow', v_run.workflow,
+    'reasons', v_reasons
+  );
+end;
+$$;
+
+comment on function tide.explain_wait is
+  'Why a run is not running, as jsonb: reasons such as not_due, review, paused, cap, rate, no_worker, '
+  'behind; none when it runs, may be claimed now or has ended.';

@@ -1,0 +1,75 @@
+create or replace function tide.heartbeat(
+  run_ids uuid[],
+  lease_ids uuid[],
+  lease interval default '60 seconds'
+)
+returns table (run_id uuid, state text)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  v_lease constant interval := tide._valid_lease(heartbeat.lease);
+  v_now constant timestamptz := tide._now();
+  v_held uuid[];
+  v_overdue uuid[];
+begin
+  if heartbeat.run_ids is null
+    or cardinality(heartbeat.run_ids) is distinct from cardinality(heartbeat.lease_ids)
+    or cardinality(heartbeat.run_ids) > 10000
+  then
+    raise exception 'run_ids and lease_ids do not match: % and % entries',
+        coalesce(cardinality(heartbeat.run_ids)::text, 'null'),
+        coalesce(cardinality(heartbeat.lease_ids)::text, 'null')
+      using errcode = '22023',
+            hint = 'Give one lease id for each run id, at most 10000.';
+  end if;
+
+  -- Skip locked: a worker must never wait behind its own open business transaction.
+  select
+    array_agg(l.run_id) filter (where l.deadline_at is null or l.deadline_at > v_now),
+    array_agg(l.run_id) filter (where l.deadline_at <= v_now)
+  into v_held, v_overdue
+  from (
+    select
+      r.run_id,
+      r.deadline_at
+    from unnest(heartbeat.run_ids, heartbeat.lease_ids) as b(run_id, lease_id)
+    join tide.runs_active as r on r.run_id = b.run_id
+    where r.status = 'running'
+      and r.lease_id = b.lease_id
+    for no key update of r skip locked
+  ) as l;
+
+  update tide.runs_active as r
+  set
+    leased_until = v_now + v_lease,
+    lease = v_lease
+  where r.run_id = any (v_held);
+  if v_overdue is not null then
+    perform tide._finish(v_overdue, 'cancelled', reason => 'deadline', actor => 'tide');
+  end if;
+
+  return query
+  select
+    b.run_id,
+    case
+      when b.run_id = any (v_held) and r.lease_id = b.lease_id then 'held'
+      when r.status = 'cancelled' then 'cancelled'
+      when r.status in ('completed', 'failed') then 'finished'
+      when r.status = 'running' and r.lease_id = b.lease_id then 'busy'
+      else 'lost'
+    end
+  from unnest(heartbeat.run_ids, heartbeat.lease_ids) as b(run_id, lease_id)
+  left join tide.runs as r on r.run_id = b.run_id;
+end;
+$$;
+
+comment on function tide.heartbeat is
+  'Renew the leases of all runs of a worker: held, busy (yours, but your own transaction locks the '
+  'row), lost, cancelled or finished. Never waits, never revives a lost lease.';

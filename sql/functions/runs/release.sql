@@ -1,0 +1,26 @@
+create or replace function tide.release(
+  run_id uuid,
+  lease_id uuid,
+  delay interval default '0'
+)
+returns tide.runs
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_delay constant interval := tide._valid_interval('delay', release.delay, '0', '365 days');
+  v_run constant tide.runs := tide._hold(release.run_id, release.lease_id, 'released');
+begin
+  if v_run.status = 'running' then
+    perform tide._release(v_run, v_delay);
+  end if;
+  return tide._find_run(v_run.run_id);
+end;
+$$;
+
+comment on function tide.release is
+  'Hand a leased run back unfinished, as a worker does when it shuts down; the attempt is not counted.';

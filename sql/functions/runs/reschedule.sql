@@ -1,0 +1,48 @@
+create or replace function tide.reschedule(
+  run_id uuid,
+  run_at timestamptz,
+  priority integer default null
+)
+returns tide.runs
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_run_at constant timestamptz := tide._valid_time('run_at', reschedule.run_at);
+  v_run tide.runs;
+begin
+  select r.*
+  into v_run
+  from tide.runs_active as r
+  where r.run_id = reschedule.run_id
+  for no key update;
+  if not found then
+    v_run := tide._find_run(reschedule.run_id);
+  end if;
+  if v_run.status <> 'queued' or v_run.waiting_on is not null then
+    raise exception 'run % is % and cannot be rescheduled', v_run.run_id,
+        case when v_run.waiting_on is null then v_run.status else 'parked' end
+      using errcode = 'TD030',
+            hint = 'Only queued runs that wait for their time or turn can be moved.';
+  end if;
+  update tide.runs_active as r
+  set
+    run_at = v_run_at,
+    ready = v_run_at <= tide._now(),
+    priority = coalesce(tide._valid_priority(reschedule.priority), r.priority)
+  where r.run_id = v_run.run_id
+  returning r.* into v_run;
+  if v_run.ready then
+    perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at);
+  end if;
+  v_run.lease_id := null;
+  return v_run;
+end;
+$$;
+
+comment on function tide.reschedule is
+  'Move a queued run to another time and, if given, another priority; any other run: TD030.';
