@@ -1,0 +1,45 @@
+create or replace function tide._claim(
+  queues text[],
+  max_runs integer,
+  lease interval,
+  worker text,
+  workflows text[]
+)
+returns tide.runs[]
+language plpgsql
+volatile
+as $$
+declare
+  v_lease constant interval := tide._valid_lease(_claim.lease);
+  v_worker constant text := tide._valid_worker(_claim.worker);
+  v_queue text;
+  v_runs tide.runs[] := array[]::tide.runs[];
+begin
+  if coalesce(cardinality(queues), 0) not between 1 and 1000
+    or array_position(queues, null) is not null
+    or array_position(workflows, null) is not null
+  then
+    raise exception 'queues or workflows is not a list of names: % and %',
+        coalesce(left(queues::text, 200), 'null'),
+        coalesce(left(workflows::text, 200), 'null')
+      using errcode = '22023',
+            hint = 'Name 1 to 1000 queues; workflows null = any.';
+  end if;
+  perform tide._require_read_committed('claim');
+  perform tide._tick();
+  perform tide._promote(greatest(100, 2 * max_runs));
+  if v_worker is not null then
+    perform tide._register_worker(v_worker, queues, workflows);
+  end if;
+  foreach v_queue in array queues loop
+    v_runs := v_runs || tide._claim_queue(
+      v_queue, max_runs - cardinality(v_runs), v_lease, v_worker, workflows
+    );
+    exit when cardinality(v_runs) >= max_runs;
+  end loop;
+  return v_runs;
+end;
+$$;
+
+comment on function tide._claim is
+  'The leased runs of several queues, one queue after the other in the order given.';

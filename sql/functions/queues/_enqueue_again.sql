@@ -1,0 +1,54 @@
+create or replace function tide._enqueue_again(
+  run tide.runs,
+  active tide.runs,
+  on_conflict text
+)
+returns tide.enqueued
+language plpgsql
+volatile
+as $$
+declare
+  v_run tide.runs;
+begin
+  if on_conflict = 'raise' then
+    raise exception 'run % of queue % is active with dedupe key %',
+        active.run_id, active.queue, quote_literal(active.dedupe_key)
+      using errcode = 'TD023',
+            detail = format('It is %s.', active.status),
+            hint = 'Wait for it, or use on_conflict return or replace.';
+  elsif on_conflict = 'replace' then
+    update tide.runs_active as r
+    set
+      workflow = run.workflow,
+      input = run.input,
+      metadata = run.metadata,
+      priority = run.priority,
+      run_at = run.run_at,
+      ready = run.ready,
+      max_attempts = run.max_attempts,
+      deadline_at = run.deadline_at,
+      backoff = run.backoff,
+      last_seq = r.last_seq + 1
+    where r.run_id = active.run_id
+      and r.status = 'queued'
+      and r.attempt = 0
+      and r.waiting_on is null
+    returning r.* into v_run;
+    if found then
+      if v_run.ready then
+        perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at);
+      end if;
+      perform tide._emit(
+        array[v_run.run_id],
+        array[v_run.last_seq],
+        'run.enqueued',
+        array[tide._enqueued_payload(v_run) || '{"replaced": true}']
+      );
+    end if;
+  end if;
+  return (active.run_id, true, active.status)::tide.enqueued;
+end;
+$$;
+
+comment on function tide._enqueue_again is
+  'Answer an enqueue whose dedupe key is taken by an active run.';

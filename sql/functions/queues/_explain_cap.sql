@@ -1,0 +1,35 @@
+create or replace function tide._explain_cap(queue tide.queues)
+returns jsonb
+language plpgsql
+stable
+as $$
+declare
+  v_busy uuid[];
+begin
+  if _explain_cap.queue.concurrency is null then
+    return '[]'::jsonb;
+  end if;
+  v_busy := array(
+    select s.run_id
+    from tide.slots as s
+    where s.queue = _explain_cap.queue.queue
+      and s.slot <= _explain_cap.queue.concurrency
+      and s.run_id is not null
+    order by s.slot
+  );
+  if cardinality(v_busy) < _explain_cap.queue.concurrency then
+    return '[]'::jsonb;
+  end if;
+  return tide._reason(
+    'cap',
+    'the concurrency of the queue is used up',
+    jsonb_build_object(
+      'concurrency', _explain_cap.queue.concurrency,
+      'running', to_jsonb(v_busy[:20])
+    )
+  );
+end;
+$$;
+
+comment on function tide._explain_cap is
+  'The reason cap, with up to 20 runs that hold the slots, or an empty list.';

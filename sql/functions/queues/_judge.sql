@@ -1,0 +1,33 @@
+create or replace function tide._judge(report tide.outcome)
+returns tide.verdict
+language plpgsql
+volatile
+as $$
+declare
+  v_run tide.runs;
+begin
+  if report.problem is not null then
+    return (report.run_id, false, report.problem)::tide.verdict;
+  end if;
+  select r.*
+  into v_run
+  from tide.runs as r
+  where r.run_id = report.run_id;
+  if found and v_run.lease_id = report.lease_id and v_run.ended_by = report.verb then
+    return (report.run_id, true, 'repeated')::tide.verdict;
+  end if;
+  return (
+    report.run_id,
+    false,
+    case
+      when v_run.run_id is null then 'missing'
+      when v_run.status = 'cancelled' then 'cancelled'
+      when v_run.status in ('completed', 'failed') then 'finished'
+      else 'lost'
+    end
+  )::tide.verdict;
+end;
+$$;
+
+comment on function tide._judge is
+  'Why an outcome was not applied, in the words of settle: the same report again is accepted.';

@@ -1,0 +1,28 @@
+create or replace function tide._lower_floor(
+  queue text,
+  priority integer,
+  run_at timestamptz
+)
+returns void
+language plpgsql
+volatile
+as $$
+begin
+  perform
+  from tide.claim_floors as f
+  where f.queue = _lower_floor.queue
+    and f.priority = _lower_floor.priority
+    and f.run_at > _lower_floor.run_at
+  for no key update skip locked;
+  if found then
+    update tide.claim_floors as f
+    set run_at = _lower_floor.run_at
+    where f.queue = _lower_floor.queue
+      and f.priority = _lower_floor.priority;
+  end if;
+end;
+$$;
+
+comment on function tide._lower_floor is
+  'Let claims see a run that became ready with a time in the past; if somebody else writes the '
+  'floor just now, the next tick does it.';

@@ -1,0 +1,45 @@
+create or replace function tide._parse_outcome(value jsonb)
+returns tide.outcome
+language plpgsql
+volatile
+as $$
+declare
+  v_outcome tide.outcome;
+begin
+  v_outcome.run_id := tide._option_uuid('outcomes.run_id', value -> 'run_id');
+  v_outcome.lease_id := tide._option_uuid('outcomes.lease_id', value -> 'lease_id');
+  if v_outcome.run_id is null or v_outcome.lease_id is null then
+    raise exception 'outcomes has an element without run_id or lease_id'
+      using errcode = '22023',
+            hint = 'Give the run_id and lease_id that claim returned.';
+  end if;
+  if value ? 'error' then
+    v_outcome.verb := 'failed';
+    v_outcome.error := coalesce(nullif(value -> 'error', 'null'), '{}');
+    v_outcome.problem := tide._payload_problem(v_outcome.error);
+    v_outcome.retryable := coalesce(
+      tide._option_boolean('outcomes.retryable', value -> 'retryable'), true
+    );
+    v_outcome.failure_class := tide._valid_failure_class(value ->> 'failure_class');
+    v_outcome.delay := tide._valid_retry_after(
+      tide._option_interval('outcomes.retry_after', value -> 'retry_after')
+    );
+  elsif tide._option_boolean('outcomes.release', value -> 'release') then
+    v_outcome.verb := 'released';
+    v_outcome.delay := tide._valid_interval(
+      'outcomes.delay',
+      coalesce(tide._option_interval('outcomes.delay', value -> 'delay'), '0'),
+      '0',
+      '365 days'
+    );
+  else
+    v_outcome.verb := 'completed';
+    v_outcome.result := nullif(value -> 'result', 'null');
+    v_outcome.problem := tide._payload_problem(v_outcome.result);
+  end if;
+  return v_outcome;
+end;
+$$;
+
+comment on function tide._parse_outcome is
+  'One outcome: error means failed, release true means released, else completed.';

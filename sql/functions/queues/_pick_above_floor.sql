@@ -1,0 +1,47 @@
+create or replace function tide._pick_above_floor(
+  queue text,
+  priority integer,
+  floor timestamptz,
+  max_runs integer,
+  workflows text[]
+)
+returns uuid[]
+language plpgsql
+volatile
+as $$
+declare
+  v_now constant timestamptz := tide._now();
+  v_picked uuid[] := array[]::uuid[];
+  v_live uuid[];
+  v_overdue uuid[];
+begin
+  loop
+    select
+      array_agg(l.run_id) filter (where l.deadline_at is null or l.deadline_at > v_now),
+      array_agg(l.run_id) filter (where l.deadline_at <= v_now)
+    into v_live, v_overdue
+    from (
+      select
+        r.run_id,
+        r.deadline_at
+      from tide.runs_active as r
+      where r.queue = _pick_above_floor.queue
+        and r.ready
+        and r.priority = _pick_above_floor.priority
+        and r.run_at >= _pick_above_floor.floor
+        and (_pick_above_floor.workflows is null or r.workflow = any (_pick_above_floor.workflows))
+      order by r.priority desc, r.run_at, r.run_id
+      limit _pick_above_floor.max_runs - cardinality(v_picked)
+      for no key update skip locked
+    ) as l;
+    v_picked := v_picked || v_live;
+    exit when v_overdue is null;
+    perform tide._finish(v_overdue, 'cancelled', reason => 'deadline', actor => 'tide');
+    exit when cardinality(v_picked) >= _pick_above_floor.max_runs;
+  end loop;
+  return v_picked;
+end;
+$$;
+
+comment on function tide._pick_above_floor is
+  'Lock ready runs of one priority from its floor on; overdue ones are cancelled on the way.';

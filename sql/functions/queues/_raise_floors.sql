@@ -1,0 +1,71 @@
+-- One probe for each queue and priority in use finds its first ready run. A floor that is not
+-- computed again goes, so that no run can hide below it for longer than a tick.
+create or replace function tide._raise_floors(max_floors integer)
+returns integer
+language plpgsql
+volatile
+as $$
+declare
+  v_settled timestamptz;
+  v_queue text := '';
+  v_priority integer;
+  v_run record;
+  v_queues text[] := array[]::text[];
+  v_priorities integer[] := array[]::integer[];
+  v_floors timestamptz[] := array[]::timestamptz[];
+begin
+  select t.settled_at
+  into v_settled
+  from tide.ticks as t;
+  if not pg_try_advisory_xact_lock(1953064037, 2) then
+    return 0;
+  end if;
+  while cardinality(v_queues) < max_floors loop
+    select
+      r.queue,
+      r.priority,
+      r.run_at
+    into v_run
+    from tide.runs_active as r
+    where r.ready
+      and r.queue = v_queue
+      and r.priority < v_priority
+    order by r.priority desc, r.run_at
+    limit 1;
+    if not found then
+      select
+        r.queue,
+        r.priority,
+        r.run_at
+      into v_run
+      from tide.runs_active as r
+      where r.ready
+        and r.queue > v_queue
+      order by r.queue, r.priority desc, r.run_at
+      limit 1;
+      exit when not found;
+    end if;
+    v_queue := v_run.queue;
+    v_priority := v_run.priority;
+    v_queues := v_queues || v_queue;
+    v_priorities := v_priorities || v_priority;
+    v_floors := v_floors || least(v_run.run_at, v_settled);
+  end loop;
+  perform tide._write_floors(
+    v_queues,
+    v_priorities,
+    v_floors,
+    -- Where nothing is ready a floor helps only while vacuum is held back.
+    idle_floor => case
+      when cardinality(v_queues) < max_floors
+        and pg_stat_get_dead_tuples('tide.runs_active'::regclass) > 1000
+        then v_settled
+    end
+  );
+  return 0;
+end;
+$$;
+
+comment on function tide._raise_floors is
+  'Compute claim floors anew: no higher than the first ready run, nor than the time from which on '
+  'a transaction may still be open.';

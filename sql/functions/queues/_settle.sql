@@ -1,0 +1,74 @@
+-- The reports come by run_id and the join keeps their order, so two calls that share runs lock them
+-- in one order. An order by of its own would let the planner walk all runs by their key instead.
+create or replace function tide._settle(outcomes jsonb)
+returns tide.verdict[]
+language plpgsql
+volatile
+as $$
+declare
+  v_reports tide.outcome[];
+  v_completed tide.outcome[];
+  v_ended tide.outcome[];
+  v_overdue uuid[];
+  v_locked uuid[];
+  v_report tide.outcome;
+  v_run tide.runs;
+  v_verdicts tide.verdict[] := array[]::tide.verdict[];
+begin
+  v_reports := tide._parse_outcomes(_settle.outcomes);
+  select
+    array_agg(l.report) filter (where (l.report).verb = 'completed' and not l.overdue),
+    array_agg(l.report) filter (where (l.report).verb <> 'completed'),
+    array_agg(l.run_id) filter (where (l.report).verb = 'completed' and l.overdue),
+    array_agg(l.run_id)
+  into v_completed, v_ended, v_overdue, v_locked
+  from (
+    select
+      o as report,
+      r.run_id,
+      coalesce(r.deadline_at <= tide._now(), false) as overdue
+    from unnest(v_reports) as o
+    join tide.runs_active as r on r.run_id = o.run_id
+    where r.status = 'running'
+      and r.lease_id = o.lease_id
+      and o.problem is null
+    for no key update of r
+  ) as l;
+
+  if v_completed is not null then
+    perform tide._finish(
+      array(select o.run_id from unnest(v_completed) as o),
+      'completed',
+      results => array(select o.result from unnest(v_completed) as o)
+    );
+  end if;
+  if v_overdue is not null then
+    perform tide._finish(v_overdue, 'cancelled', reason => 'deadline', actor => 'tide');
+  end if;
+  foreach v_report in array coalesce(v_ended, '{}') loop
+    select r.*
+    into v_run
+    from tide.runs_active as r
+    where r.run_id = v_report.run_id;
+    if v_report.verb = 'released' then
+      perform tide._release(v_run, v_report.delay);
+    else
+      perform tide._fail(
+        v_run, v_report.error, v_report.retryable, v_report.failure_class, v_report.delay
+      );
+    end if;
+  end loop;
+
+  if cardinality(v_reports) > coalesce(cardinality(v_locked), 0) or v_overdue is not null then
+    foreach v_report in array v_reports loop
+      if v_report.run_id <> all (coalesce(v_locked, '{}')) or v_report.run_id = any (v_overdue) then
+        v_verdicts := v_verdicts || tide._judge(v_report);
+      end if;
+    end loop;
+  end if;
+  return v_verdicts;
+end;
+$$;
+
+comment on function tide._settle is
+  'Apply outcomes and return a verdict for each that was not plainly accepted.';

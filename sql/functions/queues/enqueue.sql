@@ -1,0 +1,67 @@
+create or replace function tide.enqueue(
+  workflow text,
+  input jsonb default '{}',
+  queue text default 'default',
+  dedupe_key text default null,
+  priority integer default 0,
+  delay interval default null,
+  run_at timestamptz default null,
+  max_attempts integer default null,
+  deadline interval default null,
+  metadata jsonb default '{}',
+  on_conflict text default 'return',
+  run_id uuid default null,
+  backoff jsonb default null
+)
+returns tide.enqueued
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_now constant timestamptz := tide._now();
+  v_run tide.runs;
+begin
+  v_run.run_id := coalesce(enqueue.run_id, tide._uuid7());
+  v_run.workflow := tide._valid_name('workflow', enqueue.workflow);
+  v_run.queue := tide._valid_name('queue', enqueue.queue);
+  v_run.priority := coalesce(tide._valid_priority(enqueue.priority), 0);
+  v_run.created_at := v_now;
+  v_run.run_at := tide._valid_start(v_now, enqueue.delay, enqueue.run_at);
+  v_run.ready := v_run.run_at <= v_now;
+  v_run.deadline_at := v_now + tide._valid_deadline(enqueue.deadline);
+  v_run.input := coalesce(tide._valid_payload('input', enqueue.input), '{}');
+  v_run.metadata := coalesce(tide._valid_payload('metadata', enqueue.metadata), '{}');
+  if enqueue.backoff is not null then
+    v_run.backoff := tide._valid_backoff(enqueue.backoff);
+  end if;
+  if enqueue.max_attempts is not null then
+    v_run.max_attempts := tide._valid_integer('max_attempts', enqueue.max_attempts, 1, 100);
+  else
+    select q.max_attempts
+    into v_run.max_attempts
+    from tide.queues as q
+    where q.queue = enqueue.queue;
+    v_run.max_attempts := coalesce(v_run.max_attempts, 1);
+  end if;
+  if enqueue.dedupe_key is not null then
+    v_run.dedupe_key := tide._valid_text('dedupe_key', enqueue.dedupe_key, 512);
+  end if;
+  if enqueue.on_conflict is null or enqueue.on_conflict not in ('return', 'replace', 'raise') then
+    raise exception 'on_conflict is not known: %',
+        coalesce(quote_literal(left(enqueue.on_conflict, 200)), 'null')
+      using errcode = '22023',
+            hint = 'Give return, replace or raise.';
+  end if;
+  return tide._enqueue(v_run, enqueue.on_conflict, given_id => enqueue.run_id is not null);
+end;
+$$;
+
+comment on function tide.enqueue is
+  'Queue a run. With a dedupe key, at most one run of the queue with that key is active: on_conflict '
+  'return gives that run, replace gives it the new input, time and priority unless it has begun, '
+  'raise is TD023. run_id makes the call repeatable.';

@@ -1,0 +1,106 @@
+-- Sorted by key before the insert: calls that share keys or ids wait for each other in one order
+-- only. What the insert passes over, because its key or id is taken, is settled one by one.
+create or replace function tide.enqueue_many(queue text, runs jsonb)
+returns table (ordinal integer, run_id uuid, deduplicated boolean)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+declare
+  v_runs constant tide.runs[] := tide._parse_runs(
+    tide._valid_name('queue', enqueue_many.queue), enqueue_many.runs
+  );
+  v_inserted uuid[];
+  v_payloads jsonb[];
+  v_rest record;
+  v_answer tide.enqueued;
+  v_answers tide.enqueued[];
+begin
+  perform tide._require_read_committed('enqueue_many');
+  with inserted as (
+    insert into tide.runs_active as r (
+      run_id, workflow, queue, status, dedupe_key, priority, max_attempts, last_seq, ready,
+      run_at, created_at, deadline_at, input, metadata, backoff
+    )
+    select
+      g.run_id,
+      g.workflow,
+      g.queue,
+      'queued',
+      g.dedupe_key,
+      g.priority,
+      g.max_attempts,
+      1,
+      g.ready,
+      g.run_at,
+      g.created_at,
+      g.deadline_at,
+      g.input,
+      g.metadata,
+      g.backoff
+    from unnest(v_runs) as g
+    where not exists (
+      select
+      from tide.runs_finished as f
+      where f.run_id = g.run_id
+    )
+    order by g.dedupe_key nulls first, g.run_id
+    on conflict do nothing
+    returning
+      r.run_id,
+      tide._enqueued_payload(r) as payload
+  )
+  select
+    array_agg(i.run_id),
+    array_agg(i.payload)
+  into v_inserted, v_payloads
+  from inserted as i;
+  perform tide._emit(
+    v_inserted, array_fill(1, array[cardinality(v_inserted)]), 'run.enqueued', v_payloads
+  );
+  perform tide._lower_floor(g.queue, g.priority, min(g.run_at))
+  from unnest(v_runs) as g
+  where g.ready
+    and g.run_at < g.created_at
+  group by
+    g.queue,
+    g.priority;
+
+  if cardinality(v_runs) > coalesce(cardinality(v_inserted), 0) then
+    for v_rest in
+      select
+        g.ordinality::integer as ordinal,
+        e.element ->> 'on_conflict' as on_conflict,
+        e.element ->> 'run_id' is not null as given_id
+      from unnest(v_runs) with ordinality as g
+      join jsonb_array_elements(enqueue_many.runs) with ordinality as e(element, ordinality)
+        on e.ordinality = g.ordinality
+      where not exists (
+        select
+        from unnest(v_inserted) as i(run_id)
+        where i.run_id = g.run_id
+      )
+      order by g.ordinality
+    loop
+      v_answer := tide._enqueue(
+        v_runs[v_rest.ordinal], coalesce(v_rest.on_conflict, 'return'), v_rest.given_id
+      );
+      v_answers[v_rest.ordinal] := v_answer;
+    end loop;
+  end if;
+
+  return query
+  select
+    g.ordinality::integer,
+    coalesce(v_answers[g.ordinality].run_id, g.run_id),
+    coalesce(v_answers[g.ordinality].deduplicated, false)
+  from unnest(v_runs) with ordinality as g
+  order by g.ordinality;
+end;
+$$;
+
+comment on function tide.enqueue_many is
+  'Queue many runs, all or none: an array of objects with the argument names of enqueue; at most '
+  '100000. One row for each, ordinal counted from 1.';

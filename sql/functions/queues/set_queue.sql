@@ -1,0 +1,56 @@
+-- Under the exclusive lock no claim is between reading the cap and committing; runs that run without
+-- a slot, because there was no cap when they were claimed, get theirs here.
+create or replace function tide.set_queue(queue text, settings jsonb)
+returns tide.queues
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_queue constant text := tide._valid_name('queue', set_queue.queue);
+  v_old tide.queues;
+  v_new tide.queues;
+begin
+  perform tide._known_keys(
+    'settings',
+    set_queue.settings,
+    array[
+      'concurrency', 'rate_limit', 'rate_period', 'max_attempts', 'backoff_base', 'backoff_max',
+      'backoff_jitter', 'paused', 'retention'
+    ]
+  );
+  perform pg_advisory_xact_lock(1953064038, hashtext(v_queue));
+  insert into tide.queues (queue)
+  values (v_queue)
+  on conflict on constraint queues_pkey do nothing;
+  select q.*
+  into v_old
+  from tide.queues as q
+  where q.queue = v_queue
+  for no key update;
+
+  v_new := tide._merge_settings(v_old, set_queue.settings);
+  update tide.queues as q
+  set
+    paused = v_new.paused,
+    concurrency = v_new.concurrency,
+    rate_limit = v_new.rate_limit,
+    rate_period = v_new.rate_period,
+    max_attempts = v_new.max_attempts,
+    backoff_base = v_new.backoff_base,
+    backoff_max = v_new.backoff_max,
+    backoff_jitter = v_new.backoff_jitter,
+    retention = v_new.retention,
+    updated_at = tide._now()
+  where q.queue = v_queue
+  returning q.* into v_new;
+  perform tide._set_slots(v_queue, v_new.concurrency);
+  perform tide._set_permits(v_old, v_new);
+  return v_new;
+end;
+$$;
+
+comment on function tide.set_queue is
+  'Change settings of a queue: absent keys stay as they are, null clears. Caps hold from the commit '
+  'on; running runs are never stopped, they count.';

@@ -1,0 +1,57 @@
+create or replace function tide.settle_and_claim(
+  outcomes jsonb,
+  queues text[] default '{default}',
+  max_runs integer default 1,
+  lease interval default '60 seconds',
+  worker text default null,
+  workflows text[] default null
+)
+returns table (run_id uuid, accepted boolean, reason text, claimed tide.runs)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_max_runs constant integer := tide._valid_integer(
+    'max_runs', settle_and_claim.max_runs, 0, 1000
+  );
+  v_exceptions constant tide.verdict[] := tide._settle(settle_and_claim.outcomes);
+begin
+  return query
+  select
+    v.run_id,
+    v.accepted,
+    v.reason,
+    null::tide.runs
+  from unnest(v_exceptions) as v;
+  if v_max_runs > 0 then
+    return query
+    select
+      c.run_id,
+      null::boolean,
+      null::text,
+      c
+    from unnest(
+      tide._claim(
+        settle_and_claim.queues,
+        v_max_runs,
+        settle_and_claim.lease,
+        settle_and_claim.worker,
+        settle_and_claim.workflows
+      )
+    ) as c;
+  end if;
+end;
+$$;
+
+comment on function tide.settle_and_claim is
+  'Settle outcomes and claim new runs in one transaction. A row with accepted set is an outcome that '
+  'was not plainly accepted; a row with claimed set is a new run.';

@@ -1,0 +1,67 @@
+create or replace view tide.queue_stats as
+with names as (
+  select q.queue
+  from tide.queues as q
+  union
+  select a.queue
+  from tide.runs_active as a
+  where a.queue is not null
+  union
+  select m.queue
+  from tide.queue_minutes as m
+),
+active as (
+  select
+    a.queue,
+    count(*) filter (where a.status = 'queued') as queued,
+    count(*) filter (where a.ready) as ready,
+    count(*) filter (
+      where a.status = 'queued' and not a.ready and a.waiting_on is null
+    ) as delayed,
+    count(*) filter (where a.waiting_on is not null) as parked,
+    count(*) filter (where a.status = 'running') as running,
+    min(a.run_at) filter (where a.ready) as oldest_ready
+  from tide.runs_active as a
+  where a.queue is not null
+  group by a.queue
+)
+select
+  n.queue,
+  coalesce(q.paused, false) as paused,
+  coalesce(a.queued, 0) as queued,
+  coalesce(a.ready, 0) as ready,
+  coalesce(a.delayed, 0) as delayed,
+  coalesce(a.parked, 0) as parked,
+  coalesce(a.running, 0) as running,
+  tide._now() - a.oldest_ready as oldest_ready_age,
+  q.concurrency,
+  (
+    select count(*)
+    from tide.slots as s
+    where s.queue = n.queue
+      and s.run_id is not null
+  ) as slots_busy,
+  q.rate_limit,
+  q.rate_period,
+  case
+    when q.rate_limit is not null then (
+      select count(*)
+      from tide.permits as p
+      where p.queue = n.queue
+        and p.available_at <= tide._now()
+    )
+  end as rate_left,
+  c.completed_hour,
+  c.failed_hour,
+  c.cancelled_hour,
+  c.completed_day,
+  c.failed_day,
+  c.cancelled_day
+from names as n
+left join tide.queues as q on q.queue = n.queue
+left join active as a on a.queue = n.queue
+cross join lateral tide._finished_counts(n.queue) as c;
+
+comment on view tide.queue_stats is
+  'Each queue: runs by state, age of the oldest ready run, cap and rate, and what ended within the '
+  'last hour and day. Reads live runs and counted minutes, never the whole history.';
