@@ -20,7 +20,7 @@ begin
     when 'settled_clock' then
       return tide._advance_settled_clock();
     when 'claim_floors' then
-      return tide._raise_floors(batch);
+      return tide._raise_floors(200);
     when 'finished_counts' then
       return tide._count_finished();
     else

@@ -1,4 +1,4 @@
--- A subtransaction only when the tick is due, once a second over all claimers.
+-- Subtransactions only when the tick is due: twice a second over all claimers.
 create or replace function tide._tick()
 returns void
 language plpgsql
@@ -23,7 +23,7 @@ begin
     return;
   end if;
   update tide.ticks as t
-  set next_at = v_now + interval '1 second';
+  set next_at = v_now + interval '500 milliseconds';
   foreach v_sweep in array tide._sweeps(every_tick => true) loop
     perform tide._sweep(v_sweep, 10);
   end loop;
@@ -31,4 +31,4 @@ end;
 $$;
 
 comment on function tide._tick is
-  'The small tick that claims carry: bounded upkeep, once a second, by whoever comes first.';
+  'The small tick that claims carry: bounded upkeep, twice a second, by whoever comes first.';
