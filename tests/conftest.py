@@ -1,0 +1,135 @@
+"""Fixtures: a real Postgres, and for every test a database of its own.
+
+TIDE_TEST_POSTGRES=15|16|17|18 chooses the server (18), TIDE_TEST_DSN joins a running one,
+TIDE_TEST_PGBOUNCER=1 puts PgBouncer in transaction mode before it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_postgresql import factories
+from pytest_postgresql.executors import NoopExecutor
+
+from tests.servers import Absent, Bouncer, OwnServer, RunningServer, join, scratch
+from tests.support import Clock, Connection, Databases, open_connection
+from tidebase_pg import schema
+
+NAME = f"tide_{os.getpid()}"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[RunningServer]:
+    """The Postgres server, reached directly."""
+    if given := os.environ.get("TIDE_TEST_DSN"):
+        yield join(given)
+        return
+    folder = Path(tempfile.mkdtemp(prefix="tide-", dir=scratch()))
+    with ExitStack() as ending:
+        ending.callback(shutil.rmtree, folder, ignore_errors=True)
+        own = OwnServer(folder, os.environ.get("TIDE_TEST_POSTGRES", "18"))
+        ending.callback(own.stop)
+        yield own.start()
+
+
+def install_schema(
+    *, host: str, port: int, user: str, dbname: str, password: str | None, **_: Any
+) -> None:
+    """Fill the template that every test's database is a copy of."""
+    schema.install(RunningServer(host, int(port), user, password).dsn(dbname))
+
+
+postgresql_noproc = factories.postgresql_noproc(
+    dbname=NAME, depends_on="server", load=[install_schema]
+)
+
+
+@pytest.fixture(scope="session")
+def template(postgresql_noproc: NoopExecutor) -> str:
+    """The name of a database with the schema and nothing in it."""
+    return str(postgresql_noproc.template_dbname)
+
+
+@pytest.fixture(scope="session")
+def databases(server: RunningServer) -> Iterator[Databases]:
+    """Makes further databases: `with databases.database(template) as name`."""
+    made = Databases(server, NAME)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def front(server: RunningServer) -> Iterator[RunningServer]:
+    """What applications connect to: the server, or PgBouncer before it."""
+    if os.environ.get("TIDE_TEST_PGBOUNCER") != "1":
+        yield server
+        return
+    folder = Path(tempfile.mkdtemp(prefix="tide-bouncer-"))
+    with ExitStack() as ending:
+        ending.callback(shutil.rmtree, folder, ignore_errors=True)
+        try:
+            bouncer = Bouncer(folder, server)
+        except Absent as absent:
+            pytest.skip(str(absent))
+        ending.callback(bouncer.stop)
+        yield bouncer.start()
+
+
+@pytest.fixture
+def database_name(databases: Databases, template: str) -> Iterator[str]:
+    """The name of this test's database, with the schema installed."""
+    with databases.database(template) as name:
+        yield name
+
+
+@pytest.fixture
+def dsn(database_name: str, front: RunningServer) -> str:
+    """This test's database with the schema installed; through PgBouncer where one is asked for."""
+    return front.dsn(database_name)
+
+
+@pytest.fixture
+def direct_dsn(database_name: str, server: RunningServer) -> str:
+    """The same database without PgBouncer, for what needs a session: LISTEN, psql, the clock."""
+    return server.dsn(database_name)
+
+
+@pytest.fixture
+def empty_dsn(databases: Databases, server: RunningServer) -> Iterator[str]:
+    """A database without the schema, reached directly."""
+    with databases.database() as name:
+        yield server.dsn(name)
+
+
+@pytest.fixture
+def connect(dsn: str) -> Iterator[Callable[..., Connection]]:
+    """Opens connections to this test's database: `connect(autocommit=False)`; closes them."""
+    with ExitStack() as opened:
+
+        def connect(to: str = dsn, *, autocommit: bool = True) -> Connection:
+            connection = open_connection(to, autocommit=autocommit)
+            opened.callback(connection.close)
+            return connection
+
+        yield connect
+
+
+@pytest.fixture
+def connection(connect: Callable[..., Connection]) -> Connection:
+    """A connection in autocommit mode whose rows are named tuples: `row.status`."""
+    return connect()
+
+
+@pytest.fixture
+def clock(direct_dsn: str) -> Iterator[Clock]:
+    """The database's clock under the test's hand: `set`, `advance`, `run`; running until then."""
+    made = Clock(direct_dsn)
+    yield made
+    made.close()

@@ -1,0 +1,392 @@
+"""Installing and upgrading: all or nothing, once, by one installer, on a database that is ours."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.install.conftest import COLUMN, INDEX, THINGS, MakeRelease
+from tests.servers import OwnServer, RunningServer, scratch
+from tests.support import Connection, at_once, one, open_connection, results, value
+from tidebase_pg import schema
+from tidebase_pg.errors import MigrationDrift, SchemaError, SchemaTooNew, SchemaTooOld
+
+LOCK = "select pg_advisory_xact_lock(hashtext('tide.install'))"
+
+
+@pytest.fixture
+def database(empty_dsn: str) -> Iterator[Connection]:
+    connection = open_connection(empty_dsn)
+    yield connection
+    connection.close()
+
+
+def ledger(database: Connection) -> list[str]:
+    rows = database.execute("select name from tide.migrations order by applied_at").fetchall()
+    return [row.name for row in rows]
+
+
+def has_schema(database: Connection) -> bool:
+    return bool(value(database, "select to_regnamespace('tide') is not null"))
+
+
+def test_fresh_install_applies_everything_and_records_it(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    release = make_release()
+    outcome = schema.install(empty_dsn, release)
+
+    assert outcome.before is None
+    assert outcome.migrations == ("0001_things.sql",)
+    assert value(database, "select answer from tide.answers") == 42
+    migration = one(database, "select * from tide.migrations")
+    assert (migration.name, migration.sha256) == (
+        "0001_things.sql",
+        release.migrations[0].digest,
+    )
+    installed = one(database, "select * from tide.installs")
+    assert (installed.version, installed.functions_sha256) == ("0.1.0", release.digest)
+    assert installed.installed_by == value(database, "select session_user::text")
+
+
+def test_this_release_installs(empty_dsn: str, database: Connection) -> None:
+    outcome = schema.install(empty_dsn)
+
+    assert ledger(database) == [script.name for script in schema.current().migrations]
+    assert outcome.functions > 0
+    assert schema.status(empty_dsn).current
+
+
+def test_second_install_changes_nothing(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    schema.install(empty_dsn, make_release())
+    before = one(database, "select xmin, oid from pg_proc where proname = 'answer'")
+
+    outcome = schema.install(empty_dsn, make_release())
+
+    assert (outcome.before, outcome.migrations, outcome.functions) == ("0.1.0", (), 0)
+    assert one(database, "select xmin, oid from pg_proc where proname = 'answer'") == before
+    assert value(database, "select count(*) from tide.installs") == 1
+
+
+def test_changed_function_is_installed_and_migrations_are_not_repeated(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    schema.install(empty_dsn, make_release())
+
+    outcome = schema.install(empty_dsn, make_release("0.1.1", answer=43))
+
+    assert (outcome.before, outcome.version, outcome.migrations) == ("0.1.0", "0.1.1", ())
+    assert value(database, "select tide.answer()") == 43
+    assert value(database, "select count(*) from tide.installs") == 2
+
+
+def test_new_version_leaves_a_row_even_when_no_file_changed(
+    empty_dsn: str, make_release: MakeRelease
+) -> None:
+    schema.install(empty_dsn, make_release("0.1.0"))
+    schema.install(empty_dsn, make_release("0.1.1"))
+    assert schema.read(empty_dsn).version == "0.1.1"
+
+
+def test_upgrade_applies_only_what_is_pending(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    schema.install(empty_dsn, make_release())
+    database.execute("insert into tide.things values (1, 'kept')")
+
+    outcome = schema.install(
+        empty_dsn,
+        make_release("0.2.0", {"0001_things.sql": THINGS, "0002_size.sql": COLUMN}),
+        upgrade=True,
+    )
+
+    assert outcome.migrations == ("0002_size.sql",)
+    assert one(database, "select name, size from tide.things") == ("kept", None)
+
+
+def test_upgrade_of_an_empty_database_is_refused(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    with pytest.raises(SchemaTooOld, match="tidebase-pg install"):
+        schema.install(empty_dsn, make_release(), upgrade=True)
+    assert not has_schema(database)
+
+
+def test_of_three_simultaneous_installers_one_applies_and_two_find_it_done(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    release = make_release()
+    outcomes = results(at_once([lambda: schema.install(empty_dsn, release)] * 3))
+
+    assert sorted(len(outcome.migrations) for outcome in outcomes) == [0, 0, 1]
+    assert value(database, "select count(*) from tide.installs") == 1
+
+
+def test_three_simultaneous_upgrades_build_an_index_outside_a_transaction_once(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    migrations = {"0001_things.sql": THINGS, "0002_index.sql": INDEX, "0003_size.sql": COLUMN}
+    release = make_release("0.1.0", migrations)
+    outcomes = results(at_once([lambda: schema.install(empty_dsn, release)] * 3))
+
+    applied = [name for outcome in outcomes for name in outcome.migrations]
+    assert sorted(applied) == sorted(migrations)
+    assert ledger(database) == list(migrations)
+    assert value(database, "select count(*) from tide.installs") == 1
+
+
+def test_installer_gives_up_when_another_holds_the_lock(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    with database.transaction():
+        database.execute(LOCK)
+        with pytest.raises(SchemaError, match="another installation is under way"):
+            schema.install(empty_dsn, make_release(), wait=0)
+    assert not has_schema(database)
+
+
+def test_installer_gives_up_on_a_table_in_use_and_leaves_it_as_it_was(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    schema.install(empty_dsn, make_release())
+    newer = make_release("0.2.0", {"0001_things.sql": THINGS, "0002_size.sql": COLUMN})
+    with database.transaction():
+        database.execute("lock table tide.things in share mode")
+        with pytest.raises(SchemaError, match="lock timeout"):
+            schema.install(empty_dsn, newer, wait=0)
+    assert schema.status(empty_dsn, newer).pending == ("0002_size.sql",)
+
+    assert schema.install(empty_dsn, newer).migrations == ("0002_size.sql",)
+
+
+def test_installer_outwaits_a_table_in_use(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    schema.install(empty_dsn, make_release())
+    newer = make_release("0.2.0", {"0001_things.sql": THINGS, "0002_size.sql": COLUMN})
+    blocked = """
+        select count(*) from pg_stat_activity as a
+        where a.datname = current_database() and cardinality(pg_blocking_pids(a.pid)) > 0
+    """
+    with ThreadPoolExecutor(1) as pool:
+        with database.transaction():
+            database.execute("lock table tide.things in share mode")
+            installation = pool.submit(schema.install, empty_dsn, newer)
+            while not value(database, blocked):
+                database.execute("select pg_stat_clear_snapshot()")
+        assert installation.result().migrations == ("0002_size.sql",)
+
+
+def test_edited_migration_is_refused_by_name_and_both_hashes(
+    empty_dsn: str, make_release: MakeRelease
+) -> None:
+    released = make_release()
+    schema.install(empty_dsn, released)
+    edited = make_release("0.1.1", {"0001_things.sql": THINGS + "-- edited\n"}, answer=43)
+
+    with pytest.raises(MigrationDrift) as refusal:
+        schema.install(empty_dsn, edited)
+
+    for fact in ("0001_things.sql", released.migrations[0].digest, edited.migrations[0].digest):
+        assert fact in str(refusal.value)
+    with pytest.raises(MigrationDrift):
+        schema.status(empty_dsn, edited)
+    assert schema.read(empty_dsn).version == "0.1.0"
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "create schema tide create table levels (metres numeric)",
+        "create schema tide create table migrations (name text, sha256 text)",
+        "create schema tide; create function tide.claim() returns int return 1",
+        "create schema tide; create domain tide.level as numeric",
+    ],
+)
+def test_foreign_schema_of_that_name_is_refused_and_not_touched(
+    empty_dsn: str, database: Connection, make_release: MakeRelease, foreign: str
+) -> None:
+    database.execute(foreign.encode())
+    everything = "select max(xmin::text::bigint), count(*) from pg_class"
+    before = one(database, everything)
+
+    for attempt in (schema.install, schema.status):
+        with pytest.raises(SchemaError, match="did not make"):
+            attempt(empty_dsn, make_release())
+    assert one(database, everything) == before
+
+
+def test_empty_schema_made_by_an_administrator_is_used(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    database.execute("create schema tide")
+    assert schema.install(empty_dsn, make_release()).migrations == ("0001_things.sql",)
+
+
+def test_installer_killed_in_the_middle_leaves_nothing(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    deadly = "create table tide.more (a int);\nselect pg_terminate_backend(pg_backend_pid());\n"
+    release = make_release("0.1.0", {"0001_things.sql": THINGS, "0002_more.sql": deadly})
+
+    with pytest.raises(psycopg.OperationalError):
+        schema.install(empty_dsn, release)
+
+    assert not has_schema(database)
+    assert value(database, "select count(*) from pg_locks where locktype = 'advisory'") == 0
+    schema.install(empty_dsn, make_release())
+
+
+def test_faulty_script_is_named_with_its_line_and_leaves_nothing(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    faulty = make_release("0.1.0", {"0001_things.sql": THINGS, "0002_x.sql": "\n\nselect oops;\n"})
+    with pytest.raises(SchemaError, match=r'0002_x.sql, line 3: column "oops" does not exist'):
+        schema.install(empty_dsn, faulty)
+    assert not has_schema(database)
+
+
+def test_role_without_rights_is_told_the_grants_to_ask_for(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    role = "poor_" + database.info.dbname
+    name = database.info.dbname
+    database.execute(f"create role {role} login".encode())
+    try:
+        with pytest.raises(SchemaError, match=f"grant create on database {name} to {role};"):
+            schema.install(f"{empty_dsn}&user={role}", make_release())
+        assert not has_schema(database)
+
+        schema.install(empty_dsn, make_release())
+        newer = make_release("0.1.1", answer=43)
+        with pytest.raises(SchemaError, match="may not read the ledger"):
+            schema.install(f"{empty_dsn}&user={role}", newer)
+        database.execute(f"grant select on all tables in schema tide to {role}".encode())
+        with pytest.raises(SchemaError, match=f"grant postgres to {role};"):
+            schema.install(f"{empty_dsn}&user={role}", newer)
+
+        database.execute(f"grant create on database {name} to {role}".encode())
+        database.execute("drop schema tide cascade")
+        assert schema.install(f"{empty_dsn}&user={role}", make_release()).functions
+    finally:
+        database.execute(f"drop owned by {role} cascade".encode())
+        database.execute(f"drop role {role}".encode())
+
+
+def test_settings_of_the_role_do_not_change_what_is_installed(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    name = database.info.dbname
+    for setting in (
+        "default_transaction_isolation = serializable",
+        "default_transaction_read_only = on",
+        "standard_conforming_strings = off",
+        "search_path = pg_temp, public",
+    ):
+        database.execute(f"alter database {name} set {setting}".encode())
+    release = make_release()
+    outcomes = results(at_once([lambda: schema.install(empty_dsn, release)] * 2))
+    assert sorted(len(outcome.migrations) for outcome in outcomes) == [0, 1]
+
+
+def test_newer_schema_is_not_overwritten(empty_dsn: str, make_release: MakeRelease) -> None:
+    both = {"0001_things.sql": THINGS, "0002_size.sql": COLUMN}
+    schema.install(empty_dsn, make_release("0.2.0", both))
+
+    for older in (make_release("0.1.0"), make_release("0.2.0"), make_release("0.1.9", both)):
+        for attempt in (schema.install, schema.status):
+            with pytest.raises(SchemaTooNew, match=r"0\.2\.0.*pip install --upgrade"):
+                attempt(empty_dsn, older)
+
+
+def test_migration_outside_a_transaction_runs_in_its_place(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    migrations = {"0001_things.sql": THINGS, "0002_index.sql": INDEX, "0003_size.sql": COLUMN}
+    outcome = schema.install(empty_dsn, make_release("0.1.0", migrations))
+
+    assert outcome.migrations == tuple(migrations)
+    assert ledger(database) == list(migrations)
+    assert value(database, "select indisvalid from pg_index where indexrelid = %s::regclass",
+                 "tide.things_name_idx")  # fmt: skip
+    assert value(database, "select count(*) from tide.installs") == 1
+
+
+def test_failed_migration_outside_a_transaction_stops_there_and_is_taken_up_again(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    schema.install(empty_dsn, make_release())
+    database.execute("insert into tide.things values (1, 'same'), (2, 'same')")
+    unique = INDEX.replace("create index", "create unique index")
+    release = make_release(
+        "0.2.0",
+        {
+            "0001_things.sql": THINGS,
+            "0002_size.sql": COLUMN,
+            "0003_index.sql": unique,
+            "0004_more.sql": "create table tide.more (a integer);\n",
+        },
+        answer=43,
+    )
+
+    with pytest.raises(SchemaError, match=r"0003_index.sql.*could not create unique index"):
+        schema.install(empty_dsn, release)
+    assert schema.status(empty_dsn, release).pending == ("0003_index.sql", "0004_more.sql")
+    assert value(database, "select tide.answer()") == 42
+
+    database.execute("update tide.things set name = thing_id::text")
+    with pytest.raises(SchemaError, match=r"drop index concurrently tide\.things_name_idx"):
+        schema.install(empty_dsn, release)
+    assert "0003_index.sql" not in ledger(database)
+
+    database.execute("drop index concurrently tide.things_name_idx")
+    outcome = schema.install(empty_dsn, release)
+    assert outcome.migrations == ("0003_index.sql", "0004_more.sql")
+    assert value(database, "select tide.answer()") == 43
+
+
+def test_waiting_installers_do_not_deadlock_with_a_concurrent_index_build(
+    empty_dsn: str, make_release: MakeRelease
+) -> None:
+    schema.install(empty_dsn, make_release())
+    release = make_release("0.2.0", {"0001_things.sql": THINGS, "0002_index.sql": INDEX})
+    outcomes = results(at_once([lambda: schema.install(empty_dsn, release)] * 4))
+    assert sum(len(outcome.migrations) for outcome in outcomes) == 1
+
+
+def test_standby_is_refused(make_release: MakeRelease) -> None:
+    with tempfile.TemporaryDirectory(prefix="tide-standby-", dir=scratch()) as folder:
+        own = OwnServer(Path(folder), "18")
+        try:
+            own.start()
+            own.server.stop()
+            (own.server.data / "standby.signal").touch()
+            standby: RunningServer = own.start()
+            with pytest.raises(SchemaError, match="standby"):
+                schema.install(standby.dsn(), make_release())
+        finally:
+            own.stop()
+
+
+def test_server_older_than_15_is_refused() -> None:
+    old: Any = SimpleNamespace(info=SimpleNamespace(server_version=140011))
+    with pytest.raises(SchemaError, match=r"PostgreSQL 14.*15 or newer"):
+        schema._refuse_unsuitable(old)
+
+
+def test_installing_through_a_pooler_leaves_no_session_state(
+    dsn: str, connection: Connection, connect: Callable[..., Connection]
+) -> None:
+    schema.install(dsn)
+    for name in ("search_path", "lock_timeout", "check_function_bodies", "statement_timeout"):
+        assert value(connection, f"show {name}") == value(connect(), f"show {name}")
+    assert value(connection, "select count(*) from pg_locks where locktype = 'advisory'") == 0

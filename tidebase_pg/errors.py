@@ -1,0 +1,230 @@
+"""Every error a caller can meet: one class per SQLSTATE of the schema, and the driver's own."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+import psycopg
+
+from tidebase_pg.values import Duration, interval, label
+
+LONGEST_RETRY: Final = timedelta(days=365)
+
+
+class TideError(psycopg.DatabaseError):
+    """A refusal by the schema. `str()` is one line without payloads; facts are in `detail`.
+
+    It is raised outside any statement: after it a connection in autocommit mode is usable at
+    once, an open transaction has to be rolled back, as after any error of Postgres.
+    """
+
+    def __init__(
+        self, message: str = "", *, detail: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(f"{message}. {hint}" if hint else message)
+        self.message = message
+        self.detail = detail
+        self.hint = hint
+
+
+class Stop(TideError):
+    """The run is no longer this worker's: unwind and record nothing."""
+
+
+class RunCancelled(Stop):
+    """The run was cancelled, or its deadline passed."""
+
+    sqlstate = "TD001"
+
+
+class LeaseLost(Stop):
+    """Another attempt owns the run, or its lease ended."""
+
+    sqlstate = "TD002"
+
+
+class RunFinished(Stop):
+    """The run has completed or failed already."""
+
+    sqlstate = "TD003"
+
+
+class RunParked(Stop):
+    """The run waits without a worker: a step of it is in review by an operator."""
+
+
+class StepFailedHard(Stop):
+    """A step that must never be repeated ended ambiguously; the run has failed."""
+
+
+class RunLeased(TideError):
+    """Another worker holds the run; the message says who and until when."""
+
+    sqlstate = "TD004"
+
+
+class NotFound(TideError):
+    """No such run, step or queue."""
+
+    sqlstate = "TD010"
+
+
+class Conflict(TideError):
+    """The request contradicts what is stored."""
+
+
+class InputMismatch(Conflict):
+    """The same run or step was asked for with another workflow or input."""
+
+    sqlstate = "TD020"
+
+
+class StateConflict(Conflict):
+    """The state is at another version than expected."""
+
+    sqlstate = "TD021"
+
+
+class GateResolved(Conflict):
+    """The gate has been decided already."""
+
+    sqlstate = "TD022"
+
+
+class DuplicateRun(Conflict):
+    """An active run has this dedupe key."""
+
+    sqlstate = "TD023"
+
+
+class BadToken(Conflict):
+    """The token does not open this gate."""
+
+    sqlstate = "TD024"
+
+
+class IllegalTransition(TideError):
+    """The lifecycle of a run has no such move."""
+
+    sqlstate = "TD030"
+
+
+class PayloadTooLarge(TideError):
+    """A payload is above the limit of the installation."""
+
+    sqlstate = "TD040"
+
+
+class InvalidArgument(TideError, ValueError):
+    """An argument is wrong; the message names it, its value and the remedy."""
+
+    sqlstate = "22023"
+
+
+class BadPayload(ValueError):
+    """A value cannot be stored as JSON, or a stored document cannot be read."""
+
+
+class StepTimeout(TimeoutError):
+    """A step ran longer than its timeout; whether its effect happened is not known."""
+
+
+class StepInProgress(RuntimeError):
+    """A step of this name is running in this process already; give each step its own name."""
+
+
+class Retry(Exception):
+    """Raise it in a workflow to end this attempt and run again later.
+
+    `after` is a timedelta or seconds; without it the back-off of the run counts.
+    A run out of attempts fails.
+
+    >>> raise Retry("the model is overloaded", after=30)
+    """
+
+    def __init__(self, reason: str = "", *, after: Duration | None = None) -> None:
+        super().__init__(reason or "the workflow asked to be retried")
+        self.after = None if after is None else interval("after", after)
+        if self.after is not None and not timedelta(0) <= self.after <= LONGEST_RETRY:
+            raise ValueError(f"after = {self.after} is out of range: give 0 seconds to 365 days")
+
+
+class Fail(Exception):
+    """Raise it in a workflow to fail the run for good, whatever attempts are left.
+
+    >>> raise Fail("no such customer", failure_class="bad_request")
+    """
+
+    def __init__(self, reason: str = "", *, failure_class: str | None = None) -> None:
+        super().__init__(reason or "the workflow failed the run")
+        self.failure_class = (
+            None if failure_class is None else label("failure_class", failure_class)
+        )
+
+
+class SchemaError(Exception):
+    """The installed schema and this package do not fit."""
+
+
+class MigrationDrift(SchemaError):
+    """A released migration differs from what was applied."""
+
+    def __init__(self, name: str, recorded: str, found: str) -> None:
+        super().__init__(
+            f"migration {name} was applied with sha256 {recorded}, but this package has {found}; "
+            "released migrations never change: install the package version that applied it"
+        )
+        self.name = name
+        self.recorded = recorded
+        self.found = found
+
+
+class SchemaTooOld(SchemaError):
+    """The schema is missing or older than this package needs."""
+
+
+class SchemaTooNew(SchemaError):
+    """The schema is newer than this package knows."""
+
+
+BY_SQLSTATE: Final[dict[str, type[TideError]]] = {
+    "TD001": RunCancelled,
+    "TD002": LeaseLost,
+    "TD003": RunFinished,
+    "TD004": RunLeased,
+    "TD010": NotFound,
+    "TD020": InputMismatch,
+    "TD021": StateConflict,
+    "TD022": GateResolved,
+    "TD023": DuplicateRun,
+    "TD024": BadToken,
+    "TD030": IllegalTransition,
+    "TD040": PayloadTooLarge,
+}
+
+DATA_EXCEPTION: Final = "22"
+MISSING_OBJECT: Final = frozenset({"3F000", "42883", "42P01", "42703"})
+
+
+def translate(error: psycopg.Error) -> Exception:
+    """What to raise for an error psycopg reported of a call: ours, or the error itself."""
+    sqlstate = error.sqlstate or ""
+    known = BY_SQLSTATE.get(sqlstate)
+    if known is None and sqlstate.startswith(DATA_EXCEPTION):
+        known = InvalidArgument
+    if known is not None:
+        diagnosis = error.diag
+        refusal = known(
+            diagnosis.message_primary or str(error),
+            detail=diagnosis.message_detail,
+            hint=diagnosis.message_hint,
+        )
+        refusal.sqlstate = sqlstate
+        return refusal
+    if sqlstate in MISSING_OBJECT:
+        return SchemaTooOld(
+            f"this database has no schema tide this package can use "
+            f"({error.diag.message_primary}); run: tidebase-pg install"
+        )
+    return error

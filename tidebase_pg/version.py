@@ -1,0 +1,5 @@
+"""The version of the package, and of the schema it carries."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
