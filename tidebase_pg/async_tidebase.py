@@ -1,0 +1,340 @@
+"""`Tidebase` for asyncio: the same names, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool
+
+from tidebase_pg import calls, flows, registry
+from tidebase_pg.async_handles import AsyncRun, AsyncSession, attempt, drive
+from tidebase_pg.call import Call
+from tidebase_pg.client import PATIENCE, AsyncClient
+from tidebase_pg.connections import (
+    AsyncConnection,
+    AsyncFromDsn,
+    AsyncFromPool,
+    AsyncPool,
+    AsyncSource,
+    environment,
+)
+from tidebase_pg.errors import NotFound, RunFinished, Stop
+from tidebase_pg.holdings import Holding
+from tidebase_pg.registry import EnqueueOptions, NewRun, Registry
+from tidebase_pg.shift import WorkReport, terms
+from tidebase_pg.tidebase import WORKER_CONNECTIONS, CreateOptions, WorkOptions
+from tidebase_pg.types import Enqueued, EnqueuedMany, QueueStats, RunRow
+from tidebase_pg.values import Duration, RunId, check_kind, seconds
+from tidebase_pg.worker import AsyncWorker
+
+T = TypeVar("T")
+P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[[AsyncRun, Any], Any])
+
+
+class AsyncNamespace:
+    """A group of methods of `AsyncTidebase`."""
+
+    def __init__(self, tide: AsyncTidebase) -> None:
+        self._tide = tide
+
+    @staticmethod
+    def method(
+        build: Callable[P, Call[T]],
+    ) -> Callable[Concatenate[AsyncNamespace, P], Coroutine[Any, Any, T]]:
+        """A method that executes the call `build` makes."""
+
+        @wraps(build)
+        async def method(self: AsyncNamespace, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            return await self._tide.execute(build(*args, **kwargs))
+
+        return method
+
+
+class AsyncRuns(AsyncNamespace):
+    """Runs of any queue, and plain runs begun by their id."""
+
+    create = AsyncNamespace.method(calls.create_run)
+    get = AsyncNamespace.method(calls.get_run)
+    list = AsyncNamespace.method(calls.list_runs)
+    describe = AsyncNamespace.method(calls.describe_run)
+    cancel = AsyncNamespace.method(calls.cancel)
+    cancel_many = AsyncNamespace.method(calls.cancel_many)
+    retry = AsyncNamespace.method(calls.retry)
+    reschedule = AsyncNamespace.method(calls.reschedule)
+    explain_wait = AsyncNamespace.method(calls.explain_wait)
+    events = AsyncNamespace.method(calls.list_events)
+
+    async def wait(self, run_id: RunId, *, timeout: Duration | None = None) -> RunRow:  # noqa: ASYNC109
+        """The run once it has completed, failed or been cancelled.
+
+        Raises TimeoutError after `timeout` seconds, NotFound for an unknown run.
+
+        >>> (await tide.runs.wait(run_id, timeout=60)).result
+        """
+        waited = flows.wait(run_id, None if timeout is None else seconds("timeout", timeout))
+        return await drive(waited, self._tide.perform)
+
+    async def attach(
+        self,
+        workflow: str | Callable[..., Any],
+        run_id: RunId | None = None,
+        *,
+        lease: Duration = 60.0,
+        on_lease_lost: Callable[[Stop], None] | None = None,
+        **options: Unpack[CreateOptions],
+    ) -> AsyncSession:
+        """Create a run, or take up the one with this id, to work on it outside a worker.
+
+        Raises ValueError when the id is of another workflow, RunFinished when it has completed,
+        RunLeased when another worker holds it.
+        """
+        return await self._tide.attach(workflow, run_id, lease, on_lease_lost, options)
+
+
+class AsyncQueues(AsyncNamespace):
+    """Queues; they need no creation, only settings when the defaults do not fit."""
+
+    configure = AsyncNamespace.method(registry.configure)
+    pause = AsyncNamespace.method(registry.pause)
+    resume = AsyncNamespace.method(registry.resume)
+    list = AsyncNamespace.method(calls.queue_stats)
+
+    async def stats(self, queue: str) -> QueueStats:
+        """What is in one queue and what it did lately. Raises NotFound for an unknown one."""
+        for row in await self.list():
+            if row.queue == queue:
+                return row
+        raise NotFound(f"queue {queue!r} is not known: nothing was enqueued or set there")
+
+
+def new_source(given: str | AsyncPool | None) -> AsyncSource:
+    """Where the connections come from: a pool, a DSN, or TIDEBASE_DSN."""
+    if isinstance(given, AsyncConnectionPool):
+        return AsyncFromPool(given)
+    return AsyncFromDsn(environment() if given is None else given)
+
+
+class AsyncTidebase:
+    """Durable workflows in the Postgres behind a DSN, a pool or a connection, for asyncio.
+
+    Without any it reads TIDEBASE_DSN, when first used. Over a connection everything takes part in
+    that connection's transaction, and `work` is not available. While the database cannot be reached
+    calls are sent again for `patience` seconds.
+
+    >>> tide = AsyncTidebase("postgresql:///app")
+    >>> @tide.workflow("report", queue="reports")
+    ... async def report(run: AsyncRun, input: dict) -> dict:
+    ...     return {"text": await run.step("write", lambda: write(input["topic"]))}
+    >>> await tide.enqueue(report, input={"topic": "tides"}, dedupe_key="report:tides")
+    >>> await tide.work(concurrency=16)
+    """
+
+    def __init__(
+        self,
+        source: str | AsyncPool | AsyncConnection | None = None,
+        *,
+        patience: Duration = PATIENCE,
+    ) -> None:
+        self._given = check_kind(
+            "source", source, str, AsyncConnectionPool, psycopg.AsyncConnection
+        )
+        self._patience = seconds("patience", patience)
+        self._source: AsyncSource | None = None
+        self._client: AsyncClient | None = None
+        self._registry = Registry(asynchronous=True)
+        self.runs = AsyncRuns(self)
+        self.queues = AsyncQueues(self)
+
+    def connect(self, dsn: str) -> None:
+        """Use another database than was given or is in TIDEBASE_DSN; before anything is done.
+
+        Raises RuntimeError when something was done already.
+        """
+        if self._client is not None:
+            raise RuntimeError("this Tidebase is connected already: call connect before using it")
+        self._given = dsn
+
+    def workflow(
+        self,
+        name: str,
+        *,
+        queue: str = registry.DEFAULT_QUEUE,
+        max_attempts: int | None = None,
+        deadline: Duration | None = None,
+    ) -> Callable[[F], F]:
+        """Register a function as a workflow; the function stays as it is.
+
+        A plain function is called in a thread of its own. `queue`, `max_attempts` and `deadline`
+        (seconds) are the defaults of `enqueue`.
+
+        >>> @tide.workflow("report", queue="reports", max_attempts=3)
+        ... async def report(run: AsyncRun, input: dict) -> dict: ...
+        """
+
+        def register(function: F) -> F:
+            self._registry.register(name, function, queue, max_attempts, deadline)
+            return function
+
+        return register
+
+    async def enqueue(
+        self,
+        workflow: str | Callable[..., Any],
+        *,
+        connection: AsyncConnection | None = None,
+        **options: Unpack[EnqueueOptions],
+    ) -> Enqueued:
+        """Enqueue a run of a workflow, given as its function or by name.
+
+        With `connection` it becomes true when that connection's transaction commits, together
+        with everything else written there. Raises ValueError or TypeError naming a wrong
+        argument, DuplicateRun with on_conflict="raise", PayloadTooLarge.
+
+        >>> (await tide.enqueue("report", input={"topic": "tides"}, delay=60)).run_id
+        """
+        return await self._on(connection).execute(self._registry.enqueue(workflow, **options))
+
+    async def enqueue_many(
+        self,
+        runs: Iterable[NewRun],
+        *,
+        queue: str | None = None,
+        connection: AsyncConnection | None = None,
+    ) -> list[EnqueuedMany]:
+        """Enqueue many runs into one queue, all or none: mappings with the options of `enqueue`.
+
+        >>> await tide.enqueue_many([{"workflow": report, "input": {"page": 1}}])
+        """
+        bound = connection is not None or isinstance(self._given, psycopg.AsyncConnection)
+        call = self._registry.enqueue_many(runs, queue=queue, repeatable=not bound)
+        return await self._on(connection).execute(call)
+
+    async def run(
+        self,
+        workflow: str | Callable[..., Any],
+        *,
+        run_id: RunId | None = None,
+        lease: Duration = 60.0,
+        **options: Unpack[CreateOptions],
+    ) -> Any:
+        """Run a workflow here and now, and return its result.
+
+        With the id of a run made before it is taken up where it stands, with the input stored
+        then; if it has completed the stored result is returned. An error of the workflow is
+        recorded and raised.
+
+        >>> await tide.run(report, input={"topic": "tides"})
+        """
+        known = self._registry.find(workflow)
+        row, holding = await self._open(known.name, run_id, lease, options)
+        if holding is None:
+            return row.result
+        return await attempt(holding, self._clients(), known.function)
+
+    async def work(self, **options: Unpack[WorkOptions]) -> WorkReport:
+        """Run what is enqueued until SIGTERM, SIGINT, or what the options say.
+
+        Uses three connections whatever the concurrency. On the first signal nothing more is
+        claimed and running runs may end within `grace`; on the second, or after it, or when this
+        task is cancelled, they are handed back for another worker.
+
+        >>> await tide.work(queues=["reports"], concurrency=16)
+        """
+        return await self.worker(**options).run()
+
+    def worker(self, **options: Unpack[WorkOptions]) -> AsyncWorker:
+        """A worker not yet running: `await worker.run()`, and `worker.stop()`."""
+        agreed = terms(self._registry.queues(), self._registry.names(), **options)
+        given = self._given
+        if isinstance(given, psycopg.AsyncConnection):
+            raise ValueError("a worker needs connections of its own: give a DSN or a pool")
+        if isinstance(given, AsyncConnectionPool) and given.max_size < WORKER_CONNECTIONS:
+            raise ValueError(
+                f"a worker needs {WORKER_CONNECTIONS} connections, the pool has {given.max_size}"
+            )
+        return AsyncWorker(new_source(given), self._registry, agreed)
+
+    async def reconcile(
+        self, *, batch: int | None = None, budget: Duration | None = None
+    ) -> dict[str, Any]:
+        """Do what has become due: expired leases, deadlines, delayed runs. Workers do it too.
+
+        `batch` is rows at a time, `budget` seconds in all; the answer counts what was done.
+        """
+        return await self.execute(calls.reconcile(batch=batch, budget=budget))
+
+    async def execute(self, call: Call[T]) -> T:
+        """The answer to any call of `tidebase_pg.calls`."""
+        return await self._clients().execute(call)
+
+    async def perform(self, effect: flows.Effect) -> Any:
+        """Carry out one effect of a flow that holds no run."""
+        if isinstance(effect, flows.Pause):
+            await asyncio.sleep(effect.seconds)
+            return None
+        assert isinstance(effect, Call)
+        return await self.execute(effect)
+
+    async def attach(
+        self,
+        workflow: str | Callable[..., Any],
+        run_id: RunId | None,
+        lease: Duration,
+        on_lease_lost: Callable[[Stop], None] | None,
+        options: CreateOptions,
+    ) -> AsyncSession:
+        """See `runs.attach`."""
+        name = workflow if isinstance(workflow, str) else self._registry.find(workflow).name
+        row, holding = await self._open(name, run_id, lease, options)
+        if holding is None:
+            raise RunFinished(f"run {row.run_id} has completed; there is nothing to attach to")
+        return AsyncSession(holding, self._clients(), on_lease_lost)
+
+    async def close(self) -> None:
+        """Close the connections opened here; a pool or connection given stays open."""
+        if self._source is not None:
+            await self._source.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        place: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _open(
+        self, workflow: str, run_id: RunId | None, lease: Duration, options: CreateOptions
+    ) -> tuple[RunRow, Holding | None]:
+        length = seconds("lease", lease, least=0.1)
+        since = time.monotonic()
+        create = calls.create_run(workflow, run_id=run_id, **options)
+        row = await drive(flows.open_run(workflow, run_id, create, length), self.perform)
+        if row.lease_id is None:
+            return row, None
+        return row, Holding(flows.leased(row), length, since)
+
+    def _on(self, connection: AsyncConnection | None) -> AsyncClient:
+        if connection is None:
+            return self._clients()
+        return AsyncClient(check_kind("connection", connection, psycopg.AsyncConnection))
+
+    def _clients(self) -> AsyncClient:
+        if self._client is None:
+            given = self._given
+            if isinstance(given, psycopg.AsyncConnection):
+                self._client = AsyncClient(given)
+            else:
+                self._source = new_source(given)
+                self._client = AsyncClient(self._source, patience=self._patience)
+        return self._client

@@ -1,0 +1,95 @@
+"""A call of one SQL function as a value: what to ask, with which arguments, how to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Final, Generic, Literal, TypeVar, cast
+
+from tidebase_pg import values
+from tidebase_pg.types import Row
+
+T = TypeVar("T")
+
+Kind = Literal["function", "procedure", "view"]
+Reader = Callable[[str, object], object]
+
+_READERS: Final[Mapping[Reader, Sequence[str]]] = {
+    values.identifier: ("run_id", "lease_id", "before"),
+    values.identifiers: ("run_ids", "lease_ids"),
+    values.texts: ("queues", "workflows"),
+    values.integer: ("after", "batch", "max_attempts", "max_events", "max_runs", "priority"),
+    values.boolean: ("reset_attempts", "retryable"),
+    values.interval: ("budget", "deadline", "delay", "lease", "retry_after"),
+    values.moment: ("run_at",),
+}
+_READER: Final[Mapping[str, Reader]] = {
+    name: reader for reader, names in _READERS.items() for name in names
+}
+"""How each argument that is not text is read. JSON documents arrive here as text."""
+
+
+_MAKERS: Final = frozenset({"create_run", "enqueue"})
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """`decode` gets the rows of `select <columns> from tide.<name>(<arguments>)`."""
+
+    name: str
+    columns: str
+    arguments: Mapping[str, object]
+    decode: Callable[[Sequence[Row]], T]
+    kind: Kind = "function"
+
+    @property
+    def query(self) -> str:
+        """The text of the statement, with the arguments by name as $1, $2…"""
+        return _query(self.kind, self.name, self.columns, tuple(self.arguments))
+
+    def repeatable(self) -> Call[T]:
+        """The same call, safe to send again when its answer is lost: what it makes has an id."""
+        if self.name in _MAKERS and "run_id" not in self.arguments:
+            return replace(self, arguments={**self.arguments, "run_id": values.new_run_id()})
+        return self
+
+    def unread(self) -> Call[None]:
+        """The same call for a caller who needs no answer: none travels back."""
+        return cast("Call[None]", replace(self, columns="true", decode=_nothing))
+
+
+def call(
+    function: str,
+    columns: str,
+    decode: Callable[[Sequence[Row]], T],
+    *,
+    kind: Kind = "function",
+    **arguments: object,
+) -> Call[T]:
+    """Named notation; an argument left as None is omitted, so SQL's default applies.
+
+    Raises ValueError or TypeError naming an argument Postgres could not take.
+    """
+    given = {
+        name: _READER.get(name, values.text)(name, value)
+        for name, value in arguments.items()
+        if value is not None
+    }
+    return Call(function, columns, given, decode, kind)
+
+
+@cache
+def _query(kind: Kind, name: str, columns: str, arguments: tuple[str, ...]) -> str:
+    given = ", ".join(f"{argument} => ${place}" for place, argument in enumerate(arguments, 1))
+    match kind:
+        case "function":
+            return f"select {columns} from tide.{name}({given})"
+        case "procedure":
+            return f"call tide.{name}({given})"
+        case "view":
+            return f"select {columns} from tide.{name} order by 1"
+
+
+def _nothing(rows: Sequence[Row]) -> Any:
+    return None

@@ -1,0 +1,164 @@
+"""Calls about queues: enqueue, claim, settle and the settings of a queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from tidebase_pg.call import Call, call
+from tidebase_pg.documents import encode, optional
+from tidebase_pg.types import (
+    Enqueued,
+    EnqueuedMany,
+    LeasedRun,
+    QueueRow,
+    QueueStats,
+    Row,
+    RunRow,
+    Settlement,
+    Verdict,
+)
+from tidebase_pg.values import Duration, RunId, backoff_lengths
+
+
+def enqueue(
+    workflow: str,
+    *,
+    input: Any = None,
+    queue: str | None = None,
+    dedupe_key: str | None = None,
+    priority: int | None = None,
+    delay: Duration | None = None,
+    run_at: datetime | None = None,
+    max_attempts: int | None = None,
+    deadline: Duration | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    on_conflict: str | None = None,
+    run_id: RunId | None = None,
+    backoff: Mapping[str, Any] | None = None,
+) -> Call[Enqueued]:
+    """Queue a run. With a dedupe key, at most one run of the queue with that key is active:
+    on_conflict return gives that run, replace gives it the new input, time and priority unless
+    it has begun, raise is TD023. run_id makes the call repeatable.
+    """
+    return call(
+        "enqueue",
+        Enqueued.columns(),
+        Enqueued.one,
+        workflow=workflow,
+        input=optional(input, "input"),
+        queue=queue,
+        dedupe_key=dedupe_key,
+        priority=priority,
+        delay=delay,
+        run_at=run_at,
+        max_attempts=max_attempts,
+        deadline=deadline,
+        metadata=optional(metadata, "metadata"),
+        on_conflict=on_conflict,
+        run_id=run_id,
+        backoff=optional(backoff and backoff_lengths(backoff), "backoff"),
+    )
+
+
+def enqueue_many(queue: str, runs: Sequence[Mapping[str, Any]]) -> Call[list[EnqueuedMany]]:
+    """Queue many runs, all or none: an array of objects with the argument names of enqueue; at
+    most 100000. One row for each, ordinal counted from 1.
+    """
+    return call(
+        "enqueue_many",
+        EnqueuedMany.columns(),
+        EnqueuedMany.many,
+        queue=queue,
+        runs=encode(runs, "runs"),
+    )
+
+
+def claim(
+    *,
+    queues: Sequence[str] | None = None,
+    max_runs: int | None = None,
+    lease: Duration | None = None,
+    worker: str | None = None,
+    workflows: Sequence[str] | None = None,
+) -> Call[list[RunRow]]:
+    """Lease up to max_runs ready runs of the queues, in their order; never waits for another
+    worker. Caps and rates are exact; paused queues are passed over, overdue runs cancelled.
+    """
+    return call(
+        "claim",
+        RunRow.columns(),
+        RunRow.many,
+        queues=queues,
+        max_runs=max_runs,
+        lease=lease,
+        worker=worker,
+        workflows=workflows,
+    )
+
+
+def settle(outcomes: str) -> Call[list[Verdict]]:
+    """Report the outcomes of leased runs, each judged alone: result, or error with retryable,
+    failure_class and retry_after, or release with delay. One row for each, in order.
+
+    `outcomes` is JSON text, an array as `flows.batch` writes it.
+    """
+    return call("settle", Verdict.columns(), Verdict.many, outcomes=outcomes)
+
+
+def settle_and_claim(
+    outcomes: str,
+    *,
+    queues: Sequence[str] | None = None,
+    max_runs: int | None = None,
+    lease: Duration | None = None,
+    worker: str | None = None,
+    workflows: Sequence[str] | None = None,
+) -> Call[Settlement]:
+    """Settle outcomes and claim new runs in one transaction. A row with accepted set is an outcome
+    that was not plainly accepted; a row with claimed set is a new run.
+
+    `outcomes` is JSON text, an array as `flows.batch` writes it.
+    """
+    return call(
+        "settle_and_claim",
+        _SETTLEMENT,
+        _settlement,
+        outcomes=outcomes,
+        queues=queues,
+        max_runs=max_runs,
+        lease=lease,
+        worker=worker,
+        workflows=workflows,
+    )
+
+
+def set_queue(queue: str, settings: Mapping[str, Any]) -> Call[QueueRow]:
+    """Change settings of a queue: absent keys stay as they are, null clears. Caps hold from the
+    commit on; running runs are never stopped, they count.
+    """
+    return call(
+        "set_queue",
+        QueueRow.columns(),
+        QueueRow.one,
+        queue=queue,
+        settings=encode(settings, "settings"),
+    )
+
+
+def queue_stats() -> Call[list[QueueStats]]:
+    """The view of every queue: its settings, what waits in it and what it did lately."""
+    return call("queue_stats", QueueStats.columns(), QueueStats.many, kind="view")
+
+
+_SETTLEMENT = f"{Verdict.columns()}, {LeasedRun.columns('(claimed).')}"
+_JUDGED = slice(0, 3)
+_LEASED = slice(3, None)
+
+
+def _settlement(rows: Sequence[Row]) -> Settlement:
+    return Settlement(
+        verdicts=[Verdict(*row[_JUDGED]) for row in rows if row[1] is not None],
+        claimed=[LeasedRun(*row[_LEASED]) for row in rows if row[1] is None],
+    )

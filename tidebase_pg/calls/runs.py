@@ -1,0 +1,223 @@
+"""Calls about runs: from create_run to explain_wait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from tidebase_pg.call import Call, call
+from tidebase_pg.documents import decode, optional
+from tidebase_pg.types import Beat, Row, RunRow
+from tidebase_pg.values import Duration, RunId, backoff_lengths
+
+
+def create_run(
+    workflow: str,
+    *,
+    input: Any = None,
+    metadata: Mapping[str, Any] | None = None,
+    deadline: Duration | None = None,
+    max_attempts: int | None = None,
+    run_id: RunId | None = None,
+    backoff: Mapping[str, Any] | None = None,
+) -> Call[RunRow]:
+    """Make a pending run, begun by its id; the same run_id again returns the run it made."""
+    return call(
+        "create_run",
+        RunRow.columns(),
+        RunRow.one,
+        workflow=workflow,
+        input=optional(input, "input"),
+        metadata=optional(metadata, "metadata"),
+        deadline=deadline,
+        max_attempts=max_attempts,
+        run_id=run_id,
+        backoff=optional(backoff and backoff_lengths(backoff), "backoff"),
+    )
+
+
+def begin_run(
+    run_id: RunId, *, worker: str | None = None, lease: Duration | None = None
+) -> Call[RunRow]:
+    """Lease a pending run, or a plain run whose lease expired, by its id. Completed: the run as it
+    is; overdue: the run, cancelled; else TD001, TD003, TD004.
+    """
+    return call(
+        "begin_run", RunRow.columns(), RunRow.one, run_id=run_id, worker=worker, lease=lease
+    )
+
+
+def heartbeat(
+    run_ids: Sequence[UUID], lease_ids: Sequence[UUID], *, lease: Duration | None = None
+) -> Call[list[Beat]]:
+    """Renew the leases of all runs of a worker: held, busy (yours, but your own transaction locks
+    the row), lost, cancelled or finished. Never waits, never revives a lost lease.
+    """
+    return call(
+        "heartbeat",
+        Beat.columns(),
+        Beat.many,
+        run_ids=list(run_ids),
+        lease_ids=list(lease_ids),
+        lease=lease,
+    )
+
+
+def complete(run_id: RunId, lease_id: UUID, *, result: Any = None) -> Call[RunRow]:
+    """Finish a leased run successfully; the same call again gives the same answer."""
+    return call(
+        "complete",
+        RunRow.columns(),
+        RunRow.one,
+        run_id=run_id,
+        lease_id=lease_id,
+        result=optional(result, f"the result of run {run_id}"),
+    )
+
+
+def fail(
+    run_id: RunId,
+    lease_id: UUID,
+    *,
+    error: Mapping[str, Any] | None = None,
+    retryable: bool | None = None,
+    failure_class: str | None = None,
+    retry_after: Duration | None = None,
+) -> Call[RunRow]:
+    """End a leased attempt with an error: another attempt after its backoff while any is left and
+    the error is retryable, else the run has failed. The same call again gives the same answer.
+    """
+    return call(
+        "fail",
+        RunRow.columns(),
+        RunRow.one,
+        run_id=run_id,
+        lease_id=lease_id,
+        error=optional(error, f"the error of run {run_id}"),
+        retryable=retryable,
+        failure_class=failure_class,
+        retry_after=retry_after,
+    )
+
+
+def release(run_id: RunId, lease_id: UUID, *, delay: Duration | None = None) -> Call[RunRow]:
+    """Hand a leased run back unfinished, as a worker does when it shuts down; the attempt is not
+    counted.
+    """
+    return call(
+        "release", RunRow.columns(), RunRow.one, run_id=run_id, lease_id=lease_id, delay=delay
+    )
+
+
+def cancel(run_id: RunId, *, reason: str | None = None, actor: str | None = None) -> Call[RunRow]:
+    """Cancel an active run at once and for good; again: the same row, first reason kept. Completed
+    or failed: TD003.
+    """
+    return call("cancel", RunRow.columns(), RunRow.one, run_id=run_id, reason=reason, actor=actor)
+
+
+def cancel_many(
+    *,
+    queue: str | None = None,
+    workflow: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    reason: str | None = None,
+    actor: str | None = None,
+    max_runs: int | None = None,
+) -> Call[int]:
+    """Cancel active runs by queue, workflow and contained metadata, oldest first, and return how
+    many. Passes over runs another transaction holds: repeat until it returns 0.
+    """
+    return call(
+        "cancel_many",
+        "cancel_many",
+        _number,
+        queue=queue,
+        workflow=workflow,
+        metadata=optional(metadata, "metadata"),
+        reason=reason,
+        actor=actor,
+        max_runs=max_runs,
+    )
+
+
+def retry(
+    run_id: RunId,
+    *,
+    actor: str | None = None,
+    reset_attempts: bool | None = None,
+    run_at: datetime | None = None,
+) -> Call[RunRow]:
+    """Let a failed or cancelled run go on from its checkpoints; an active run is returned as it
+    is. Completed: TD030; dedupe key taken meanwhile: TD023.
+    """
+    return call(
+        "retry",
+        RunRow.columns(),
+        RunRow.one,
+        run_id=run_id,
+        actor=actor,
+        reset_attempts=reset_attempts,
+        run_at=run_at,
+    )
+
+
+def reschedule(run_id: RunId, run_at: datetime, *, priority: int | None = None) -> Call[RunRow]:
+    """Move a queued run to another time and, if given, another priority; any other run: TD030."""
+    return call(
+        "reschedule", RunRow.columns(), RunRow.one, run_id=run_id, run_at=run_at, priority=priority
+    )
+
+
+def get_run(run_id: RunId) -> Call[RunRow]:
+    """The run, active or finished; unknown: TD010."""
+    return call("get_run", RunRow.columns(), RunRow.one, run_id=run_id)
+
+
+def describe_run(run_id: RunId) -> Call[dict[str, Any]]:
+    """Everything about a run in one snapshot, as jsonb: run, steps, events (the newest 1000)."""
+
+    def read(rows: Sequence[Row]) -> dict[str, Any]:
+        return cast("dict[str, Any]", decode(rows[0][0], f"the description of run {run_id}"))
+
+    return call("describe_run", "describe_run::text", read, run_id=run_id)
+
+
+def list_runs(
+    *,
+    status: str | None = None,
+    queue: str | None = None,
+    workflow: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    before: RunId | None = None,
+    max_runs: int | None = None,
+) -> Call[list[RunRow]]:
+    """Runs, newest first; before = the last run_id of the page before."""
+    return call(
+        "list_runs",
+        RunRow.columns(),
+        RunRow.many,
+        status=status,
+        queue=queue,
+        workflow=workflow,
+        metadata=optional(metadata, "metadata"),
+        before=before,
+        max_runs=max_runs,
+    )
+
+
+def explain_wait(run_id: RunId) -> Call[dict[str, Any]]:
+    """Why a run is not running, as jsonb: reasons such as not_due, review, paused, cap, rate,
+    no_worker, behind; none when it runs, may be claimed now or has ended.
+    """
+
+    def read(rows: Sequence[Row]) -> dict[str, Any]:
+        return cast("dict[str, Any]", decode(rows[0][0], f"the explanation of run {run_id}"))
+
+    return call("explain_wait", "explain_wait::text", read, run_id=run_id)
+
+
+def _number(rows: Sequence[Row]) -> int:
+    return cast(int, rows[0][0])

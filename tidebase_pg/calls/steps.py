@@ -1,0 +1,97 @@
+"""Calls about steps: the checkpoints of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from tidebase_pg.call import Call, call
+from tidebase_pg.documents import optional
+from tidebase_pg.types import StepFailure, StepRow, StepStart
+from tidebase_pg.values import RunId
+
+
+def begin_step(
+    run_id: RunId,
+    lease_id: UUID,
+    name: str,
+    *,
+    input: Any = None,
+    contract: Mapping[str, Any] | None = None,
+) -> Call[StepStart]:
+    """Ask for a step of a leased run: replay (its stored output), execute, review (the run is
+    parked until an operator decides) or failed (its contract forbids another try, the run has
+    failed).
+    """
+    return call(
+        "begin_step",
+        StepStart.columns(),
+        StepStart.one,
+        run_id=run_id,
+        lease_id=lease_id,
+        name=name,
+        input=optional(input, f"the input of step {name!r}"),
+        contract=optional(contract, f"the contract of step {name!r}"),
+    )
+
+
+def complete_step(run_id: RunId, lease_id: UUID, name: str, *, output: Any = None) -> Call[StepRow]:
+    """Store the output of a step: from now on it replays. Renews the lease; the same call again
+    gives the same answer.
+    """
+    return call(
+        "complete_step",
+        StepRow.columns(),
+        StepRow.one,
+        run_id=run_id,
+        lease_id=lease_id,
+        name=name,
+        output=optional(output, f"the output of step {name!r}"),
+    )
+
+
+def fail_step(
+    run_id: RunId,
+    lease_id: UUID,
+    name: str,
+    *,
+    error: Mapping[str, Any] | None = None,
+    retryable: bool | None = None,
+) -> Call[StepFailure]:
+    """Report that a step failed. Its contract decides: auto_retry (retryable), safe_replay,
+    manual_review (the run is parked) or fail_hard (the run has failed).
+    """
+    return call(
+        "fail_step",
+        StepFailure.columns(),
+        StepFailure.one,
+        run_id=run_id,
+        lease_id=lease_id,
+        name=name,
+        error=optional(error, f"the error of step {name!r}"),
+        retryable=retryable,
+    )
+
+
+def resolve_step(
+    run_id: RunId,
+    name: str,
+    decision: str,
+    *,
+    output: Any = None,
+    actor: str | None = None,
+) -> Call[StepRow]:
+    """Decide about a step in manual_review: retry it, use_output as if it had completed, or fail
+    the run. The parked run goes on in the same transaction.
+    """
+    return call(
+        "resolve_step",
+        StepRow.columns(),
+        StepRow.one,
+        run_id=run_id,
+        name=name,
+        decision=decision,
+        output=optional(output, f"the output of step {name!r}"),
+        actor=actor,
+    )

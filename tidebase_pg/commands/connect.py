@@ -1,0 +1,72 @@
+"""What the commands on runs and queues share: the Tidebase they talk to, and their arguments."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from tidebase_pg.commands.output import dsn
+from tidebase_pg.tidebase import Tidebase
+
+_UNITS = {"": 1, "s": 1, "ms": 0.001, "m": 60, "h": 3600, "d": 86400}
+
+
+@contextmanager
+def connected() -> Generator[Tidebase]:
+    """Tidebase on the database of --dsn, closed afterwards."""
+    with Tidebase(dsn()) as tide:
+        yield tide
+
+
+def actor() -> str:
+    """Who acts, for the event log."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return "cli"
+
+
+class Document(click.ParamType[Any]):
+    """A JSON argument."""
+
+    name = "json"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError) as error:
+            self.fail(f"{value[:80]!r} is not JSON: {error}", param, ctx)
+
+
+class Length(click.ParamType[timedelta]):
+    """A length of time: 90, 90s, 500ms, 5m, 2h or 7d."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)", str(value))
+        if found is None:
+            self.fail(
+                f"{value!r} is not a length of time: give 90s, 500ms, 5m, 2h or 7d", param, ctx
+            )
+        try:
+            return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+        except OverflowError:
+            self.fail(f"{value!r} is too long", param, ctx)
+
+
+DOCUMENT = Document()
+LENGTH = Length()

@@ -1,0 +1,81 @@
+"""Commands on queues: queues list | set | pause | resume."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tidebase_pg.commands.connect import LENGTH, connected
+from tidebase_pg.commands.output import Group, echo_row, echo_rows
+from tidebase_pg.registry import QueueSettings
+
+COLUMNS = (
+    "queue", "paused", "ready", "delayed", "parked", "running", "oldest_ready_age",
+    "concurrency", "rate_limit", "completed_hour", "failed_hour",
+)  # fmt: skip
+CLEARABLE = (
+    "concurrency", "rate_limit", "max_attempts", "backoff_base", "backoff_max", "backoff_jitter",
+    "retention",
+)  # fmt: skip
+
+
+@click.group(cls=Group)
+def queues() -> None:
+    """List, set, pause and resume queues."""
+
+
+@queues.command("list")
+def list_() -> None:
+    """List queues: what is in them and what they did lately."""
+    with connected() as tide:
+        echo_rows((queue.facts() for queue in tide.queues.list()), COLUMNS)
+
+
+@queues.command("set")
+@click.argument("queue")
+@click.option("--concurrency", type=int, help="At most so many runs at once.")
+@click.option("--rate-limit", type=int, help="At most so many starts in every rate period.")
+@click.option("--rate-period", type=LENGTH, help="Default 1m.")
+@click.option("--max-attempts", type=int, help="For runs enqueued without their own.")
+@click.option("--backoff-base", type=LENGTH, help="Before the second attempt, then doubled.")
+@click.option("--backoff-max", type=LENGTH, help="The longest back-off.")
+@click.option("--backoff-jitter", type=float, help="The share added at random, 0 to 1.")
+@click.option("--retention", type=LENGTH, help="How long finished runs are kept.")
+@click.option(
+    "--clear",
+    multiple=True,
+    type=click.Choice(CLEARABLE),
+    help="Back to the default; may be given several times.",
+)
+def set_(queue: str, clear: tuple[str, ...], **given: Any) -> None:
+    """Change settings of a queue; what is not named stays."""
+    settings: QueueSettings = {}
+    for name, value in given.items():
+        if value is not None:
+            settings[name] = value  # type: ignore[literal-required]
+    for name in clear:
+        settings[name] = None  # type: ignore[literal-required]
+    if not settings:
+        raise click.UsageError("nothing to set: name at least one setting")
+    with connected() as tide:
+        echo_row(tide.queues.configure(queue, **settings).facts())
+
+
+@queues.command()
+@click.argument("queue")
+def pause(queue: str) -> None:
+    """Let nothing be claimed from a queue; running runs go on."""
+    with connected() as tide:
+        echo_row(tide.queues.pause(queue).facts())
+
+
+@queues.command()
+@click.argument("queue")
+def resume(queue: str) -> None:
+    """Let a paused queue be claimed from again."""
+    with connected() as tide:
+        echo_row(tide.queues.resume(queue).facts())
+
+
+COMMANDS = [queues]

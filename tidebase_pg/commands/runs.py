@@ -1,0 +1,114 @@
+"""Commands on runs: enqueue, runs list | show | cancel | retry, events."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import click
+
+from tidebase_pg.commands.connect import DOCUMENT, LENGTH, actor, connected
+from tidebase_pg.commands.output import Command, Group, echo_row, echo_rows
+from tidebase_pg.registry import EnqueueOptions
+
+STATUSES = ("pending", "queued", "running", "completed", "failed", "cancelled")
+COLUMNS = (
+    "run_id",
+    "workflow",
+    "queue",
+    "status",
+    "attempt",
+    "run_at",
+    "created_at",
+    "finished_at",
+)
+
+
+@click.command(cls=Command)
+@click.argument("workflow")
+@click.option("--input", type=DOCUMENT, help="JSON handed to the workflow; default {}.")
+@click.option("--queue", default=None, help="Default: default.")
+@click.option("--dedupe-key", help="At most one active run of the queue has this key.")
+@click.option("--priority", type=int, help="Higher is claimed first; default 0.")
+@click.option("--delay", type=LENGTH, help="Not before so long from now: 90s, 5m, 2h, 7d.")
+@click.option("--max-attempts", type=int, help="Default: as the queue says, else 1.")
+@click.option("--deadline", type=LENGTH, help="Cancelled when not finished so long from now.")
+@click.option("--metadata", type=DOCUMENT, help="JSON object to find the run by.")
+@click.option(
+    "--on-conflict",
+    type=click.Choice(["return", "replace", "raise"]),
+    help="When the dedupe key is taken; default return.",
+)
+@click.option("--run-id", type=click.UUID, help="An id of your own; repeating it is harmless.")
+def enqueue(workflow: str, **given: Any) -> None:
+    """Enqueue a run of a workflow."""
+    options: EnqueueOptions = {}
+    for name, value in given.items():
+        if value is not None:
+            options[name] = value  # type: ignore[literal-required]
+    with connected() as tide:
+        echo_row(tide.enqueue(workflow, **options))
+
+
+@click.group(cls=Group)
+def runs() -> None:
+    """List, show, cancel and retry runs."""
+
+
+@runs.command("list")
+@click.option("--status", type=click.Choice(STATUSES))
+@click.option("--queue")
+@click.option("--workflow")
+@click.option("--metadata", type=DOCUMENT, help="Runs whose metadata contain this JSON object.")
+@click.option("--before", type=click.UUID, help="Runs older than this one: the next page.")
+@click.option("--max-runs", type=int, help="Default 100.")
+def list_(**filters: Any) -> None:
+    """List runs, newest first."""
+    with connected() as tide:
+        echo_rows((run.facts() for run in tide.runs.list(**filters)), COLUMNS)
+
+
+@runs.command()
+@click.argument("run_id", type=click.UUID)
+def show(run_id: UUID) -> None:
+    """Show a run with its steps, and why it waits."""
+    with connected() as tide:
+        described = tide.runs.describe(run_id)
+        facts = dict(described["run"])
+        facts["steps"] = described["steps"]
+        if facts["status"] in ("pending", "queued"):
+            facts["waits"] = tide.runs.explain_wait(run_id)["reasons"]
+        echo_row(facts)
+
+
+@runs.command()
+@click.argument("run_id", type=click.UUID)
+@click.option("--reason", help="Shown to whoever asks why.")
+def cancel(run_id: UUID, reason: str | None) -> None:
+    """Cancel a run; safe to repeat."""
+    with connected() as tide:
+        echo_row(tide.runs.cancel(run_id, reason=reason, actor=actor()).facts())
+
+
+@runs.command()
+@click.argument("run_id", type=click.UUID)
+@click.option("--keep-attempts", is_flag=True, help="Count on from the attempts made so far.")
+def retry(run_id: UUID, keep_attempts: bool) -> None:
+    """Put a failed or cancelled run back to work; finished steps are kept."""
+    with connected() as tide:
+        run = tide.runs.retry(run_id, actor=actor(), reset_attempts=not keep_attempts)
+        echo_row(run.facts())
+
+
+@click.command(cls=Command)
+@click.argument("run_id", type=click.UUID)
+@click.option("--after", type=int, default=None, help="Events after this seq.")
+@click.option("--max-events", type=int, help="Default 1000.")
+def events(run_id: UUID, after: int | None, max_events: int | None) -> None:
+    """List the events of a run."""
+    with connected() as tide:
+        found = tide.runs.events(run_id, after=after, max_events=max_events)
+        echo_rows((event.facts() for event in found), ("seq", "created_at", "type", "payload"))
+
+
+COMMANDS = [enqueue, runs, events]

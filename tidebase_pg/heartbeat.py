@@ -1,0 +1,153 @@
+"""The heart of a process: renews all its leases, notices cancellation, runs the tick."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from typing import Final
+
+from tidebase_pg import calls
+from tidebase_pg.client import AsyncClient, Client
+from tidebase_pg.flows import one_line
+from tidebase_pg.holdings import Holding, due, heartbeat, judge
+from tidebase_pg.types import Beat
+
+logger: Final = logging.getLogger("tidebase_pg.heartbeat")
+
+MOST_RUNS: Final = 1000
+AFTER_TROUBLE: Final = 1.0
+
+
+class Rhythm:
+    """When to do what; shared by both colours. Times are of the monotonic clock."""
+
+    def __init__(self, lease: float, reconcile: float | None) -> None:
+        self.lease = lease
+        self.interval = lease / 3
+        self.reconcile = reconcile
+        self.holdings: dict[object, Holding] = {}
+        now = time.monotonic()
+        self._beat_at = now + self.interval
+        self._tick_at = now + reconcile if reconcile is not None else float("inf")
+
+    def add(self, holding: Holding) -> None:
+        self.holdings[holding.lease_id] = holding
+
+    def discard(self, holding: Holding) -> None:
+        self.holdings.pop(holding.lease_id, None)
+
+    def pause(self) -> float:
+        return max(0.0, min(self._beat_at, self._tick_at) - time.monotonic())
+
+    def to_renew(self, now: float) -> list[Holding]:
+        """The runs whose turn it is; a run claimed just now can wait for the next beat."""
+        if now < self._beat_at:
+            return []
+        self._beat_at = now + self.interval
+        return due(list(self.holdings.values()), now, self.interval / 2)
+
+    def renewed(self, holdings: list[Holding], beats: list[Beat], sent_at: float) -> None:
+        judge(holdings, beats, sent_at)
+
+    def fence(self) -> None:
+        now = time.monotonic()
+        for holding in list(self.holdings.values()):
+            holding.fence(now)
+
+    def tick_is_due(self, now: float) -> bool:
+        if now < self._tick_at or self.reconcile is None:
+            return False
+        self._tick_at = now + self.reconcile
+        return True
+
+    @property
+    def budget(self) -> float:
+        """Seconds a tick may take: never so many that a beat comes too late."""
+        return min(1.0, self.interval / 2)
+
+    def trouble(self, error: Exception) -> None:
+        """A failed beat is repeated soon; the runs go on until their leases have ended."""
+        logger.warning("heartbeat or tick failed, trying again: %s", one_line(error))
+        self._beat_at = min(self._beat_at, time.monotonic() + min(AFTER_TROUBLE, self.interval / 4))
+
+
+class Heart:
+    """A thread that beats for all runs given to it, until it is stopped."""
+
+    def __init__(self, client: Client, lease: float, *, reconcile: float | None = None) -> None:
+        self._client = client
+        self._rhythm = Rhythm(lease, reconcile)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._live, name="tidebase heartbeat", daemon=True)
+        self.add = self._rhythm.add
+        self.discard = self._rhythm.discard
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _live(self) -> None:
+        while not self._stopped.wait(self._rhythm.pause()):
+            try:
+                self._beat()
+            except Exception as error:
+                self._rhythm.trouble(error)
+            self._rhythm.fence()
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        held = self._rhythm.to_renew(now)
+        for start in range(0, len(held), MOST_RUNS):
+            some = held[start : start + MOST_RUNS]
+            sent_at = time.monotonic()
+            beats = self._client.execute(heartbeat(some, self._rhythm.lease))
+            self._rhythm.renewed(some, beats, sent_at)
+        if self._rhythm.tick_is_due(now):
+            self._client.execute(calls.reconcile(budget=self._rhythm.budget))
+
+
+class AsyncHeart:
+    """`Heart` as a task."""
+
+    def __init__(
+        self, client: AsyncClient, lease: float, *, reconcile: float | None = None
+    ) -> None:
+        self._client = client
+        self._rhythm = Rhythm(lease, reconcile)
+        self._task: asyncio.Task[None] | None = None
+        self.add = self._rhythm.add
+        self.discard = self._rhythm.discard
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._live(), name="tidebase heartbeat")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _live(self) -> None:
+        while True:
+            await asyncio.sleep(self._rhythm.pause())
+            try:
+                await self._beat()
+            except Exception as error:
+                self._rhythm.trouble(error)
+            self._rhythm.fence()
+
+    async def _beat(self) -> None:
+        now = time.monotonic()
+        held = self._rhythm.to_renew(now)
+        for start in range(0, len(held), MOST_RUNS):
+            some = held[start : start + MOST_RUNS]
+            sent_at = time.monotonic()
+            beats = await self._client.execute(heartbeat(some, self._rhythm.lease))
+            self._rhythm.renewed(some, beats, sent_at)
+        if self._rhythm.tick_is_due(now):
+            await self._client.execute(calls.reconcile(budget=self._rhythm.budget))

@@ -1,0 +1,127 @@
+"""Runs held by this process: when their leases were last renewed, and why one is lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from uuid import UUID
+
+from tidebase_pg import calls
+from tidebase_pg.call import Call
+from tidebase_pg.errors import LeaseLost, RunCancelled, RunFinished, StepInProgress, Stop
+from tidebase_pg.types import Beat, LeasedRun
+
+
+class Holding:
+    """One leased run. `interrupt` is called once, from the heart, when the run is lost."""
+
+    __slots__ = (
+        "_steps",
+        "beaten_at",
+        "interrupt",
+        "lease",
+        "lease_id",
+        "leased",
+        "run_id",
+        "stop",
+    )
+
+    def __init__(self, leased: LeasedRun, lease: float, since: float) -> None:
+        self.leased = leased
+        self.run_id: UUID = leased.run_id
+        self.lease_id: UUID = leased.lease_id
+        self.lease = lease
+        self.beaten_at = since
+        self.stop: Stop | None = None
+        self.interrupt: Callable[[Stop], None] | None = None
+        self._steps: set[str] | None = None
+
+    def check(self) -> None:
+        """Raises Stop when the run is lost, or its lease may have ended unrenewed."""
+        if self.stop is None and time.monotonic() - self.beaten_at > self.lease:
+            self.lose(self._unrenewed())
+        if self.stop is not None:
+            raise self.stop
+
+    def lost(self, stop: Stop) -> Stop:
+        """Remember why the run is lost; the first reason stays."""
+        if self.stop is None:
+            self.stop = stop
+        return self.stop
+
+    def lose(self, stop: Stop) -> None:
+        """Remember it, and interrupt whoever works on the run."""
+        if self.stop is None:
+            self.stop = stop
+            if self.interrupt is not None:
+                self.interrupt(stop)
+
+    def judge(self, state: str, sent_at: float) -> None:
+        """Take in the answer to a heartbeat sent at that time."""
+        match state:
+            case "held" | "busy":
+                self.beaten_at = max(self.beaten_at, sent_at)
+            case "cancelled":
+                self.lose(RunCancelled(f"run {self.run_id} is cancelled"))
+            case "finished":
+                self.lose(RunFinished(f"run {self.run_id} is finished"))
+            case _:
+                self.lose(LeaseLost(f"the lease on run {self.run_id} is lost"))
+
+    def fence(self, now: float) -> None:
+        """Give the run up when another worker may own it by now."""
+        if self.stop is None and now - self.beaten_at > self.lease:
+            self.lose(self._unrenewed())
+
+    def open_step(self, name: str) -> None:
+        """Raises StepInProgress when a step of this name is open."""
+        steps = self._steps
+        if steps is None:
+            steps = self._steps = set()
+        if name in steps:
+            raise StepInProgress(
+                f"step {name!r} of run {self.run_id} is in progress already: "
+                "give every step of a run its own name"
+            )
+        steps.add(name)
+
+    def close_step(self, name: str) -> None:
+        if self._steps is not None:
+            self._steps.discard(name)
+
+    @contextmanager
+    def only_once(self, name: str) -> Generator[None]:
+        self.open_step(name)
+        try:
+            yield
+        finally:
+            self.close_step(name)
+
+    def _unrenewed(self) -> LeaseLost:
+        return LeaseLost(
+            f"the lease on run {self.run_id} could not be renewed for {self.lease:g} s"
+        )
+
+
+def heartbeat(holdings: Sequence[Holding], lease: float) -> Call[list[Beat]]:
+    """One call that renews the leases of all these runs."""
+    return calls.heartbeat(
+        [holding.run_id for holding in holdings],
+        [holding.lease_id for holding in holdings],
+        lease=lease,
+    )
+
+
+def due(holdings: Iterable[Holding], now: float, age: float) -> list[Holding]:
+    """Those whose last renewal is older than `age` seconds."""
+    return [
+        holding for holding in holdings if holding.stop is None and now - holding.beaten_at >= age
+    ]
+
+
+def judge(holdings: Sequence[Holding], beats: Sequence[Beat], sent_at: float) -> None:
+    """Take in the answers to one heartbeat."""
+    states = {beat.run_id: beat.state for beat in beats}
+    for holding in holdings:
+        holding.judge(states.get(holding.run_id, "lost"), sent_at)

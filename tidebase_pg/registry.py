@@ -1,0 +1,227 @@
+"""The workflows an application has registered, and the calls that enqueue them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypedDict, Unpack
+
+from tidebase_pg import calls
+from tidebase_pg.call import Call
+from tidebase_pg.types import Enqueued, EnqueuedMany, QueueRow
+from tidebase_pg.values import (
+    Duration,
+    RunId,
+    backoff_lengths,
+    identifier,
+    interval,
+    interval_text,
+    moment,
+    new_run_id,
+    text,
+    whole,
+)
+
+DEFAULT_QUEUE = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """A registered function, and how its runs are enqueued unless the caller says otherwise."""
+
+    name: str
+    function: Callable[..., Any]
+    queue: str
+    max_attempts: int | None = None
+    deadline: timedelta | None = None
+
+
+class EnqueueOptions(TypedDict, total=False):
+    """What may be said about a run when it is enqueued."""
+
+    input: Any
+    """Handed to the workflow; anything JSON can say, {} when left out."""
+    queue: str | None
+    """Default: the queue the workflow was registered with, else "default"."""
+    dedupe_key: str | None
+    """At most one queued or running run of the queue has this key."""
+    priority: int | None
+    """Higher is claimed first; default 0."""
+    delay: Duration | None
+    """Not before so many seconds from now."""
+    run_at: datetime | None
+    """Not before this time; beats delay."""
+    max_attempts: int | None
+    """How often it may be tried; default as registered, else as the queue says, else 1."""
+    deadline: Duration | None
+    """Cancelled when not finished so many seconds from now."""
+    metadata: Mapping[str, Any] | None
+    """Free facts to find the run by."""
+    on_conflict: Literal["return", "replace", "raise"] | None
+    """When the dedupe key is taken; default "return", the run that has it."""
+    run_id: RunId | None
+    """An id of your own (`new_run_id()`), so that the call may be sent again."""
+    backoff: Mapping[str, Any] | None
+    """Delays between attempts: {"base": seconds, "max": seconds, "jitter": 0.1}."""
+
+
+class NewRun(EnqueueOptions):
+    """One run of enqueue_many."""
+
+    workflow: str | Callable[..., Any]
+
+
+class QueueSettings(TypedDict, total=False):
+    """The settings of a queue; what is left out stays, None clears."""
+
+    concurrency: int | None
+    """At most so many runs at once."""
+    rate_limit: int | None
+    """At most so many starts in every rate_period."""
+    rate_period: Duration | None
+    """Default one minute."""
+    max_attempts: int | None
+    """For runs enqueued without their own."""
+    backoff_base: Duration | None
+    """Before the second attempt; then twice as long each time. Default 5 seconds."""
+    backoff_max: Duration | None
+    """The longest back-off; default 5 minutes."""
+    backoff_jitter: float | None
+    """The share of the back-off added at random, 0 to 1; default 0.1."""
+    retention: Duration | None
+    """How long finished runs are kept; default for ever."""
+    paused: bool
+    """While true nothing is claimed."""
+
+
+class Registry:
+    """Workflows by name and by function."""
+
+    def __init__(self, *, asynchronous: bool) -> None:
+        self._asynchronous = asynchronous
+        self._by_name: dict[str, Workflow] = {}
+        self._by_function: dict[Callable[..., Any], Workflow] = {}
+
+    def register(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        queue: str,
+        max_attempts: int | None,
+        deadline: Duration | None,
+    ) -> None:
+        """Raises ValueError for a name taken by another function, TypeError for a wrong one."""
+        if not callable(function):
+            raise TypeError(f"workflow {name!r} must be a function, not {type(function).__name__}")
+        if not self._asynchronous and inspect.iscoroutinefunction(function):
+            raise TypeError(f"workflow {name!r} is async: register it with AsyncTidebase")
+        taken = self._by_name.get(name)
+        if taken is not None and taken.function is not function:
+            raise ValueError(f"workflow {name!r} is registered already, for {taken.function!r}")
+        workflow = Workflow(
+            text("name", name),
+            function,
+            text("queue", queue),
+            None if max_attempts is None else whole("max_attempts", max_attempts, 1, 100),
+            None if deadline is None else interval("deadline", deadline),
+        )
+        self._by_name[name] = workflow
+        self._by_function[function] = workflow
+
+    def find(self, workflow: str | Callable[..., Any]) -> Workflow:
+        """Raises ValueError when it is not registered."""
+        found = (
+            self._by_name.get(workflow)
+            if isinstance(workflow, str)
+            else self._by_function.get(workflow)
+        )
+        if found is None:
+            raise ValueError(
+                f"{workflow!r} is not a registered workflow: decorate a function with "
+                '@tide.workflow("name")'
+            )
+        return found
+
+    def names(self) -> list[str]:
+        return list(self._by_name)
+
+    def queues(self) -> list[str]:
+        """The queues the registered workflows name."""
+        return list(dict.fromkeys(workflow.queue for workflow in self._by_name.values()))
+
+    def enqueue(
+        self, workflow: str | Callable[..., Any], **options: Unpack[EnqueueOptions]
+    ) -> Call[Enqueued]:
+        """The call that enqueues a run; a name that is not registered here is as good."""
+        known = self._known(workflow)
+        if known is None:
+            return calls.enqueue(text("workflow", workflow), **options)
+        if options.get("queue") is None:
+            options["queue"] = known.queue
+        if options.get("max_attempts") is None:
+            options["max_attempts"] = known.max_attempts
+        if options.get("deadline") is None:
+            options["deadline"] = known.deadline
+        return calls.enqueue(known.name, **options)
+
+    def enqueue_many(
+        self, runs: Iterable[NewRun], *, queue: str | None, repeatable: bool
+    ) -> Call[list[EnqueuedMany]]:
+        """The call that enqueues all these runs into one queue."""
+        given: list[dict[str, Any]] = [
+            {name: value for name, value in run.items() if value is not None} for run in runs
+        ]
+        for place, run in enumerate(given):
+            known = self._known(run.get("workflow"))
+            if known is not None:
+                run["workflow"] = known.name
+                queue = known.queue if queue is None else queue
+                if known.max_attempts is not None:
+                    run.setdefault("max_attempts", known.max_attempts)
+                if known.deadline is not None:
+                    run.setdefault("deadline", known.deadline)
+            if run.pop("queue", queue) not in (queue, None):
+                raise ValueError(f"runs[{place}] names another queue: one call, one queue")
+            if repeatable:
+                run.setdefault("run_id", new_run_id())
+            if run.get("backoff") is not None:
+                run["backoff"] = backoff_lengths(run["backoff"])
+            for name, write in _WRITERS.items():
+                if run.get(name) is not None:
+                    run[name] = write(name, run[name])
+        return calls.enqueue_many(queue or DEFAULT_QUEUE, given)
+
+    def _known(self, workflow: object) -> Workflow | None:
+        if isinstance(workflow, str):
+            return self._by_name.get(workflow)
+        return self.find(workflow) if callable(workflow) else None
+
+
+_WRITERS: Mapping[str, Callable[[str, object], str]] = {
+    "run_id": lambda name, value: str(identifier(name, value)),
+    "run_at": lambda name, value: moment(name, value).isoformat(),
+    "delay": lambda name, value: interval_text(interval(name, value)),
+    "deadline": lambda name, value: interval_text(interval(name, value)),
+}
+_LENGTHS: Sequence[str] = ("rate_period", "backoff_base", "backoff_max", "retention")
+
+
+def configure(queue: str, **settings: Unpack[QueueSettings]) -> Call[QueueRow]:
+    """Change the settings of a queue; what is left out stays, None clears."""
+    given: dict[str, Any] = dict(settings)
+    for name in _LENGTHS:
+        if given.get(name) is not None:
+            given[name] = interval_text(interval(name, given[name]))
+    return calls.set_queue(queue, given)
+
+
+def pause(queue: str) -> Call[QueueRow]:
+    """Let nothing be claimed from a queue; running runs go on."""
+    return calls.set_queue(queue, {"paused": True})
+
+
+def resume(queue: str) -> Call[QueueRow]:
+    """Let a paused queue be claimed from again."""
+    return calls.set_queue(queue, {"paused": False})

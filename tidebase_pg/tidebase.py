@@ -1,0 +1,365 @@
+"""What an application begins with: Tidebase, its workflows, its runs and its queues."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
+
+import psycopg
+from psycopg_pool import ConnectionPool
+
+from tidebase_pg import calls, flows, registry
+from tidebase_pg.call import Call
+from tidebase_pg.client import PATIENCE, Client
+from tidebase_pg.connections import Connection, FromDsn, FromPool, Pool, Source, environment
+from tidebase_pg.errors import NotFound, RunFinished, Stop
+from tidebase_pg.handles import Run, Session, attempt, drive
+from tidebase_pg.holdings import Holding
+from tidebase_pg.registry import EnqueueOptions, NewRun, Registry
+from tidebase_pg.shift import WorkReport, terms
+from tidebase_pg.types import Enqueued, EnqueuedMany, QueueStats, RunRow
+from tidebase_pg.values import Duration, RunId, check_kind, seconds
+from tidebase_pg.worker import Worker
+
+T = TypeVar("T")
+P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[[Run, Any], Any])
+
+WORKER_CONNECTIONS = 3
+
+
+class CreateOptions(TypedDict, total=False):
+    """What may be said about a run that is begun by its id."""
+
+    input: Any
+    """Handed to the workflow; anything JSON can say, {} when left out."""
+    metadata: Mapping[str, Any] | None
+    """Free facts to find the run by."""
+    deadline: Duration | None
+    """Cancelled when not finished so many seconds from now."""
+    max_attempts: int | None
+    """How often it may be tried; default 1."""
+
+
+class WorkOptions(TypedDict, total=False):
+    """How a worker works."""
+
+    queues: Sequence[str]
+    """In this order; default: the queues the registered workflows name."""
+    concurrency: int
+    """Runs at once, 1 to 1000; default 1."""
+    lease: Duration
+    """Seconds after which another worker may take over from a dead one; default 60."""
+    poll: Duration
+    """The longest pause in seconds between two looks at idle queues; default 1."""
+    grace: Duration
+    """Seconds the running runs have to end once the worker is stopped; default 30."""
+    reconcile: Duration | bool
+    """Seconds between two calls of reconcile; default 5; False leaves it to others."""
+    drain: bool
+    """Return when nothing is ready any more."""
+    max_runs: int
+    """Return after so many runs."""
+    name: str
+    """Shown as the holder of its runs; default host, process and a random part."""
+
+
+class Namespace:
+    """A group of methods of `Tidebase`."""
+
+    def __init__(self, tide: Tidebase) -> None:
+        self._tide = tide
+
+    @staticmethod
+    def method(build: Callable[P, Call[T]]) -> Callable[Concatenate[Namespace, P], T]:
+        """A method that executes the call `build` makes."""
+
+        @wraps(build)
+        def method(self: Namespace, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            return self._tide.execute(build(*args, **kwargs))
+
+        return method
+
+
+class Runs(Namespace):
+    """Runs of any queue, and plain runs begun by their id."""
+
+    create = Namespace.method(calls.create_run)
+    get = Namespace.method(calls.get_run)
+    list = Namespace.method(calls.list_runs)
+    describe = Namespace.method(calls.describe_run)
+    cancel = Namespace.method(calls.cancel)
+    cancel_many = Namespace.method(calls.cancel_many)
+    retry = Namespace.method(calls.retry)
+    reschedule = Namespace.method(calls.reschedule)
+    explain_wait = Namespace.method(calls.explain_wait)
+    events = Namespace.method(calls.list_events)
+
+    def wait(self, run_id: RunId, *, timeout: Duration | None = None) -> RunRow:
+        """The run once it has completed, failed or been cancelled.
+
+        Raises TimeoutError after `timeout` seconds, NotFound for an unknown run.
+
+        >>> tide.runs.wait(run_id, timeout=60).result
+        """
+        waited = flows.wait(run_id, None if timeout is None else seconds("timeout", timeout))
+        return drive(waited, self._tide.perform)
+
+    def attach(
+        self,
+        workflow: str | Callable[..., Any],
+        run_id: RunId | None = None,
+        *,
+        lease: Duration = 60.0,
+        on_lease_lost: Callable[[Stop], None] | None = None,
+        **options: Unpack[CreateOptions],
+    ) -> Session:
+        """Create a run, or take up the one with this id, to work on it outside a worker.
+
+        `on_lease_lost` is called from the heartbeat's thread when the run is cancelled or lost.
+        Raises ValueError when the id is of another workflow, RunFinished when it has completed,
+        RunLeased when another worker holds it.
+        """
+        return self._tide.attach(workflow, run_id, lease, on_lease_lost, options)
+
+
+class Queues(Namespace):
+    """Queues; they need no creation, only settings when the defaults do not fit."""
+
+    configure = Namespace.method(registry.configure)
+    pause = Namespace.method(registry.pause)
+    resume = Namespace.method(registry.resume)
+    list = Namespace.method(calls.queue_stats)
+
+    def stats(self, queue: str) -> QueueStats:
+        """What is in one queue and what it did lately. Raises NotFound for an unknown one."""
+        for row in self.list():
+            if row.queue == queue:
+                return row
+        raise NotFound(f"queue {queue!r} is not known: nothing was enqueued or set there")
+
+
+def new_source(given: str | Pool | None) -> Source:
+    """Where the connections come from: a pool, a DSN, or TIDEBASE_DSN."""
+    if isinstance(given, ConnectionPool):
+        return FromPool(given)
+    return FromDsn(environment() if given is None else given)
+
+
+class Tidebase:
+    """Durable workflows in the Postgres behind a DSN, a pool or a connection.
+
+    Without any it reads TIDEBASE_DSN, when first used. Over a connection everything takes part in
+    that connection's transaction, and `work` is not available. While the database cannot be reached
+    calls are sent again for `patience` seconds. Safe to share between threads.
+
+    >>> tide = Tidebase("postgresql:///app")
+    >>> @tide.workflow("report", queue="reports")
+    ... def report(run: Run, input: dict) -> dict:
+    ...     return {"text": run.step("write", lambda: write(input["topic"]))}
+    >>> tide.enqueue(report, input={"topic": "tides"}, dedupe_key="report:tides")
+    >>> tide.work(concurrency=16)
+    """
+
+    def __init__(
+        self, source: str | Pool | Connection | None = None, *, patience: Duration = PATIENCE
+    ) -> None:
+        self._given = check_kind("source", source, str, ConnectionPool, psycopg.Connection)
+        self._lock = threading.Lock()
+        self._patience = seconds("patience", patience)
+        self._source: Source | None = None
+        self._client: Client | None = None
+        self._registry = Registry(asynchronous=False)
+        self.runs = Runs(self)
+        self.queues = Queues(self)
+
+    def connect(self, dsn: str) -> None:
+        """Use another database than was given or is in TIDEBASE_DSN; before anything is done.
+
+        Raises RuntimeError when something was done already.
+        """
+        if self._client is not None:
+            raise RuntimeError("this Tidebase is connected already: call connect before using it")
+        self._given = dsn
+
+    def workflow(
+        self,
+        name: str,
+        *,
+        queue: str = registry.DEFAULT_QUEUE,
+        max_attempts: int | None = None,
+        deadline: Duration | None = None,
+    ) -> Callable[[F], F]:
+        """Register a function as a workflow; the function stays as it is.
+
+        `queue`, `max_attempts` and `deadline` (seconds) are the defaults of `enqueue`.
+
+        >>> @tide.workflow("report", queue="reports", max_attempts=3)
+        ... def report(run: Run, input: dict) -> dict: ...
+        """
+
+        def register(function: F) -> F:
+            self._registry.register(name, function, queue, max_attempts, deadline)
+            return function
+
+        return register
+
+    def enqueue(
+        self,
+        workflow: str | Callable[..., Any],
+        *,
+        connection: Connection | None = None,
+        **options: Unpack[EnqueueOptions],
+    ) -> Enqueued:
+        """Enqueue a run of a workflow, given as its function or by name.
+
+        With `connection` it becomes true when that connection's transaction commits, together
+        with everything else written there. Raises ValueError or TypeError naming a wrong
+        argument, DuplicateRun with on_conflict="raise", PayloadTooLarge.
+
+        >>> tide.enqueue("report", input={"topic": "tides"}, delay=60).run_id
+        """
+        return self._on(connection).execute(self._registry.enqueue(workflow, **options))
+
+    def enqueue_many(
+        self,
+        runs: Iterable[NewRun],
+        *,
+        queue: str | None = None,
+        connection: Connection | None = None,
+    ) -> list[EnqueuedMany]:
+        """Enqueue many runs into one queue, all or none: mappings with the options of `enqueue`.
+
+        >>> tide.enqueue_many([{"workflow": report, "input": {"page": n}} for n in range(100)])
+        """
+        bound = connection is not None or isinstance(self._given, psycopg.Connection)
+        call = self._registry.enqueue_many(runs, queue=queue, repeatable=not bound)
+        return self._on(connection).execute(call)
+
+    def run(
+        self,
+        workflow: str | Callable[..., Any],
+        *,
+        run_id: RunId | None = None,
+        lease: Duration = 60.0,
+        **options: Unpack[CreateOptions],
+    ) -> Any:
+        """Run a workflow here and now, and return its result.
+
+        With the id of a run made before it is taken up where it stands, with the input stored
+        then; if it has completed the stored result is returned. An error of the workflow is
+        recorded and raised.
+
+        >>> tide.run(report, input={"topic": "tides"})
+        """
+        known = self._registry.find(workflow)
+        row, holding = self._open(known.name, run_id, lease, options)
+        if holding is None:
+            return row.result
+        return attempt(holding, self._clients(), known.function)
+
+    def work(self, **options: Unpack[WorkOptions]) -> WorkReport:
+        """Run what is enqueued until SIGTERM, SIGINT, or what the options say.
+
+        Uses three connections whatever the concurrency. On the first signal nothing more is
+        claimed and running runs may end within `grace`; on the second, or after it, they are
+        handed back for another worker.
+
+        >>> tide.work(queues=["reports"], concurrency=16)
+        """
+        return self.worker(**options).run()
+
+    def worker(self, **options: Unpack[WorkOptions]) -> Worker:
+        """A worker not yet running: `worker.run()`, and `worker.stop()` from another thread."""
+        agreed = terms(self._registry.queues(), self._registry.names(), **options)
+        given = self._given
+        if isinstance(given, psycopg.Connection):
+            raise ValueError("a worker needs connections of its own: give a DSN or a pool")
+        if isinstance(given, ConnectionPool) and given.max_size < WORKER_CONNECTIONS:
+            raise ValueError(
+                f"a worker needs {WORKER_CONNECTIONS} connections, the pool has {given.max_size}"
+            )
+        return Worker(new_source(given), self._registry, agreed)
+
+    def reconcile(
+        self, *, batch: int | None = None, budget: Duration | None = None
+    ) -> dict[str, Any]:
+        """Do what has become due: expired leases, deadlines, delayed runs. Workers do it too.
+
+        `batch` is rows at a time, `budget` seconds in all; the answer counts what was done.
+        """
+        return self.execute(calls.reconcile(batch=batch, budget=budget))
+
+    def execute(self, call: Call[T]) -> T:
+        """The answer to any call of `tidebase_pg.calls`."""
+        return self._clients().execute(call)
+
+    def perform(self, effect: flows.Effect) -> Any:
+        """Carry out one effect of a flow that holds no run."""
+        if isinstance(effect, flows.Pause):
+            time.sleep(effect.seconds)
+            return None
+        assert isinstance(effect, Call)
+        return self.execute(effect)
+
+    def attach(
+        self,
+        workflow: str | Callable[..., Any],
+        run_id: RunId | None,
+        lease: Duration,
+        on_lease_lost: Callable[[Stop], None] | None,
+        options: CreateOptions,
+    ) -> Session:
+        """See `runs.attach`."""
+        name = workflow if isinstance(workflow, str) else self._registry.find(workflow).name
+        row, holding = self._open(name, run_id, lease, options)
+        if holding is None:
+            raise RunFinished(f"run {row.run_id} has completed; there is nothing to attach to")
+        return Session(holding, self._clients(), on_lease_lost)
+
+    def close(self) -> None:
+        """Close the connections opened here; a pool or connection given stays open."""
+        if self._source is not None:
+            self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        place: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open(
+        self, workflow: str, run_id: RunId | None, lease: Duration, options: CreateOptions
+    ) -> tuple[RunRow, Holding | None]:
+        length = seconds("lease", lease, least=0.1)
+        since = time.monotonic()
+        create = calls.create_run(workflow, run_id=run_id, **options)
+        row = drive(flows.open_run(workflow, run_id, create, length), self.perform)
+        if row.lease_id is None:
+            return row, None
+        return row, Holding(flows.leased(row), length, since)
+
+    def _on(self, connection: Connection | None) -> Client:
+        if connection is None:
+            return self._clients()
+        return Client(check_kind("connection", connection, psycopg.Connection))
+
+    def _clients(self) -> Client:
+        with self._lock:
+            if self._client is None:
+                given = self._given
+                if isinstance(given, psycopg.Connection):
+                    self._client = Client(given)
+                else:
+                    self._source = new_source(given)
+                    self._client = Client(self._source, patience=self._patience)
+            return self._client

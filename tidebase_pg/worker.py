@@ -1,0 +1,336 @@
+"""Workers: threads, tasks and signals around a Shift, which decides everything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import queue
+import signal
+import threading
+from collections.abc import Generator
+from typing import Any, Final
+
+import psycopg
+
+from tidebase_pg import flows
+from tidebase_pg.async_handles import AsyncRun
+from tidebase_pg.client import AsyncClient, Client
+from tidebase_pg.connections import AsyncKept, AsyncSource, Kept, Source
+from tidebase_pg.errors import BadPayload, TideError
+from tidebase_pg.flows import Outcome
+from tidebase_pg.handles import Run
+from tidebase_pg.heartbeat import AsyncHeart, Heart
+from tidebase_pg.holdings import Holding
+from tidebase_pg.registry import Registry
+from tidebase_pg.shift import Request, Shift, Terms, WorkReport
+from tidebase_pg.threads import in_thread
+from tidebase_pg.types import LeasedRun
+
+logger: Final = logging.getLogger("tidebase_pg.worker")
+
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+UNWIND: Final = 5.0
+"""Seconds the cancelled tasks of an asyncio worker have to unwind at its end."""
+
+Ended = tuple[Holding, Outcome | None, BaseException | None]
+
+
+class Worker:
+    """Claims and runs in slot threads until stopped; made by `Tidebase.worker`."""
+
+    def __init__(self, source: Source, registry: Registry, terms: Terms) -> None:
+        self._registry = registry
+        self._shift = Shift(terms)
+        sources = [Kept(source) for _ in range(3)]
+        self._sources = [*sources, source]
+        self._claims = Client(sources[0], patience=0.0)
+        self._steps = Client(sources[1], patience=terms.lease)
+        self._heart = Heart(
+            Client(sources[2], patience=0.0), terms.lease, reconcile=terms.reconcile
+        )
+        self._work: queue.SimpleQueue[Holding | None] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
+        self._slots = 0
+
+    def stop(self) -> None:
+        """Claim nothing more and return when the running runs have ended, or after the grace
+        handed back; a second call hands them back at once. For any thread or signal handler."""
+        self._shift.stop()
+        self._ended.put(None)
+
+    def run(self) -> WorkReport:
+        """Work until stopped, drained, or max_runs is reached. Raises what cannot be mended."""
+        shift = self._shift
+        logger.info("worker %s starts on queues %s", shift.terms.name, shift.terms.queues)
+        interrupt: BaseException | None = None
+        with self._signals():
+            self._heart.start()
+            try:
+                while not shift.over():
+                    if (request := shift.request()) is not None:
+                        self._exchange(request)
+                        interrupt = self._collect(0.0) or interrupt
+                    else:
+                        interrupt = self._collect(shift.pause()) or interrupt
+                    if interrupt is not None and not shift.stopping:
+                        shift.stop()
+                    if shift.impatient():
+                        shift.release_all()
+            finally:
+                self._heart.stop()
+                for _ in range(self._slots):
+                    self._work.put(None)
+                for source in self._sources:
+                    source.close()
+        logger.info("worker %s ends: %s", shift.terms.name, shift.report())
+        if interrupt is not None:
+            raise interrupt
+        return shift.report()
+
+    def _exchange(self, request: Request) -> None:
+        try:
+            settlement = self._claims.execute(request.call)
+        except (psycopg.Error, TideError) as error:
+            self._shift.troubled(request, error)
+            return
+        for holding in self._shift.settled(request, settlement):
+            self._heart.add(holding)
+            self._work.put(holding)
+            if self._slots < len(self._shift.held):
+                self._slots += 1
+                threading.Thread(
+                    target=self._slot, name=f"tidebase slot {self._slots}", daemon=True
+                ).start()
+
+    def _collect(self, timeout: float | None) -> BaseException | None:
+        """Take in the runs that have ended, waiting for the first at most so long."""
+        interrupt: BaseException | None = None
+        try:
+            ended = self._ended.get(timeout=timeout) if timeout != 0 else self._ended.get_nowait()
+            while True:
+                if ended is not None:
+                    holding, outcome, error = ended
+                    self._heart.discard(holding)
+                    self._shift.ended(holding, outcome)
+                    interrupt = interrupt or error
+                ended = self._ended.get_nowait()
+        except queue.Empty:
+            return interrupt
+
+    def _slot(self) -> None:
+        while (holding := self._work.get()) is not None:
+            outcome, interrupt = None, None
+            try:
+                outcome = self._attend(holding)
+            except BaseException as error:
+                # SystemExit and its like end the worker, not the run.
+                interrupt = error
+                if holding.stop is None:
+                    outcome = flows.released(holding.leased)
+            self._ended.put((holding, outcome, interrupt))
+
+    def _attend(self, holding: Holding) -> Outcome | None:
+        leased = holding.leased
+        try:
+            given = leased.input
+        except BadPayload as error:
+            return flows.failed(leased, flows.bad_input(error))
+        function = self._registry.find(leased.workflow).function
+        try:
+            result = function(Run(holding, self._steps), given)
+        except Exception as error:
+            return raised(holding, error)
+        return returned(leased, result)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Generator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, frame: object) -> None:
+            self.stop()
+
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        for number in SIGNALS:
+            signal.signal(number, stop)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class AsyncWorker:
+    """Claims and runs in tasks until stopped; made by `AsyncTidebase.worker`."""
+
+    def __init__(self, source: AsyncSource, registry: Registry, terms: Terms) -> None:
+        self._registry = registry
+        self._shift = Shift(terms)
+        sources = [AsyncKept(source) for _ in range(3)]
+        self._sources = [*sources, source]
+        self._claims = AsyncClient(sources[0], patience=0.0)
+        self._steps = AsyncClient(sources[1], patience=terms.lease)
+        self._heart = AsyncHeart(
+            AsyncClient(sources[2], patience=0.0), terms.lease, reconcile=terms.reconcile
+        )
+        self._tasks: dict[asyncio.Task[None], Holding] = {}
+        self._news = asyncio.Event()
+        self._interrupt: BaseException | None = None
+
+    def stop(self) -> None:
+        """Claim nothing more and return when the running runs have ended, or after the grace
+        handed back; a second call hands them back at once. For the loop's own thread."""
+        self._shift.stop()
+        self._news.set()
+
+    async def run(self) -> WorkReport:
+        """Work until stopped, drained, or max_runs is reached. Raises what cannot be mended.
+
+        When its task is cancelled it hands back what it holds before it ends.
+        """
+        shift = self._shift
+        logger.info("worker %s starts on queues %s", shift.terms.name, shift.terms.queues)
+        with self._signals():
+            self._heart.start()
+            loop = asyncio.create_task(self._loop(), name="tidebase worker")
+            try:
+                await asyncio.shield(loop)
+            except asyncio.CancelledError:
+                if not loop.done():
+                    self.stop()
+                    self.stop()
+                    await loop
+                raise
+            finally:
+                await self._unwind()
+                await self._heart.stop()
+                for source in self._sources:
+                    await source.close()
+        logger.info("worker %s ends: %s", shift.terms.name, shift.report())
+        if self._interrupt is not None:
+            raise self._interrupt
+        return shift.report()
+
+    async def _loop(self) -> None:
+        shift = self._shift
+        while not shift.over():
+            if (request := shift.request()) is not None:
+                await self._exchange(request)
+            else:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), shift.pause())
+            self._news.clear()
+            if shift.impatient():
+                shift.release_all()
+
+    async def _exchange(self, request: Request) -> None:
+        try:
+            settlement = await self._claims.execute(request.call)
+        except (psycopg.Error, TideError) as error:
+            self._shift.troubled(request, error)
+            return
+        for holding in self._shift.settled(request, settlement):
+            self._heart.add(holding)
+            run = AsyncRun(holding, self._steps)
+            task = asyncio.create_task(self._slot(holding, run), name=f"tidebase {run.id}")
+            self._tasks[task] = holding
+            task.add_done_callback(self._tasks.pop)
+            holding.interrupt = lambda stop, run=run, task=task: _interrupt(run, task)
+
+    async def _slot(self, holding: Holding, run: AsyncRun) -> None:
+        outcome: Outcome | None = None
+        try:
+            outcome = await self._attend(holding, run)
+        except asyncio.CancelledError:
+            if holding.stop is None:
+                error = RuntimeError("the task of the workflow was cancelled from within")
+                outcome = raised(holding, error)
+        except BaseException as error:
+            # SystemExit and its like end the worker, not the run.
+            self._interrupt = error
+            if holding.stop is None:
+                outcome = flows.released(holding.leased)
+            self._shift.stop()
+        self._heart.discard(holding)
+        self._shift.ended(holding, outcome)
+        self._news.set()
+
+    async def _attend(self, holding: Holding, run: AsyncRun) -> Outcome | None:
+        leased = holding.leased
+        try:
+            given = leased.input
+        except BadPayload as error:
+            return flows.failed(leased, flows.bad_input(error))
+        function = self._registry.find(leased.workflow).function
+        try:
+            if inspect.iscoroutinefunction(function):
+                result = await function(run, given)
+            else:
+                result = await in_thread(lambda: function(run, given))
+                if inspect.isawaitable(result):
+                    result = await result
+        except Exception as error:
+            return raised(holding, error)
+        return returned(leased, result)
+
+    async def _unwind(self) -> None:
+        """Give what is still running a moment; a task that ignores its cancellation is left."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=UNWIND)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Generator[None]:
+        loop = asyncio.get_running_loop()
+        handled: list[signal.Signals] = []
+        before: dict[signal.Signals, Any] = {}
+        for number in SIGNALS:
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                before[number] = signal.getsignal(number)
+                loop.add_signal_handler(number, self.stop)
+                handled.append(number)
+        try:
+            yield
+        finally:
+            for number in handled:
+                loop.remove_signal_handler(number)
+                signal.signal(number, before[number])
+
+
+def returned(leased: LeasedRun, result: Any) -> Outcome:
+    """What to settle for the answer of a workflow."""
+    try:
+        return flows.completed(leased, result)
+    except BadPayload as error:
+        logger.warning("run %s of %s failed: %s", leased.run_id, leased.workflow, error)
+        return flows.failed(leased, flows.bad_output(error))
+
+
+def raised(holding: Holding, error: Exception) -> Outcome | None:
+    """What to settle for an error of a workflow; nothing when the run is no longer held."""
+    leased = holding.leased
+    if holding.stop is not None:
+        logger.info("run %s of %s dropped: %s", leased.run_id, leased.workflow, holding.stop)
+        return None
+    failure = flows.failure(error)
+    logger.warning(
+        "run %s of %s, attempt %d of %d, failed: %s: %s\n%s",
+        leased.run_id,
+        leased.workflow,
+        leased.attempt,
+        leased.max_attempts,
+        failure.error["type"],
+        failure.error["message"],
+        failure.error["traceback"],
+    )
+    return flows.failed(leased, failure)
+
+
+def _interrupt(run: AsyncRun, task: asyncio.Task[None]) -> None:
+    run.cancelled.set()
+    task.cancel()
