@@ -34,6 +34,10 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 UNWIND: Final = 5.0
 """Seconds the cancelled tasks of an asyncio worker have to unwind at its end."""
 
+LONGEST_WAIT: Final = 0.5
+"""Seconds after which a blocked wait looks up: Python notices a signal that arrives just before
+the wait begins only at its end."""
+
 Ended = tuple[Holding, Outcome | None, BaseException | None]
 
 
@@ -73,7 +77,9 @@ class Worker:
                         self._exchange(request)
                         interrupt = self._collect(0.0) or interrupt
                     else:
-                        interrupt = self._collect(shift.pause()) or interrupt
+                        pause = shift.pause()
+                        wait = LONGEST_WAIT if pause is None else min(pause, LONGEST_WAIT)
+                        interrupt = self._collect(wait) or interrupt
                     if interrupt is not None and not shift.stopping:
                         shift.stop()
                     if shift.impatient():
@@ -104,7 +110,7 @@ class Worker:
                     target=self._slot, name=f"tidebase slot {self._slots}", daemon=True
                 ).start()
 
-    def _collect(self, timeout: float | None) -> BaseException | None:
+    def _collect(self, timeout: float) -> BaseException | None:
         """Take in the runs that have ended, waiting for the first at most so long."""
         interrupt: BaseException | None = None
         try:

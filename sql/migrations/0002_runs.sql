@@ -144,7 +144,8 @@ create type tide.verdict as (
 );
 comment on type tide.verdict is
   'What became of a reported outcome: repeated (accepted before), lost, cancelled, finished, '
-  'missing, payload_too_large, bad_payload; no reason = accepted.';
+  'missing, payload_too_large, bad_payload, bad_outcome (failure_class or a delay that cannot be '
+  'stored); no reason = accepted.';
 
 create type tide.outcome as (
   run_id uuid,

@@ -1,5 +1,25 @@
 create or replace view tide.queue_stats as
-with names as (
+with recursive finished as (
+  -- One probe of the index for each queue.
+  (
+    select f.queue
+    from tide.runs_finished as f
+    where f.queue is not null
+    order by f.queue
+    limit 1
+  )
+  union all
+  select (
+    select f.queue
+    from tide.runs_finished as f
+    where f.queue > n.queue
+    order by f.queue
+    limit 1
+  )
+  from finished as n
+  where n.queue is not null
+),
+names as (
   select q.queue
   from tide.queues as q
   union
@@ -9,6 +29,10 @@ with names as (
   union
   select m.queue
   from tide.queue_minutes as m
+  union
+  select f.queue
+  from finished as f
+  where f.queue is not null
 ),
 active as (
   select

@@ -20,18 +20,20 @@ begin
     v_outcome.retryable := coalesce(
       tide._option_boolean('outcomes.retryable', value -> 'retryable'), true
     );
-    v_outcome.failure_class := tide._valid_failure_class(value ->> 'failure_class');
-    v_outcome.delay := tide._valid_retry_after(
-      tide._option_interval('outcomes.retry_after', value -> 'retry_after')
-    );
+    v_outcome.failure_class := value ->> 'failure_class';
+    v_outcome.delay := tide._option_interval('outcomes.retry_after', value -> 'retry_after');
+    -- One outcome that cannot be applied must not keep the others from being settled.
+    if v_outcome.failure_class !~ '^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}$'
+      or v_outcome.delay not between interval '0' and interval '365 days'
+    then
+      v_outcome.problem := 'bad_outcome';
+    end if;
   elsif tide._option_boolean('outcomes.release', value -> 'release') then
     v_outcome.verb := 'released';
-    v_outcome.delay := tide._valid_interval(
-      'outcomes.delay',
-      coalesce(tide._option_interval('outcomes.delay', value -> 'delay'), '0'),
-      '0',
-      '365 days'
-    );
+    v_outcome.delay := coalesce(tide._option_interval('outcomes.delay', value -> 'delay'), '0');
+    if v_outcome.delay not between interval '0' and interval '365 days' then
+      v_outcome.problem := 'bad_outcome';
+    end if;
   else
     v_outcome.verb := 'completed';
     v_outcome.result := nullif(value -> 'result', 'null');

@@ -28,8 +28,8 @@ begin
   v_run.ready := true;
   -- Most runs of a batch name no more than this.
   if (value - '{workflow,input,run_id}'::text[]) <> '{}' then
-    v_run.metadata := coalesce(
-      tide._valid_payload(argument || '.metadata', nullif(value -> 'metadata', 'null')), '{}'
+    v_run.metadata := tide._valid_metadata(
+      argument || '.metadata', nullif(value -> 'metadata', 'null')
     );
     if value ->> 'dedupe_key' is not null then
       v_run.dedupe_key := tide._valid_text(

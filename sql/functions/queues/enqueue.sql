@@ -35,7 +35,7 @@ begin
   v_run.ready := v_run.run_at <= v_now;
   v_run.deadline_at := v_now + tide._valid_deadline(enqueue.deadline);
   v_run.input := coalesce(tide._valid_payload('input', enqueue.input), '{}');
-  v_run.metadata := coalesce(tide._valid_payload('metadata', enqueue.metadata), '{}');
+  v_run.metadata := tide._valid_metadata('metadata', enqueue.metadata);
   if enqueue.backoff is not null then
     v_run.backoff := tide._valid_backoff(enqueue.backoff);
   end if;

@@ -57,9 +57,11 @@ begin
     array_agg(i.payload)
   into v_inserted, v_payloads
   from inserted as i;
-  perform tide._emit(
-    v_inserted, array_fill(1, array[cardinality(v_inserted)]), 'run.enqueued', v_payloads
-  );
+  if v_inserted is not null then
+    perform tide._emit(
+      v_inserted, array_fill(1, array[cardinality(v_inserted)]), 'run.enqueued', v_payloads
+    );
+  end if;
   perform tide._lower_floor(g.queue, g.priority, min(g.run_at))
   from unnest(v_runs) as g
   where g.ready

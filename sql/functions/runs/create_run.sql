@@ -34,7 +34,7 @@ begin
     v_now,
     v_now + tide._valid_deadline(create_run.deadline),
     coalesce(tide._valid_payload('input', create_run.input), '{}'),
-    coalesce(tide._valid_payload('metadata', create_run.metadata), '{}'),
+    tide._valid_metadata('metadata', create_run.metadata),
     tide._valid_backoff(create_run.backoff)
   )
   on conflict do nothing

@@ -1,0 +1,146 @@
+"""The commands on runs, queues and workers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tidebase_pg import Tidebase
+from tidebase_pg.cli import main
+
+APPLICATION = """
+from tidebase_pg import AsyncTidebase, Tidebase
+
+tide = Tidebase()
+atide = AsyncTidebase()
+other = 7
+
+@tide.workflow("sync", queue="q")
+def sync(run, input):
+    return run.step("s", lambda: input["n"] + 1)
+
+@atide.workflow("async", queue="aq")
+async def asynchronous(run, input):
+    return await run.step("s", lambda: input["n"] + 1)
+"""
+
+
+class Program:
+    """`tidebase-pg` on this test's database."""
+
+    def __init__(self, dsn: str) -> None:
+        self.dsn = dsn
+
+    def run(self, *arguments: str) -> Result:
+        return CliRunner().invoke(main, ["--dsn", self.dsn, *arguments])
+
+    def json(self, *arguments: str) -> Any:
+        result = self.run(*arguments, "--json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+
+@pytest.fixture
+def program(dsn: str) -> Program:
+    return Program(dsn)
+
+
+@pytest.fixture
+def application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = "application_of_the_test"
+    (tmp_path / f"{name}.py").write_text(APPLICATION)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    return name
+
+
+@pytest.mark.parametrize(
+    ("app", "workflow", "queue"), [("tide", "sync", "q"), ("atide", "async", "aq")]
+)
+def test_a_run_is_enqueued_worked_and_shown(
+    program: Program, application: str, app: str, workflow: str, queue: str
+) -> None:
+    made = program.json("enqueue", workflow, "--queue", queue, "--input", '{"n": 1}')
+    assert made["status"] == "queued"
+    report = program.json("work", f"{application}:{app}", "--drain", "--concurrency", "2")
+    assert (report["claimed"], report["completed"]) == (1, 1)
+    shown = program.json("runs", "show", made["run_id"])
+    assert (shown["status"], shown["result"], shown["steps"][0]["name"]) == ("completed", 2, "s")
+    (listed,) = program.json("runs", "list", "--status", "completed")
+    assert listed["run_id"] == made["run_id"]
+    assert "lease_id" not in listed
+    types = [event["type"] for event in program.json("events", made["run_id"], "--after", "1")]
+    assert types == ["run.claimed", "step.started", "step.completed", "run.completed"]
+
+
+def test_runs_are_cancelled_and_retried(program: Program) -> None:
+    run_id = program.json("enqueue", "w", "--delay", "1h", "--dedupe-key", "k")["run_id"]
+    assert program.json("runs", "show", run_id)["waits"]
+    cancelled = program.json("runs", "cancel", run_id, "--reason", "over")
+    assert (cancelled["status"], cancelled["cancel_reason"]) == ("cancelled", "over")
+    assert cancelled["cancel_actor"].startswith("cli")
+    assert program.json("runs", "retry", run_id)["status"] == "queued"
+
+
+def test_queues_are_set_listed_paused_and_resumed(program: Program) -> None:
+    program.json("queues", "set", "q", "--concurrency", "2", "--rate-period", "30s")
+    cleared = program.json("queues", "set", "q", "--clear", "concurrency")
+    assert (cleared["concurrency"], cleared["rate_period"]) == (None, 30)
+    assert program.json("queues", "pause", "q")["paused"] is True
+    assert program.json("queues", "resume", "q")["paused"] is False
+    assert [queue["queue"] for queue in program.json("queues", "list")] == ["q"]
+    assert program.run("queues", "list").stdout.split()[0] == "queue"
+
+
+def test_reconcile_says_what_it_did(program: Program) -> None:
+    assert program.json("reconcile", "--budget", "1s")["expired_leases"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        (["enqueue", "w", "--input", "{"], 2, "is not JSON"),
+        (["enqueue", "w", "--delay", "soon"], 2, "is not a length of time"),
+        (["enqueue", "not a name"], 1, "workflow is not a valid name"),
+        (["enqueue", "w", "--priority", "99999999999"], 1, "priority"),
+        (["runs", "show", "x"], 2, "UUID"),
+        (["runs", "cancel", "00000000-0000-0000-0000-000000000000"], 1, "does not exist"),
+        (["runs", "list", "--max-runs", "0"], 1, "max_runs"),
+        (["queues", "set", "q"], 2, "nothing to set"),
+        (["queues", "set", "q", "--concurrency", "-1"], 1, "concurrency"),
+        (["work", "nothing"], 2, "is not MODULE:APP"),
+        (["work", "no_such_module:tide"], 2, "no module 'no_such_module'"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_an_exit_code(
+    program: Program, arguments: list[str], exit_code: int, words: str
+) -> None:
+    result = program.run(*arguments)
+    assert result.exit_code == exit_code
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_what_is_no_application_is_refused(program: Program, application: str) -> None:
+    result = program.run("work", f"{application}:other")
+    assert result.exit_code == 2
+    assert "is no Tidebase" in result.stderr
+
+
+def test_poison_in_one_run_does_not_hide_the_others(
+    program: Program, dsn: str, connect: Any
+) -> None:
+    with Tidebase(dsn) as tide:
+        runs = [str(tide.enqueue("w", input={"n": n}).run_id) for n in range(2)]
+    connect().execute(
+        "update tide.runs_active set input = '[1e100000]' where run_id = %s", (runs[0],)
+    )
+    listed = {run["run_id"]: run["input"] for run in program.json("runs", "list")}
+    assert listed[runs[1]] == {"n": 1}
+    assert isinstance(listed[runs[0]], str)
