@@ -70,6 +70,7 @@ class AsyncRuns(AsyncNamespace):
     reschedule = AsyncNamespace.method(calls.reschedule)
     explain_wait = AsyncNamespace.method(calls.explain_wait)
     events = AsyncNamespace.method(calls.list_events)
+    resolve_step = AsyncNamespace.method(calls.resolve_step)
 
     async def wait(self, run_id: RunId, *, timeout: Duration | None = None) -> RunRow:  # noqa: ASYNC109
         """The run once it has completed, failed or been cancelled.

@@ -70,7 +70,12 @@ class Server:
 
     @property
     def running(self) -> bool:
-        return self.data.exists() and self._call("pg_ctl", "status", check=False) == 0
+        try:
+            process = int((self.data / "postmaster.pid").read_text().split()[0])
+        except (OSError, ValueError, IndexError):
+            return False
+        # Negative: initdb's own backend, no server that could be stopped.
+        return process > 0 and self._call("pg_ctl", "status", check=False) == 0
 
     @property
     def socket_folder(self) -> Path:

@@ -98,6 +98,7 @@ class Runs(Namespace):
     reschedule = Namespace.method(calls.reschedule)
     explain_wait = Namespace.method(calls.explain_wait)
     events = Namespace.method(calls.list_events)
+    resolve_step = Namespace.method(calls.resolve_step)
 
     def wait(self, run_id: RunId, *, timeout: Duration | None = None) -> RunRow:
         """The run once it has completed, failed or been cancelled.

@@ -84,7 +84,42 @@ select
 from names as n
 left join tide.queues as q on q.queue = n.queue
 left join active as a on a.queue = n.queue
-cross join lateral tide._finished_counts(n.queue) as c;
+cross join (
+  select
+    k.counted_until,
+    date_trunc('minute', tide._now()) - interval '1 day' as day,
+    date_trunc('minute', tide._now()) - interval '1 hour' as hour
+  from tide.ticks as k
+) as t
+cross join lateral (
+  select
+    coalesce(sum(e.completed) filter (where e.minute >= t.hour), 0)::bigint as completed_hour,
+    coalesce(sum(e.failed) filter (where e.minute >= t.hour), 0)::bigint as failed_hour,
+    coalesce(sum(e.cancelled) filter (where e.minute >= t.hour), 0)::bigint as cancelled_hour,
+    coalesce(sum(e.completed), 0)::bigint as completed_day,
+    coalesce(sum(e.failed), 0)::bigint as failed_day,
+    coalesce(sum(e.cancelled), 0)::bigint as cancelled_day
+  from (
+    select
+      m.minute,
+      m.completed,
+      m.failed,
+      m.cancelled
+    from tide.queue_minutes as m
+    where m.queue = n.queue
+      and m.minute >= t.day
+    union all
+    select
+      date_trunc('minute', f.finished_at),
+      count(*) filter (where f.status = 'completed'),
+      count(*) filter (where f.status = 'failed'),
+      count(*) filter (where f.status = 'cancelled')
+    from tide.runs_finished as f
+    where f.queue = n.queue
+      and f.finished_at >= greatest(t.counted_until, t.day)
+    group by date_trunc('minute', f.finished_at)
+  ) as e
+) as c;
 
 comment on view tide.queue_stats is
   'Each queue: runs by state, age of the oldest ready run, cap and rate, and what ended within the '

@@ -8,12 +8,18 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tidebase_pg.commands.output import dsn
 from tidebase_pg.tidebase import Tidebase
+
+if TYPE_CHECKING:
+    DocumentType = click.ParamType[Any]
+    LengthType = click.ParamType[timedelta]
+else:  # generic from click 8.4 on only
+    DocumentType = LengthType = click.ParamType
 
 _UNITS = {"": 1, "s": 1, "ms": 0.001, "m": 60, "h": 3600, "d": 86400}
 
@@ -33,7 +39,7 @@ def actor() -> str:
         return "cli"
 
 
-class Document(click.ParamType[Any]):
+class Document(DocumentType):
     """A JSON argument."""
 
     name = "json"
@@ -47,7 +53,7 @@ class Document(click.ParamType[Any]):
             self.fail(f"{value[:80]!r} is not JSON: {error}", param, ctx)
 
 
-class Length(click.ParamType[timedelta]):
+class Length(LengthType):
     """A length of time: 90, 90s, 500ms, 5m, 2h or 7d."""
 
     name = "duration"

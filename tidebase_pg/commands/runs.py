@@ -100,6 +100,18 @@ def retry(run_id: UUID, keep_attempts: bool) -> None:
         echo_row(run.facts())
 
 
+@runs.command()
+@click.argument("run_id", type=click.UUID)
+@click.argument("step")
+@click.argument("decision", type=click.Choice(["retry", "use_output", "fail"]))
+@click.option("--output", type=DOCUMENT, help="With use_output: what the step is to return.")
+def resolve(run_id: UUID, step: str, decision: str, output: Any) -> None:
+    """Decide about a step in review: its run is parked until somebody does."""
+    with connected() as tide:
+        found = tide.runs.resolve_step(run_id, step, decision, output=output, actor=actor())
+        echo_row(found.facts())
+
+
 @click.command(cls=Command)
 @click.argument("run_id", type=click.UUID)
 @click.option("--after", type=int, default=None, help="Events after this seq.")
