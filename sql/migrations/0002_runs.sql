@@ -30,6 +30,7 @@ create table tide.runs (
   result jsonb,
   error jsonb,
   backoff jsonb,
+  deadline interval,
   constraint runs_finished_iff_terminal check (
     (finished_at is not null) = (status in ('completed', 'failed', 'cancelled'))
   ),
@@ -66,6 +67,8 @@ comment on column tide.runs.run_at is
 comment on column tide.runs.leased_until is
   'The worker owns the run until then, and longer if nobody takes it. Never indexed, so that '
   'heartbeats stay HOT.';
+comment on column tide.runs.deadline is
+  'How long the run has until deadline_at; counted anew when it is retried.';
 comment on column tide.runs.lease is 'Length of the lease, renewed by heartbeats and steps.';
 comment on column tide.runs.lease_id is
   'Proof of ownership of the current or the last attempt; a secret between worker and database.';

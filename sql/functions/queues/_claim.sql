@@ -16,8 +16,13 @@ declare
   v_runs tide.runs[] := array[]::tide.runs[];
 begin
   if coalesce(cardinality(queues), 0) not between 1 and 1000
-    or array_position(queues, null) is not null
-    or array_position(workflows, null) is not null
+    or array_ndims(queues) > 1
+    or array_ndims(workflows) > 1
+    or exists (
+      select
+      from unnest(queues || workflows) as n(name)
+      where n.name is null
+    )
   then
     raise exception 'queues or workflows is not a list of names: % and %',
         coalesce(left(queues::text, 200), 'null'),

@@ -29,7 +29,7 @@ begin
   into v_queue
   from tide.queues as q
   where q.queue = _claim_queue.queue;
-  if v_queue.paused then
+  if v_queue.paused or not tide._claims_one_by_one(v_queue) then
     return array[]::tide.runs[];
   end if;
   v_room := tide._room(v_queue, v_room);

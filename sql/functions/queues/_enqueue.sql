@@ -38,7 +38,7 @@ begin
 
     insert into tide.runs_active (
       run_id, workflow, queue, status, dedupe_key, priority, max_attempts, last_seq, ready,
-      run_at, created_at, deadline_at, input, metadata, backoff
+      run_at, created_at, deadline_at, input, metadata, backoff, deadline
     )
     values (
       run.run_id,
@@ -55,7 +55,8 @@ begin
       run.deadline_at,
       run.input,
       run.metadata,
-      run.backoff
+      run.backoff,
+      run.deadline
     )
     on conflict do nothing;
     v_inserted := found;

@@ -26,6 +26,7 @@ begin
       run_at = run.run_at,
       ready = run.ready,
       max_attempts = run.max_attempts,
+      deadline = run.deadline,
       deadline_at = run.deadline_at,
       backoff = run.backoff,
       last_seq = r.last_seq + 1

@@ -13,7 +13,6 @@ begin
     select s.run_id
     from tide.slots as s
     where s.queue = _explain_cap.queue.queue
-      and s.slot <= _explain_cap.queue.concurrency
       and s.run_id is not null
     order by s.slot
   );

@@ -13,6 +13,20 @@ begin
       using errcode = '22023',
             hint = 'Give the run_id and lease_id that claim returned.';
   end if;
+  if value ? 'result' and value ?| '{error,release}'
+    or value ? 'error' and value ?| '{release,delay}'
+    or value ?| '{retryable,failure_class,retry_after}' and not value ? 'error'
+    or value ? 'delay' and not value ? 'release'
+  then
+    raise exception 'outcomes has an element that says two things: %',
+        (
+          select string_agg(o.key, ', ' order by o.key)
+          from jsonb_object_keys(value - '{run_id,lease_id}'::text[]) as o(key)
+        )
+      using errcode = '22023',
+            hint = 'Give result; or error with retryable, failure_class, retry_after; '
+                   'or release with delay.';
+  end if;
   if value ? 'error' then
     v_outcome.verb := 'failed';
     v_outcome.error := coalesce(nullif(value -> 'error', 'null'), '{}');
@@ -20,6 +34,11 @@ begin
     v_outcome.retryable := coalesce(
       tide._option_boolean('outcomes.retryable', value -> 'retryable'), true
     );
+    if jsonb_typeof(value -> 'failure_class') not in ('string', 'null') then
+      raise exception 'outcomes.failure_class is not text: %',
+          left((value -> 'failure_class')::text, 200)
+        using errcode = '22023';
+    end if;
     v_outcome.failure_class := value ->> 'failure_class';
     v_outcome.delay := tide._option_interval('outcomes.retry_after', value -> 'retry_after');
     -- One outcome that cannot be applied must not keep the others from being settled.

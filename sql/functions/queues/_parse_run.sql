@@ -17,7 +17,10 @@ begin
   );
   v_run.queue := _parse_run.queue;
   v_run.created_at := _parse_run.now;
-  v_run.workflow := tide._valid_name(argument || '.workflow', value ->> 'workflow');
+  v_run.workflow := tide._valid_name(
+    argument || '.workflow',
+    tide._option_text(argument || '.workflow', value -> 'workflow', 128)
+  );
   v_run.input := coalesce(
     tide._valid_payload(argument || '.input', nullif(value -> 'input', 'null')), '{}'
   );
@@ -31,11 +34,9 @@ begin
     v_run.metadata := tide._valid_metadata(
       argument || '.metadata', nullif(value -> 'metadata', 'null')
     );
-    if value ->> 'dedupe_key' is not null then
-      v_run.dedupe_key := tide._valid_text(
-        argument || '.dedupe_key', value ->> 'dedupe_key', 512
-      );
-    end if;
+    v_run.dedupe_key := tide._option_text(
+      argument || '.dedupe_key', value -> 'dedupe_key', 512
+    );
     v_run.priority := coalesce(
       tide._option_integer(argument || '.priority', value -> 'priority', -32768, 32767), 0
     );
@@ -46,13 +47,15 @@ begin
     v_run.run_at := tide._valid_start(
       _parse_run.now,
       tide._option_interval(argument || '.delay', value -> 'delay'),
-      tide._option_time(argument || '.run_at', value -> 'run_at')
+      tide._option_time(argument || '.run_at', value -> 'run_at'),
+      argument || '.'
     );
     v_run.ready := v_run.run_at <= _parse_run.now;
-    v_run.deadline_at := _parse_run.now + tide._valid_deadline(
-      tide._option_interval(argument || '.deadline', value -> 'deadline')
+    v_run.deadline := tide._valid_deadline(
+      tide._option_interval(argument || '.deadline', value -> 'deadline'), argument || '.'
     );
-    v_run.backoff := tide._valid_backoff(nullif(value -> 'backoff', 'null'));
+    v_run.deadline_at := _parse_run.now + v_run.deadline;
+    v_run.backoff := tide._valid_backoff(nullif(value -> 'backoff', 'null'), argument || '.');
     if coalesce(value ->> 'on_conflict', 'return') not in ('return', 'replace', 'raise') then
       raise exception '%.on_conflict is not known: %', argument,
           left((value -> 'on_conflict')::text, 200)

@@ -8,16 +8,13 @@ declare
   v_room integer := _room.wanted;
 begin
   if _room.queue.concurrency is not null then
-    select count(*)
+    select least(
+      _room.wanted,
+      _room.queue.concurrency - count(*) filter (where s.run_id is not null)
+    )
     into v_room
-    from (
-      select
-      from tide.slots as s
-      where s.queue = _room.queue.queue
-        and s.slot <= _room.queue.concurrency
-        and s.run_id is null
-      limit _room.wanted
-    ) as free;
+    from tide.slots as s
+    where s.queue = _room.queue.queue;
   end if;
   if v_room > 0 and _room.queue.rate_limit is not null then
     select count(*)
@@ -27,10 +24,10 @@ begin
       from tide.permits as p
       where p.queue = _room.queue.queue
         and p.available_at <= v_now
-      limit v_room
+      limit greatest(v_room, 0)
     ) as available;
   end if;
-  return v_room;
+  return greatest(v_room, 0);
 end;
 $$;
 

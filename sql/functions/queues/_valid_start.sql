@@ -1,7 +1,8 @@
 create or replace function tide._valid_start(
   now timestamptz,
   delay interval,
-  run_at timestamptz
+  run_at timestamptz,
+  prefix text default ''
 )
 returns timestamptz
 language plpgsql
@@ -10,9 +11,11 @@ parallel safe
 as $$
 begin
   if run_at is not null then
-    return tide._valid_time('run_at', run_at);
+    return tide._valid_time(prefix || 'run_at', run_at);
   elsif delay is not null then
-    return _valid_start.now + tide._valid_interval('delay', delay, '0', '3650 days');
+    return _valid_start.now + tide._valid_interval(
+      prefix || 'delay', delay, '0', '3650 days'
+    );
   end if;
   return _valid_start.now;
 end;

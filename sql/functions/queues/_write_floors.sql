@@ -41,6 +41,13 @@ begin
     n.floor
   from unnest(queues, priorities, floors) as n(queue, priority, floor)
   where n.floor > '-infinity'
+    -- An insert would wait for whoever updates the row it conflicts with.
+    and not exists (
+      select
+      from tide.claim_floors as f
+      where f.queue = n.queue
+        and f.priority = n.priority
+    )
   on conflict on constraint claim_floors_pkey do nothing;
 end;
 $$;

@@ -33,7 +33,8 @@ begin
   v_run.created_at := v_now;
   v_run.run_at := tide._valid_start(v_now, enqueue.delay, enqueue.run_at);
   v_run.ready := v_run.run_at <= v_now;
-  v_run.deadline_at := v_now + tide._valid_deadline(enqueue.deadline);
+  v_run.deadline := tide._valid_deadline(enqueue.deadline);
+  v_run.deadline_at := v_now + v_run.deadline;
   v_run.input := coalesce(tide._valid_payload('input', enqueue.input), '{}');
   v_run.metadata := tide._valid_metadata('metadata', enqueue.metadata);
   if enqueue.backoff is not null then

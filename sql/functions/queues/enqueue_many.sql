@@ -22,7 +22,7 @@ begin
   with inserted as (
     insert into tide.runs_active as r (
       run_id, workflow, queue, status, dedupe_key, priority, max_attempts, last_seq, ready,
-      run_at, created_at, deadline_at, input, metadata, backoff
+      run_at, created_at, deadline_at, input, metadata, backoff, deadline
     )
     select
       g.run_id,
@@ -39,14 +39,15 @@ begin
       g.deadline_at,
       g.input,
       g.metadata,
-      g.backoff
-    from unnest(v_runs) as g
+      g.backoff,
+      g.deadline
+    from unnest(v_runs) with ordinality as g
     where not exists (
       select
       from tide.runs_finished as f
       where f.run_id = g.run_id
     )
-    order by g.dedupe_key nulls first, g.run_id
+    order by g.dedupe_key nulls first, g.run_id, g.ordinality
     on conflict do nothing
     returning
       r.run_id,
@@ -76,14 +77,21 @@ begin
         g.ordinality::integer as ordinal,
         e.element ->> 'on_conflict' as on_conflict,
         e.element ->> 'run_id' is not null as given_id
-      from unnest(v_runs) with ordinality as g
+      from (
+        select
+          u.run_id,
+          u.ordinality,
+          row_number() over (partition by u.run_id order by u.ordinality) as repeats
+        from unnest(v_runs) with ordinality as u
+      ) as g
       join jsonb_array_elements(enqueue_many.runs) with ordinality as e(element, ordinality)
         on e.ordinality = g.ordinality
       where not exists (
-        select
-        from unnest(v_inserted) as i(run_id)
-        where i.run_id = g.run_id
-      )
+          select
+          from unnest(v_inserted) as i(run_id)
+          where i.run_id = g.run_id
+        )
+        or g.repeats > 1
       order by g.ordinality
     loop
       v_answer := tide._enqueue(

@@ -40,7 +40,7 @@ begin
       run_id, workflow, queue, status, dedupe_key, priority, attempt, max_attempts, last_seq,
       run_at, created_at, started_at, finished_at, deadline_at, lease, lease_id, worker,
       ended_by, failure_class, cancel_reason, cancel_actor,
-      input, metadata, result, error, backoff
+      input, metadata, result, error, backoff, deadline
     )
     select
       g.run_id,
@@ -68,7 +68,8 @@ begin
       g.metadata,
       g.given_result,
       case when _finish.status = 'completed' then null else coalesce(g.given_error, g.error) end,
-      g.backoff
+      g.backoff,
+      g.deadline
     from gone as g
   )
   select

@@ -1,29 +1,27 @@
-create or replace function tide._valid_backoff(backoff jsonb)
+create or replace function tide._valid_backoff(backoff jsonb, prefix text default '')
 returns jsonb
 language plpgsql
 stable
 parallel safe
 as $$
 declare
+  v_key text;
+  v_length interval;
   v_jitter numeric;
 begin
   if backoff is null then
     return null;
   end if;
-  perform tide._known_keys('backoff', backoff, '{base,max,jitter}');
-  if backoff ? 'base' then
-    perform tide._valid_interval(
-      'backoff.base', tide._option_interval('backoff.base', backoff -> 'base'), '0', '365 days'
-    );
-  end if;
-  if backoff ? 'max' then
-    perform tide._valid_interval(
-      'backoff.max', tide._option_interval('backoff.max', backoff -> 'max'), '0', '365 days'
-    );
-  end if;
-  v_jitter := tide._option_number('backoff.jitter', backoff -> 'jitter');
+  perform tide._known_keys(prefix || 'backoff', backoff, '{base,max,jitter}');
+  foreach v_key in array array['base', 'max'] loop
+    v_length := tide._option_interval(prefix || 'backoff.' || v_key, backoff -> v_key);
+    if v_length is not null then
+      perform tide._valid_interval(prefix || 'backoff.' || v_key, v_length, '0', '365 days');
+    end if;
+  end loop;
+  v_jitter := tide._option_number(prefix || 'backoff.jitter', backoff -> 'jitter');
   if v_jitter not between 0 and 1 then
-    raise exception 'backoff.jitter is out of range: %', v_jitter
+    raise exception '%backoff.jitter is out of range: %', prefix, left(v_jitter::text, 200)
       using errcode = '22023',
             hint = 'Give a number from 0 to 1.';
   end if;

@@ -1,4 +1,4 @@
-create or replace function tide._valid_deadline(deadline interval)
+create or replace function tide._valid_deadline(deadline interval, prefix text default '')
 returns interval
 language plpgsql
 immutable
@@ -8,7 +8,9 @@ begin
   if deadline is null then
     return null;
   end if;
-  return tide._valid_interval('deadline', deadline, '1 millisecond', '3650 days');
+  return tide._valid_interval(
+    prefix || 'deadline', deadline, '1 millisecond', '3650 days'
+  );
 end;
 $$;
 

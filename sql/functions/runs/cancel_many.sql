@@ -23,9 +23,9 @@ declare
 begin
   if cancel_many.queue is null
     and cancel_many.workflow is null
-    and cancel_many.metadata is null
+    and coalesce(cancel_many.metadata, '{}') = '{}'
   then
-    raise exception 'queue, workflow and metadata are all null'
+    raise exception 'queue, workflow and metadata are all null or empty'
       using errcode = '22023',
             hint = 'Name at least one, so that nobody cancels everything by a slip.';
   end if;

@@ -22,7 +22,7 @@ declare
 begin
   insert into tide.runs_active as r (
     run_id, workflow, status, max_attempts, last_seq, run_at, created_at, deadline_at,
-    input, metadata, backoff
+    input, metadata, backoff, deadline
   )
   values (
     v_run_id,
@@ -35,7 +35,8 @@ begin
     v_now + tide._valid_deadline(create_run.deadline),
     coalesce(tide._valid_payload('input', create_run.input), '{}'),
     tide._valid_metadata('metadata', create_run.metadata),
-    tide._valid_backoff(create_run.backoff)
+    tide._valid_backoff(create_run.backoff),
+    create_run.deadline
   )
   on conflict do nothing
   returning r.* into v_run;

@@ -22,8 +22,16 @@ begin
   if heartbeat.run_ids is null
     or cardinality(heartbeat.run_ids) is distinct from cardinality(heartbeat.lease_ids)
     or cardinality(heartbeat.run_ids) > 10000
+    or array_ndims(heartbeat.run_ids) > 1
+    or array_ndims(heartbeat.lease_ids) > 1
+    or exists (
+      select
+      from unnest(heartbeat.run_ids, heartbeat.lease_ids) as b(run_id, lease_id)
+      where b.run_id is null
+        or b.lease_id is null
+    )
   then
-    raise exception 'run_ids and lease_ids do not match: % and % entries',
+    raise exception 'run_ids and lease_ids do not match or hold null: % and % entries',
         coalesce(cardinality(heartbeat.run_ids)::text, 'null'),
         coalesce(cardinality(heartbeat.lease_ids)::text, 'null')
       using errcode = '22023',

@@ -38,7 +38,8 @@ begin
 
   insert into tide.runs_active as r (
     run_id, workflow, queue, status, dedupe_key, priority, attempt, max_attempts, last_seq, ready,
-    run_at, created_at, started_at, deadline_at, worker, input, metadata, error, backoff
+    run_at, created_at, started_at, deadline_at, worker, input, metadata, error, backoff,
+    deadline
   )
   values (
     v_old.run_id,
@@ -58,12 +59,13 @@ begin
     v_old.created_at,
     v_old.started_at,
     -- The run gets the time it had at first, counted from now.
-    v_now + (v_old.deadline_at - v_old.created_at),
+    v_now + v_old.deadline,
     v_old.worker,
     v_old.input,
     v_old.metadata,
     v_old.error,
-    v_old.backoff
+    v_old.backoff,
+    v_old.deadline
   )
   on conflict do nothing
   returning r.* into v_run;

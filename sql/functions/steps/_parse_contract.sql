@@ -45,6 +45,11 @@ begin
     'contract.verified_by', contract -> 'verified_by', 4096
   );
   v_step.timeout := tide._option_interval('contract.timeout', contract -> 'timeout');
+  if v_step.timeout is not null then
+    perform tide._valid_interval(
+      'contract.timeout', v_step.timeout, '1 millisecond', '365 days'
+    );
+  end if;
   v_step.replay := contract ->> 'replay';
   if v_step.replay not in ('auto', 'manual', 'never') then
     raise exception 'contract.replay is not known: %', left((contract -> 'replay')::text, 200)

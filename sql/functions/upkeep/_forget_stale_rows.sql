@@ -8,12 +8,24 @@ declare
 begin
   delete from tide.queue_minutes as m
   where m.minute < v_now - interval '2 days';
-  delete from tide.workers as w
-  where w.seen_at < v_now - interval '1 hour';
   delete from tide.sweep_failures as f
   where f.retry_at < v_now - interval '1 day';
-  update tide.ticks as t
-  set reconciled_at = v_now;
+  delete from tide.workers as w
+  where w.worker = any (
+    array(
+      select s.worker
+      from tide.workers as s
+      where s.seen_at < v_now - interval '1 hour'
+      for update skip locked
+    )
+  );
+  perform
+  from tide.ticks as t
+  for no key update skip locked;
+  if found then
+    update tide.ticks as t
+    set reconciled_at = v_now;
+  end if;
   return 0;
 end;
 $$;

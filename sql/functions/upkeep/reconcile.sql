@@ -23,6 +23,7 @@ begin
   foreach v_sweep in array tide._sweeps(every_tick => false) loop
     v_total := 0;
     loop
+      commit;
       set transaction isolation level read committed;
       set local search_path to pg_catalog, pg_temp;
       if not pg_try_advisory_xact_lock(1953064037, 1) then

@@ -1,0 +1,102 @@
+"""set_queue: absent keys stay, null clears, unknown keys are refused."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.runs.acts import MINUTE, Tide, contents, refused
+from tests.support import Clock
+
+ALL: dict[str, Any] = {
+    "paused": True,
+    "concurrency": 3,
+    "rate_limit": 5,
+    "rate_period": "10 seconds",
+    "max_attempts": 4,
+    "backoff_base": "1 second",
+    "backoff_max": "1 minute",
+    "backoff_jitter": 0.5,
+    "retention": "30 days",
+}
+
+
+def test_new_queue_has_the_defaults(tide: Tide, hour: Clock) -> None:
+    queue = tide.set_queue(queue="q", settings={})
+    assert (queue.queue, queue.paused, queue.rate_period) == ("q", False, MINUTE)
+    cleared = [getattr(queue, key) for key in ALL if key not in ("paused", "rate_period")]
+    assert cleared == [None] * 7
+    assert queue.updated_at == hour.now
+
+
+def test_every_key_is_set(tide: Tide) -> None:
+    queue = tide.set_queue(queue="q", settings=ALL)
+    assert (queue.paused, queue.concurrency, queue.rate_limit) == (True, 3, 5)
+    assert (queue.rate_period, queue.max_attempts) == (timedelta(seconds=10), 4)
+    assert (queue.backoff_base, queue.backoff_max) == (timedelta(seconds=1), MINUTE)
+    assert (queue.backoff_jitter, queue.retention) == (0.5, timedelta(days=30))
+
+
+@pytest.mark.parametrize("key", ALL)
+def test_absent_keys_stay_and_null_clears_one(tide: Tide, key: str) -> None:
+    before = tide.set_queue(queue="q", settings=ALL)
+    after = tide.set_queue(queue="q", settings={key: None})
+    default = {"paused": False, "rate_period": MINUTE}.get(key)
+    assert getattr(after, key) == default
+    for other in set(ALL) - {key}:
+        assert getattr(after, other) == getattr(before, other)
+
+
+def test_same_settings_again_change_no_slot_and_no_permit(tide: Tide) -> None:
+    tide.set_queue(queue="default", settings=ALL | {"paused": False})
+    tide.started()
+    before = contents(tide.connection)
+    tide.set_queue(queue="default", settings=ALL | {"paused": False})
+    after = contents(tide.connection)
+    assert {name for name in before if before[name] != after[name]} <= {"queues"}
+
+
+def test_unknown_key_is_refused_by_name(tide: Tide) -> None:
+    before = contents(tide.connection)
+    with refused("22023", "settings", "'concurency'"):
+        tide.set_queue(queue="q", settings={"paused": True, "concurency": 1})
+    assert contents(tide.connection) == before
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong"),
+    [
+        (key, wrong)
+        for keys, values in {
+            "paused": ("yes", 1, [], {}),
+            "concurrency rate_limit max_attempts": (0, -1, 1.5, 10**6, 10**30, "3", True, [1]),
+            "backoff_jitter": (-0.1, 1.1, 10**400, "0.1", False),
+            "rate_period backoff_base backoff_max retention": (
+                5,
+                "soon",
+                "",
+                "-1 second",
+                "infinity",
+                "100000 years",
+                "1e100000 s",
+                True,
+                {},
+            ),
+            "rate_period": ("0", "1 microsecond"),
+        }.items()
+        for key in keys.split()
+        for wrong in values
+    ],
+)
+def test_wrong_value_is_refused_by_the_name_of_its_key(tide: Tide, key: str, wrong: Any) -> None:
+    with refused("22023", key):
+        tide.set_queue(queue="q", settings={key: wrong})
+    assert tide.connection.execute("select queue from tide.queues").fetchall() == []
+
+
+@pytest.mark.parametrize("settings", ["null", "[]", "3", '"paused"', None])
+def test_settings_must_be_an_object(tide: Tide, settings: str | None) -> None:
+    with refused("22023", "settings"):
+        tide.set_queue(queue="q", settings=settings)

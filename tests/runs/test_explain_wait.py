@@ -1,0 +1,122 @@
+"""explain_wait: why a run is not running, each reason by its name."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from tests.runs.acts import MINUTE, Tide
+from tests.support import Clock
+
+
+def reasons(tide: Tide, run_id: UUID) -> dict[str, Any]:
+    told = tide.explain_wait(run_id=run_id)
+    assert told["run_id"] == str(run_id)
+    return {reason["reason"]: reason for reason in told["reasons"]}
+
+
+def worker(tide: Tide, queue: str = "default", workflows: list[str] | None = None) -> None:
+    """A worker that claims and finds nothing."""
+    assert tide.claim(queues=[queue], worker="w1", workflows=workflows) == []
+
+
+def test_run_that_may_be_claimed_now_has_no_reason(tide: Tide) -> None:
+    worker(tide)
+    assert reasons(tide, tide.enqueue(workflow="report").run_id) == {}
+
+
+def test_running_and_finished_runs_have_no_reason(tide: Tide) -> None:
+    run = tide.started()
+    assert reasons(tide, run.run_id) == {}
+    tide.complete(run_id=run.run_id, lease_id=run.lease_id)
+    assert reasons(tide, run.run_id) == {}
+
+
+def test_pending_run_waits_to_be_begun(tide: Tide) -> None:
+    assert set(reasons(tide, tide.create_run(workflow="report").run_id)) == {"begin_run"}
+
+
+def test_delayed_run_is_not_due(tide: Tide) -> None:
+    worker(tide)
+    found = reasons(tide, tide.enqueue(workflow="report", delay="1 hour").run_id)
+    assert set(found) == {"not_due"}
+    assert "run_at" in found["not_due"]
+
+
+def test_run_behind_others_says_how_many(tide: Tide) -> None:
+    worker(tide)
+    first = tide.enqueue(workflow="report").run_id
+    tide.enqueue(workflow="report", priority=5)
+    last = tide.enqueue(workflow="report").run_id
+    tide.enqueue(workflow="report", priority=-1)
+    tide.enqueue(workflow="report", queue="other")
+    assert reasons(tide, last)["behind"]["runs"] == 2
+    assert reasons(tide, first)["behind"]["runs"] == 1
+
+
+def test_paused_queue_is_named(tide: Tide) -> None:
+    worker(tide)
+    tide.set_queue(queue="default", settings={"paused": True})
+    assert set(reasons(tide, tide.enqueue(workflow="report").run_id)) == {"paused"}
+
+
+def test_full_cap_names_the_runs_that_hold_it(tide: Tide) -> None:
+    tide.set_queue(queue="default", settings={"concurrency": 1})
+    worker(tide)
+    holder = tide.started()
+    found = reasons(tide, tide.enqueue(workflow="report").run_id)
+    assert set(found) == {"cap"}
+    assert found["cap"]["running"] == [str(holder.run_id)]
+    tide.complete(run_id=holder.run_id, lease_id=holder.lease_id)
+    assert reasons(tide, tide.list_runs(status="queued")[0].run_id) == {}
+
+
+def test_used_up_rate_says_until_when(tide: Tide, hour: Clock) -> None:
+    tide.set_queue(queue="default", settings={"rate_limit": 1})
+    worker(tide)
+    tide.started()
+    hour.advance(MINUTE / 2)
+    waiting = tide.enqueue(workflow="report").run_id
+    found = reasons(tide, waiting)
+    assert set(found) == {"rate"}
+    until = found["rate"]["until"].replace("+00:00", "")
+    assert until.startswith((hour.now + MINUTE / 2).strftime("%Y-%m-%dT%H:%M:%S"))
+    hour.advance(MINUTE / 2)
+    assert "rate" not in reasons(tide, waiting)
+
+
+def test_no_worker_for_the_queue_or_workflow(tide: Tide, hour: Clock) -> None:
+    run_id = tide.enqueue(workflow="report").run_id
+    assert set(reasons(tide, run_id)) == {"no_worker"}
+    worker(tide, queue="other")
+    assert set(reasons(tide, run_id)) == {"no_worker"}
+    worker(tide, workflows=["invoice"])
+    assert set(reasons(tide, run_id)) == {"no_worker"}
+    tide.claim(queues=["empty", "default"], worker="w2", max_runs=1)
+    waiting = tide.enqueue(workflow="report").run_id
+    assert set(reasons(tide, waiting)) == set()
+    hour.advance(MINUTE)
+    assert set(reasons(tide, waiting)) == {"no_worker"}
+
+
+def test_parked_run_names_the_step_in_review(tide: Tide) -> None:
+    run = tide.started()
+    own = {"run_id": run.run_id, "lease_id": run.lease_id}
+    tide.begin_step(**own, name="send", contract={"replay": "manual"})
+    tide.fail_step(**own, name="send")
+    found = reasons(tide, run.run_id)
+    assert set(found) == {"review"}
+    assert found["review"]["steps"] == ["send"]
+
+
+def test_expired_lease_names_the_silent_worker(tide: Tide, hour: Clock) -> None:
+    tide.enqueue(workflow="report")
+    (run,) = tide.claim(worker="w1")
+    hour.advance(2 * MINUTE)
+    assert reasons(tide, run.run_id)["lease_expired"]["worker"] == "w1"
+
+
+def test_several_reasons_are_told_together(tide: Tide) -> None:
+    tide.set_queue(queue="default", settings={"paused": True})
+    found = reasons(tide, tide.enqueue(workflow="report", delay="1 hour").run_id)
+    assert set(found) == {"not_due", "paused", "no_worker"}

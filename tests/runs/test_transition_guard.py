@@ -1,0 +1,147 @@
+"""What must not be is impossible: hand-written updates and impossible rows are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.runs.acts import Tide, contents, refused
+
+LEASED = "leased_until = now(), lease_id = gen_random_uuid()"
+
+
+def sample(tide: Tide, status: str) -> Any:
+    if status == "pending":
+        return tide.create_run(workflow="report")
+    if status == "queued":
+        return tide.enqueue(workflow="report")
+    run = tide.started()
+    if status == "completed":
+        tide.complete(run_id=run.run_id, lease_id=run.lease_id)
+    elif status == "failed":
+        tide.fail(run_id=run.run_id, lease_id=run.lease_id)
+    elif status == "cancelled":
+        tide.cancel(run_id=run.run_id)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("status", "update"),
+    [
+        ("pending", "status = 'queued', queue = 'default'"),
+        ("queued", "status = 'pending', ready = false"),
+        ("queued", "status = 'completed', ready = false, finished_at = now()"),
+        ("running", "status = 'completed', finished_at = now(), leased_until = null"),
+        ("running", "status = 'failed', finished_at = now(), leased_until = null"),
+        ("running", "status = 'cancelled', finished_at = now(), leased_until = null"),
+        ("completed", f"status = 'running', finished_at = null, {LEASED}"),
+        ("completed", "status = 'cancelled'"),
+        ("failed", "status = 'completed'"),
+        ("failed", "status = 'queued', finished_at = null"),
+        ("cancelled", "status = 'completed'"),
+        ("queued", "run_id = gen_random_uuid()"),
+        ("completed", "run_id = gen_random_uuid()"),
+    ],
+)
+def test_illegal_move_by_hand_is_refused(tide: Tide, status: str, update: str) -> None:
+    run = sample(tide, status)
+    before = contents(tide.connection)
+    with refused("TD030", run.run_id):
+        tide.connection.execute(f"update tide.runs set {update}".encode())
+    assert contents(tide.connection) == before
+
+
+@pytest.mark.parametrize(
+    ("status", "update", "constraint"),
+    [
+        ("queued", "status = 'running', ready = false", "runs_leased_iff_running"),
+        ("running", "leased_until = null", "runs_leased_iff_running"),
+        ("running", "lease_id = null", "runs_leased_iff_running"),
+        ("running", "status = 'queued'", "runs_leased_iff_running"),
+        ("queued", "leased_until = now()", "runs_leased_iff_running"),
+        ("queued", "slot = 1", "runs_slot_only_while_running"),
+        ("queued", "queue = null", "runs_queued_in_a_queue"),
+        ("pending", "ready = true", "runs_ready_only_when_queued"),
+        ("running", "ready = true", "runs_ready_only_when_queued"),
+        ("queued", "waiting_on = 'review'", "runs_parked_is_never_due"),
+        (
+            "queued",
+            "waiting_on = 'review', ready = false, run_at = now()",
+            "runs_parked_is_never_due",
+        ),
+        (
+            "queued",
+            "waiting_on = 'boredom', ready = false, run_at = 'infinity'",
+            "runs_active_waits_for_known",
+        ),
+        ("queued", "finished_at = now()", "runs_finished_iff_terminal"),
+        ("completed", "finished_at = null", "runs_finished_iff_terminal"),
+        ("completed", "slot = 1", "runs_finished_holds_nothing"),
+        ("queued", "attempt = -1", "runs_attempt_not_negative"),
+        ("queued", "max_attempts = 0", "runs_max_attempts_sane"),
+        ("queued", "max_attempts = 101", "runs_max_attempts_sane"),
+    ],
+)
+def test_impossible_row_is_refused(tide: Tide, status: str, update: str, constraint: str) -> None:
+    sample(tide, status)
+    with refused("23514", constraint):
+        tide.connection.execute(f"update tide.runs set {update}".encode())
+
+
+def test_unknown_status_has_no_partition(tide: Tide) -> None:
+    with refused("23514", "partition"):
+        tide.connection.execute(
+            """
+            insert into tide.runs (run_id, workflow, status, run_at, created_at)
+            values (gen_random_uuid(), 'report', 'sleeping', now(), now())
+            """
+        )
+
+
+def test_terminal_row_cannot_sit_among_the_active(tide: Tide) -> None:
+    with refused("23514", "partition"):
+        tide.connection.execute(
+            """
+            insert into tide.runs_active (
+              run_id, workflow, status, run_at, created_at, finished_at
+            )
+            values (gen_random_uuid(), 'report', 'failed', now(), now(), now())
+            """
+        )
+
+
+def test_two_runs_cannot_hold_one_slot(tide: Tide) -> None:
+    tide.set_queue(queue="default", settings={"concurrency": 1})
+    first = tide.started()
+    tide.set_queue(queue="default", settings={"concurrency": 2})
+    tide.started()
+    with refused("23505", "runs_slot_uidx"):
+        tide.connection.execute("update tide.runs set slot = 1 where run_id <> %s", (first.run_id,))
+
+
+def test_two_active_runs_cannot_have_one_dedupe_key(tide: Tide) -> None:
+    tide.enqueue(workflow="report", dedupe_key="k")
+    tide.enqueue(workflow="report", dedupe_key="l")
+    with refused("23505", "runs_dedupe_key_active_uidx"):
+        tide.connection.execute("update tide.runs set dedupe_key = 'k'")
+
+
+@pytest.mark.parametrize(
+    ("insert", "code"),
+    [
+        ("insert into tide.settings default values", "23505"),
+        ("insert into tide.settings (only_row) values (false)", "23514"),
+        ("update tide.settings set max_payload_bytes = 1", "23514"),
+        ("insert into tide.ticks (only_row) values (false)", "23514"),
+        ("insert into tide.queues (queue, concurrency) values ('q', 0)", "23514"),
+        ("insert into tide.queues (queue, rate_limit) values ('q', 0)", "23514"),
+        ("insert into tide.queues (queue, rate_period) values ('q', '0')", "23514"),
+        ("insert into tide.queues (queue, max_attempts) values ('q', 101)", "23514"),
+        ("insert into tide.queues (queue, backoff_jitter) values ('q', 1.1)", "23514"),
+        ("insert into tide.queues (queue, backoff_base) values ('q', '-1 s')", "23514"),
+    ],
+)
+def test_impossible_settings_are_refused(tide: Tide, insert: str, code: str) -> None:
+    with refused(code):
+        tide.connection.execute(insert.encode())
