@@ -108,6 +108,7 @@ class RunRow(Record):
     result_text: str | None = field(repr=False)
     error_text: str | None = field(repr=False)
     backoff_text: str | None = field(repr=False)
+    deadline: timedelta | None
 
     @property
     def input(self) -> Any:
