@@ -173,6 +173,21 @@ def test_claimers_at_once_never_pass_a_lowered_cap(
         assert running(tide) <= max(left, 3)
 
 
+def test_drained_queue_is_claimed_side_by_side_again(
+    tide: Tide, connect: Callable[..., Connection]
+) -> None:
+    cap(tide, 3)
+    fill(tide, 9)
+    held = tide.claim(max_runs=3)
+    cap(tide, 2)
+    tide.settle(outcomes=[{"run_id": run.run_id, "lease_id": run.lease_id} for run in held])
+    other = Tide(connect(autocommit=False))
+    assert len(other.claim()) == 1
+    assert len(tide.claim()) == 1
+    other.connection.commit()
+    assert running(tide) == 2
+
+
 def test_cleared_cap_lets_everything_run(tide: Tide) -> None:
     cap(tide, 1)
     fill(tide, 5)

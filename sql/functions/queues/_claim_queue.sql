@@ -13,6 +13,7 @@ volatile
 as $$
 declare
   v_queue tide.queues;
+  v_drains boolean;
   v_room integer := _claim_queue.max_runs;
   v_picked uuid[];
   v_slots integer[];
@@ -29,10 +30,15 @@ begin
   into v_queue
   from tide.queues as q
   where q.queue = _claim_queue.queue;
-  if v_queue.paused or not tide._claims_one_by_one(v_queue) then
+  if v_queue.paused then
     return array[]::tide.runs[];
   end if;
-  v_room := tide._room(v_queue, v_room);
+  v_drains := tide._drains(v_queue);
+  -- While a lowered cap drains, one claim at a time counts who runs.
+  if v_drains and not pg_try_advisory_xact_lock(1953064040, hashtext(_claim_queue.queue)) then
+    return array[]::tide.runs[];
+  end if;
+  v_room := tide._room(v_queue, v_room, v_drains);
   if v_room = 0 then
     return array[]::tide.runs[];
   end if;

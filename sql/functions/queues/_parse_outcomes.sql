@@ -5,6 +5,7 @@ volatile
 as $$
 declare
   v_reports tide.outcome[];
+  v_twice uuid;
 begin
   perform tide._valid_elements(
     'outcomes',
@@ -23,11 +24,15 @@ begin
     ) as o
     order by (o.report).run_id
   );
-  if (
-    select count(distinct o.run_id) < count(*)
-    from unnest(v_reports) as o
-  ) then
-    raise exception 'outcomes name a run twice'
+  select o.run_id
+  into v_twice
+  from unnest(v_reports) as o
+  group by o.run_id
+  having count(*) > 1
+  order by o.run_id
+  limit 1;
+  if found then
+    raise exception 'outcomes name run % twice', v_twice
       using errcode = '22023',
             hint = 'Report one outcome for each run.';
   end if;

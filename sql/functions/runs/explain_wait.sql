@@ -36,7 +36,10 @@ begin
   elsif v_run.status = 'running' and v_run.leased_until < v_now then
     v_reasons := v_reasons || tide._reason(
       'lease_expired',
-      'its worker went silent; upkeep hands the run out again',
+      case
+        when v_run.queue is null then 'its worker went silent; begin_run may take it over'
+        else 'its worker went silent; upkeep hands the run out again'
+      end,
       jsonb_build_object('worker', v_run.worker, 'leased_until', v_run.leased_until)
     );
   elsif v_run.status = 'queued' then

@@ -6,13 +6,17 @@ as $$
 declare
   v_from timestamptz;
   v_until timestamptz;
+  v_settled timestamptz;
+  v_next timestamptz;
+  v_first timestamptz;
   v_queue text := '';
 begin
   select
     t.counted_until,
     -- At most ten minutes a batch; only minutes in which nobody can still commit a finish.
-    least(date_trunc('minute', t.settled_at), t.counted_until + interval '10 minutes')
-  into v_from, v_until
+    least(date_trunc('minute', t.settled_at), t.counted_until + interval '10 minutes'),
+    date_trunc('minute', t.settled_at)
+  into v_from, v_until, v_settled
   from tide.ticks as t
   for no key update skip locked;
   if not found or v_until <= v_from then
@@ -39,9 +43,20 @@ begin
       and f.finished_at < v_until
     group by date_trunc('minute', f.finished_at)
     on conflict on constraint queue_minutes_pkey do nothing;
+    select f.finished_at
+    into v_first
+    from tide.runs_finished as f
+    where f.queue = v_queue
+      and f.finished_at >= v_until
+    order by f.finished_at
+    limit 1;
+    v_next := least(v_next, v_first);
   end loop;
+  -- Straight on to the next minute in which anything ended.
   update tide.ticks as t
-  set counted_until = v_until;
+  set counted_until = greatest(
+    v_until, least(v_settled, date_trunc('minute', coalesce(v_next, v_settled)))
+  );
   return 1;
 end;
 $$;

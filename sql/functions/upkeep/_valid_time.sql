@@ -5,7 +5,7 @@ stable
 parallel safe
 as $$
 begin
-  if value between now() - interval '10 years' and now() + interval '10 years' then
+  if value between tide._now() - interval '10 years' and tide._now() + interval '10 years' then
     return value;
   end if;
   raise exception '% is out of range: %', _valid_time.argument,
