@@ -1,0 +1,146 @@
+"""What a claim costs beside a large backlog and a long history: buffers touched, never time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.servers import RunningServer
+from tests.support import Connection, Databases, open_connection, value
+
+MANY = 1_000_000
+FEW = 100
+"""Buffers one call may touch; some 30 are usual, a scan of the backlog takes thousands."""
+
+FILL = f"""
+insert into tide.runs_active (
+  run_id, workflow, queue, status, dedupe_key, priority, last_seq, ready, run_at, created_at
+)
+select
+  gen_random_uuid(),
+  'work',
+  'big',
+  'queued',
+  case when n.i % 10 = 0 then 'key ' || n.i end,
+  n.i % 3,
+  1,
+  n.i % 2 = 0,
+  now() + case when n.i % 2 = 0 then interval '-1 day' else interval '1 day' end
+    + n.i * interval '1 ms',
+  now()
+from generate_series(1, 2 * {MANY}) as n(i);
+insert into tide.runs_finished (
+  run_id, workflow, queue, status, run_at, created_at, finished_at
+)
+select
+  gen_random_uuid(), 'work', 'big', 'completed', now(), now(), now() - n.i * interval '1 ms'
+from generate_series(1, {MANY}) as n(i);
+"""
+
+
+@pytest.fixture(scope="module")
+def backlog(databases: Databases, template: str, server: RunningServer) -> Iterator[str]:
+    """A database with a million ready, a million delayed and a million finished runs, whose
+    statistics were taken while it was empty."""
+    with databases.database(template) as name:
+        dsn = server.dsn(name)
+        with open_connection(dsn) as connection:
+            for table in ("runs_active", "runs_finished"):
+                connection.execute(
+                    f"alter table tide.{table} set (autovacuum_enabled = off)".encode()
+                )
+                connection.execute(f"analyze tide.{table}".encode())
+            connection.execute(FILL.encode())
+        yield dsn
+
+
+@pytest.fixture(params=["stale", "empty", "fresh"])
+def statistics(request: pytest.FixtureRequest, backlog: str) -> Iterator[Connection]:
+    """A new session after the statistics were left as they are, removed, or taken anew."""
+    connection = open_connection(backlog)
+    if request.param == "empty":
+        connection.execute(
+            """
+            delete from pg_statistic
+            where starelid in ('tide.runs_active'::regclass, 'tide.runs_finished'::regclass)
+            """
+        )
+        connection.execute(
+            """
+            update pg_class set reltuples = -1, relpages = 0
+            where oid in ('tide.runs_active'::regclass, 'tide.runs_finished'::regclass)
+            """
+        )
+        connection.close()
+        connection = open_connection(backlog)
+    elif request.param == "fresh":
+        connection.execute("analyze tide.runs_active")
+        connection.execute("analyze tide.runs_finished")
+    yield connection
+    connection.close()
+
+
+def buffers(connection: Connection, query: str, *arguments: Any) -> int:
+    """Shared buffers a query touches, those of the functions it calls included; rolled back."""
+    with connection.transaction(force_rollback=True):
+        (plan,) = value(connection, f"explain (analyze, buffers, format json) {query}", *arguments)
+    node = plan["Plan"]
+    touched: int = node["Shared Hit Blocks"] + node["Shared Read Blocks"]
+    return touched
+
+
+def warmed(connection: Connection, query: str, *arguments: Any) -> int:
+    """The same once the session has its plans and the catalogue in its caches."""
+    for _ in range(2):
+        buffers(connection, query, *arguments)
+    return buffers(connection, query, *arguments)
+
+
+def no_tick(connection: Connection) -> None:
+    """Upkeep is measured on its own: keep it out of claims."""
+    connection.execute("update tide.ticks set next_at = 'infinity'")
+
+
+@pytest.mark.parametrize("floors", [False, True])
+def test_claim_touches_few_buffers_beside_millions(statistics: Connection, floors: bool) -> None:
+    statistics.execute("delete from tide.claim_floors")
+    if floors:
+        statistics.execute(
+            "insert into tide.claim_floors values ('big', 2, '-infinity'), ('big', 0, '-infinity')"
+        )
+    no_tick(statistics)
+    assert warmed(statistics, "select * from tide.claim('{big}')") < FEW
+
+
+def test_claim_of_an_idle_queue_touches_few_buffers_beside_millions(
+    statistics: Connection,
+) -> None:
+    no_tick(statistics)
+    assert warmed(statistics, "select * from tide.claim('{idle}')") < FEW
+
+
+def test_enqueue_and_settle_touch_few_buffers_beside_millions(statistics: Connection) -> None:
+    no_tick(statistics)
+    enqueue = "select * from tide.enqueue('work', queue => 'big', dedupe_key => %s)"
+    assert warmed(statistics, enqueue, "key 10") < FEW
+    assert warmed(statistics, enqueue, "new key") < FEW
+    with statistics.transaction(force_rollback=True):
+        run = statistics.execute("select run_id, lease_id from tide.claim('{big}')").fetchone()
+        ids = (run.run_id, run.lease_id)
+        settle = """
+            select * from tide.settle_and_claim(
+              jsonb_build_array(jsonb_build_object('run_id', %s::text, 'lease_id', %s::text)),
+              '{big}'
+            )
+        """
+        assert warmed(statistics, settle, *map(str, ids)) < 2 * FEW
+        assert warmed(statistics, "select * from tide.complete(%s, %s)", *ids) < FEW
+        beat = "select * from tide.heartbeat(array[%s], array[%s])"
+        assert warmed(statistics, beat, *ids) < FEW
+
+
+def test_tick_touches_few_buffers_beside_millions(statistics: Connection) -> None:
+    statistics.execute("update tide.ticks set next_at = '-infinity'")
+    assert warmed(statistics, "select tide._tick()") < 2 * FEW
