@@ -17,6 +17,7 @@ declare
   v_room integer := _claim_queue.max_runs;
   v_picked uuid[];
   v_slots integer[];
+  v_permits integer[];
   v_runs tide.runs[];
   v_run_ids uuid[];
   v_seqs integer[];
@@ -60,7 +61,8 @@ begin
     v_picked := v_picked[:cardinality(v_slots)];
   end if;
   if v_queue.rate_limit is not null then
-    v_picked := v_picked[:tide._take_permits(v_queue, cardinality(v_picked))];
+    v_permits := tide._hold_permits(v_queue, cardinality(v_picked));
+    v_picked := v_picked[:cardinality(v_permits)];
   end if;
   if cardinality(v_picked) = 0 then
     return array[]::tide.runs[];
@@ -105,6 +107,9 @@ begin
       and p.run_id is not null;
   end if;
   perform tide._emit(v_run_ids, v_seqs, 'run.claimed', v_payloads);
+  if v_permits is not null then
+    perform tide._use_permits(v_queue, v_permits);
+  end if;
   return v_runs;
 end;
 $$;

@@ -12,6 +12,7 @@ volatile
 as $$
 declare
   v_active tide.runs;
+  v_answer tide.enqueued;
   v_inserted boolean;
 begin
   if run.dedupe_key is not null then
@@ -32,7 +33,10 @@ begin
         and r.dedupe_key is not null
         and r.status <> 'pending';
       if found then
-        return tide._enqueue_again(run, v_active, on_conflict);
+        v_answer := tide._enqueue_again(run, v_active, on_conflict);
+        if v_answer.run_id is not null then
+          return v_answer;
+        end if;
       end if;
     end if;
 

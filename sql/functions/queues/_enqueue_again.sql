@@ -17,6 +17,16 @@ begin
             detail = format('It is %s.', active.status),
             hint = 'Wait for it, or use on_conflict return or replace.';
   elsif on_conflict = 'replace' then
+    select r.*
+    into v_run
+    from tide.runs_active as r
+    where r.run_id = active.run_id
+    for no key update;
+    if not found then
+      return null;
+    elsif v_run.status <> 'queued' or v_run.attempt > 0 or v_run.waiting_on is not null then
+      return (v_run.run_id, true, v_run.status)::tide.enqueued;
+    end if;
     update tide.runs_active as r
     set
       workflow = run.workflow,
@@ -31,25 +41,20 @@ begin
       backoff = run.backoff,
       last_seq = r.last_seq + 1
     where r.run_id = active.run_id
-      and r.status = 'queued'
-      and r.attempt = 0
-      and r.waiting_on is null
     returning r.* into v_run;
-    if found then
-      if v_run.ready then
-        perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at);
-      end if;
-      perform tide._emit(
-        array[v_run.run_id],
-        array[v_run.last_seq],
-        'run.enqueued',
-        array[tide._enqueued_payload(v_run) || '{"replaced": true}']
-      );
+    if v_run.ready then
+      perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at);
     end if;
+    perform tide._emit(
+      array[v_run.run_id],
+      array[v_run.last_seq],
+      'run.enqueued',
+      array[tide._enqueued_payload(v_run) || '{"replaced": true}']
+    );
   end if;
   return (active.run_id, true, active.status)::tide.enqueued;
 end;
 $$;
 
 comment on function tide._enqueue_again is
-  'Answer an enqueue whose dedupe key is taken by an active run.';
+  'Answer an enqueue whose dedupe key is taken by an active run; null when that run has just ended.';

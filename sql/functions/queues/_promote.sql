@@ -5,23 +5,43 @@ volatile
 as $$
 declare
   v_now constant timestamptz := tide._now();
-  v_promoted integer;
+  v_group record;
+  v_promoted integer := 0;
 begin
-  update tide.runs_active as r
-  set ready = true
-  where r.run_id = any (
-    array(
-      select d.run_id
-      from tide.runs_active as d
-      where d.status = 'queued'
-        and not d.ready
-        and d.run_at <= v_now
-      order by d.run_at
-      limit _promote.max_runs
-      for no key update skip locked
+  for v_group in
+    with promoted as (
+      update tide.runs_active as r
+      set ready = true
+      where r.run_id = any (
+        array(
+          select d.run_id
+          from tide.runs_active as d
+          where d.status = 'queued'
+            and not d.ready
+            and d.run_at <= v_now
+          order by d.run_at
+          limit _promote.max_runs
+          for no key update skip locked
+        )
+      )
+      returning
+        r.queue,
+        r.priority,
+        r.run_at
     )
-  );
-  get diagnostics v_promoted = row_count;
+    select
+      p.queue,
+      p.priority,
+      min(p.run_at) as run_at,
+      count(*) as runs
+    from promoted as p
+    group by
+      p.queue,
+      p.priority
+  loop
+    perform tide._lower_floor(v_group.queue, v_group.priority, v_group.run_at);
+    v_promoted := v_promoted + v_group.runs;
+  end loop;
   return v_promoted;
 end;
 $$;

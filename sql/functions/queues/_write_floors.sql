@@ -48,6 +48,9 @@ begin
       where f.queue = n.queue
         and f.priority = n.priority
     )
+  order by
+    n.queue,
+    n.priority
   on conflict on constraint claim_floors_pkey do nothing;
 end;
 $$;

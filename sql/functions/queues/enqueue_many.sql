@@ -1,5 +1,6 @@
--- Sorted by key before the insert: calls that share keys or ids wait for each other in one order
--- only. What the insert passes over, because its key or id is taken, is settled one by one.
+-- What the insert passes over, because its key or id is taken, is settled one by one, which goes back
+-- to keys already passed: so calls that share keys take turns, by locks on 1024 buckets of keys. Ids
+-- are inserted in their order, and runs to be replaced locked in the order of settle.
 create or replace function tide.enqueue_many(queue text, runs jsonb)
 returns table (ordinal integer, run_id uuid, deduplicated boolean)
 language plpgsql
@@ -19,6 +20,13 @@ declare
   v_answers tide.enqueued[];
 begin
   perform tide._require_read_committed('enqueue_many');
+  perform pg_advisory_xact_lock(1953064041, b.bucket)
+  from (
+    select distinct hashtext(g.dedupe_key) & 1023 as bucket
+    from unnest(v_runs) as g
+    where g.dedupe_key is not null
+    order by bucket
+  ) as b;
   with inserted as (
     insert into tide.runs_active as r (
       run_id, workflow, queue, status, dedupe_key, priority, max_attempts, last_seq, ready,
@@ -80,19 +88,28 @@ begin
       from (
         select
           u.run_id,
+          u.queue,
+          u.dedupe_key,
           u.ordinality,
           row_number() over (partition by u.run_id order by u.ordinality) as repeats
         from unnest(v_runs) with ordinality as u
       ) as g
       join jsonb_array_elements(enqueue_many.runs) with ordinality as e(element, ordinality)
         on e.ordinality = g.ordinality
+      left join tide.runs_active as a
+        on a.queue = g.queue
+        and a.dedupe_key = g.dedupe_key
+        and a.dedupe_key is not null
+        and a.status <> 'pending'
       where not exists (
           select
           from unnest(v_inserted) as i(run_id)
           where i.run_id = g.run_id
         )
         or g.repeats > 1
-      order by g.ordinality
+      order by
+        a.run_id nulls last,
+        g.ordinality
     loop
       v_answer := tide._enqueue(
         v_runs[v_rest.ordinal], coalesce(v_rest.on_conflict, 'return'), v_rest.given_id

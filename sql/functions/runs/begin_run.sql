@@ -17,19 +17,22 @@ declare
   v_run tide.runs;
   v_now timestamptz;
 begin
-  select r.*
-  into v_run
-  from tide.runs_active as r
-  where r.run_id = begin_run.run_id
-  for no key update;
-  if not found then
+  -- Again when a retry has brought the run back between the two looks.
+  loop
+    select r.*
+    into v_run
+    from tide.runs_active as r
+    where r.run_id = begin_run.run_id
+    for no key update;
+    exit when found;
     v_run := tide._find_run(begin_run.run_id);
     if v_run.status = 'completed' then
       return v_run;
+    elsif v_run.finished_at is not null then
+      -- Nobody's lease: _hold says what became of the run.
+      return tide._hold(begin_run.run_id, null);
     end if;
-    -- Nobody's lease: _hold says what became of the run.
-    return tide._hold(begin_run.run_id, null);
-  end if;
+  end loop;
 
   v_now := tide._now();
   if v_run.deadline_at <= v_now then

@@ -16,16 +16,20 @@ declare
   v_actor constant text := tide._valid_note('actor', cancel.actor);
   v_run tide.runs;
 begin
-  perform
-  from tide.runs_active as r
-  where r.run_id = cancel.run_id
-  for no key update;
-  if found then
-    perform tide._finish(
-      array[cancel.run_id], 'cancelled', reason => v_reason, actor => v_actor
-    );
-  end if;
-  v_run := tide._find_run(cancel.run_id);
+  -- Again when a retry has brought the run back between the two looks.
+  loop
+    perform
+    from tide.runs_active as r
+    where r.run_id = cancel.run_id
+    for no key update;
+    if found then
+      perform tide._finish(
+        array[cancel.run_id], 'cancelled', reason => v_reason, actor => v_actor
+      );
+    end if;
+    v_run := tide._find_run(cancel.run_id);
+    exit when v_run.finished_at is not null;
+  end loop;
   if v_run.status <> 'cancelled' then
     raise exception 'run % is finished: %', v_run.run_id, v_run.status
       using errcode = 'TD003',
