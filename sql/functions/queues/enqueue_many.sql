@@ -15,6 +15,7 @@ declare
   );
   v_inserted uuid[];
   v_payloads jsonb[];
+  v_ended uuid[];
   v_rest record;
   v_answer tide.enqueued;
   v_answers tide.enqueued[];
@@ -50,11 +51,6 @@ begin
       g.backoff,
       g.deadline
     from unnest(v_runs) with ordinality as g
-    where not exists (
-      select
-      from tide.runs_finished as f
-      where f.run_id = g.run_id
-    )
     order by g.dedupe_key nulls first, g.run_id, g.ordinality
     on conflict do nothing
     returning
@@ -66,6 +62,25 @@ begin
     array_agg(i.payload)
   into v_inserted, v_payloads
   from inserted as i;
+  -- A run with a given id may have ended while the insert waited for its active row: a statement
+  -- with a newer snapshot sees it.
+  v_ended := array(
+    select f.run_id
+    from jsonb_array_elements(enqueue_many.runs) as e(element)
+    join tide.runs_finished as f on f.run_id = (e.element ->> 'run_id')::uuid
+    where e.element ? 'run_id'
+  );
+  if cardinality(v_ended) > 0 then
+    delete from tide.runs_active as r
+    where r.run_id = any (v_ended)
+      and r.run_id = any (v_inserted);
+    select
+      array_agg(i.run_id),
+      array_agg(i.payload)
+    into v_inserted, v_payloads
+    from unnest(v_inserted, v_payloads) as i(run_id, payload)
+    where i.run_id <> all (v_ended);
+  end if;
   if v_inserted is not null then
     perform tide._emit(
       v_inserted, array_fill(1, array[cardinality(v_inserted)]), 'run.enqueued', v_payloads
