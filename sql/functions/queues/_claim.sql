@@ -20,7 +20,7 @@ begin
     or array_ndims(workflows) > 1
     or exists (
       select
-      from unnest(queues || workflows) as n(name)
+      from unnest(_claim.queues || _claim.workflows) as n(name)
       where n.name is null
     )
   then

@@ -19,7 +19,7 @@ begin
         where r.run_id = s.run_id
           and r.slot = s.slot
       )
-    limit max_slots
+    limit _free_leaked_slots.max_slots
   loop
     perform
     from tide.slots as s

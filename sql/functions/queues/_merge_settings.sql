@@ -14,7 +14,7 @@ begin
     select
       o.key,
       o.value
-    from jsonb_each(settings) as o(key, value)
+    from jsonb_each(_merge_settings.settings) as o(key, value)
   loop
     case v_key
       when 'paused' then

@@ -21,7 +21,7 @@ begin
     raise exception 'outcomes has an element that says two things: %',
         (
           select string_agg(o.key, ', ' order by o.key)
-          from jsonb_object_keys(value - '{run_id,lease_id}'::text[]) as o(key)
+          from jsonb_object_keys(_parse_outcome.value - '{run_id,lease_id}'::text[]) as o(key)
         )
       using errcode = '22023',
             hint = 'Give result; or error with retryable, failure_class, retry_after; '

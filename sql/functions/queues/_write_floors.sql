@@ -15,12 +15,13 @@ begin
     select
       f.queue,
       f.priority,
-      coalesce(n.floor, idle_floor) as floor
+      coalesce(n.floor, _write_floors.idle_floor) as floor
     from tide.claim_floors as f
-    left join unnest(queues, priorities, floors) as n(queue, priority, floor)
+    left join unnest(_write_floors.queues, _write_floors.priorities, _write_floors.floors)
+      as n(queue, priority, floor)
       on n.queue = f.queue
       and n.priority = f.priority
-    where f.run_at is distinct from coalesce(n.floor, idle_floor)
+    where f.run_at is distinct from coalesce(n.floor, _write_floors.idle_floor)
     for no key update of f skip locked
   loop
     if v_floor.floor is null then
@@ -39,7 +40,8 @@ begin
     n.queue,
     n.priority,
     n.floor
-  from unnest(queues, priorities, floors) as n(queue, priority, floor)
+  from unnest(_write_floors.queues, _write_floors.priorities, _write_floors.floors)
+    as n(queue, priority, floor)
   where n.floor > '-infinity'
     -- An insert would wait for whoever updates the row it conflicts with.
     and not exists (

@@ -26,7 +26,7 @@ begin
     select distinct hashtext(g.dedupe_key) & 1023 as bucket
     from unnest(v_runs) as g
     where g.dedupe_key is not null
-    order by bucket
+    order by hashtext(g.dedupe_key) & 1023
   ) as b;
   with inserted as (
     insert into tide.runs_active as r (
@@ -71,9 +71,10 @@ begin
     where e.element ? 'run_id'
   );
   if cardinality(v_ended) > 0 then
-    delete from tide.runs_active as r
-    where r.run_id = any (v_ended)
-      and r.run_id = any (v_inserted);
+    perform tide._made_before(g.run_id, g.workflow, g.input, inserted => true)
+    from unnest(v_runs) as g
+    where g.run_id = any (v_ended)
+      and g.run_id = any (v_inserted);
     select
       array_agg(i.run_id),
       array_agg(i.payload)

@@ -13,7 +13,7 @@ begin
   for v_run in
     select r.*
     from tide.runs_active as r
-    where r.run_id = any (run_ids)
+    where r.run_id = any (_expire_leases.run_ids)
   loop
     if v_run.attempt < v_run.max_attempts then
       perform tide._requeue(

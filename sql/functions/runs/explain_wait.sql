@@ -19,7 +19,9 @@ begin
   where q.queue = v_run.queue;
 
   if v_run.status = 'pending' and v_run.waiting_on is null then
-    v_reasons := v_reasons || tide._reason('begin_run', 'a plain run starts when begin_run is called');
+    v_reasons := v_reasons || tide._reason(
+      'begin_run', 'a plain run starts when begin_run is called'
+    );
   elsif v_run.waiting_on = 'review' then
     v_reasons := v_reasons || tide._reason(
       'review',

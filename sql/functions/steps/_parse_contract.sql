@@ -30,7 +30,7 @@ begin
     end if;
     v_step.side_effects := array(
       select tide._option_text('contract.side_effects', e.element, 256)
-      from jsonb_array_elements(contract -> 'side_effects') with ordinality
+      from jsonb_array_elements(_parse_contract.contract -> 'side_effects') with ordinality
         as e(element, ordinality)
       order by e.ordinality
     );

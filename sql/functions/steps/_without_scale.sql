@@ -11,7 +11,7 @@ begin
     when 'object' then
       return (
         select coalesce(jsonb_object_agg(o.key, tide._without_scale(o.value)), '{}')
-        from jsonb_each(value) as o(key, value)
+        from jsonb_each(_without_scale.value) as o(key, value)
       );
     when 'array' then
       return (
@@ -19,7 +19,7 @@ begin
           jsonb_agg(tide._without_scale(e.element) order by e.ordinality),
           '[]'
         )
-        from jsonb_array_elements(value) with ordinality as e(element, ordinality)
+        from jsonb_array_elements(_without_scale.value) with ordinality as e(element, ordinality)
       );
     else
       return value;

@@ -15,7 +15,7 @@ begin
   end if;
   select o.key
   into v_unknown
-  from jsonb_object_keys(value) as o(key)
+  from jsonb_object_keys(_known_keys.value) as o(key)
   where o.key <> all (_known_keys.keys)
   order by o.key
   limit 1;

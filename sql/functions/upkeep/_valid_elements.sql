@@ -28,10 +28,10 @@ begin
     e.element,
     e.ordinal
   into v_bad
-  from jsonb_array_elements(value) with ordinality as e(element, ordinal)
+  from jsonb_array_elements(_valid_elements.value) with ordinality as e(element, ordinal)
   -- In this order: subtracting keys from anything but an object or array is an error of its own.
   where case
-      when jsonb_typeof(e.element) = 'object' then (e.element - keys) <> '{}'
+      when jsonb_typeof(e.element) = 'object' then (e.element - _valid_elements.keys) <> '{}'
       else true
     end
   order by e.ordinal

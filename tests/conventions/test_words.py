@@ -1,0 +1,49 @@
+"""Words that have no place in files that are kept: notes to oneself, and this machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conventions.bodies import ROOT
+
+# Put together here, so that this file does not hold what it looks for.
+NOTES = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "X" * 3, "HA" + "CK"]) + r")\b")
+PLACES = re.compile(
+    r"(?<![\w.$*}])/(?:" + "|".join(["work", "tmp", "root", "home", "Users"]) + r")/\w"
+)
+NUMBERS = re.compile(r"(?i)\b(?:issue|ticket|pull request|pr)s? #?\d+")
+
+TEXT = {".py", ".sql", ".md", ".toml", ".txt", ".yml", ".yaml", ".ini", ".cfg", ".sh", ""}
+
+
+def kept() -> list[Path]:
+    """The files of the project: those under version control and those about to be."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode:
+        pytest.skip("no git checkout here")
+    paths = [ROOT / name for name in listed.stdout.split("\0") if name]
+    return [path for path in paths if path.is_file() and path.suffix in TEXT]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [NOTES, PLACES, NUMBERS],
+    ids=["notes to oneself", "places on one machine", "numbers of a tracker"],
+)
+def test_files_hold_no(pattern: re.Pattern[str]) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in kept()
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert found == []
