@@ -17,6 +17,10 @@ begin
     tide._now(),
     e.payload
   from unnest(_emit.run_ids, _emit.seqs, _emit.payloads) as e(run_id, seq, payload);
+  -- NOTIFY takes a lock of the whole database at commit: only for runs somebody follows.
+  perform pg_notify('tide_events', w.run_id::text)
+  from tide.watchers as w
+  where w.run_id = any (_emit.run_ids);
 end;
 $$;
 

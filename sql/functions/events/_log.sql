@@ -12,9 +12,15 @@ begin
     leased_until = case when r.status = 'running' then tide._now() + r.lease end
   where r.run_id = _log.run_id
   returning r.last_seq into v_seq;
+  if not found then
+    update tide.runs_finished as r
+    set last_seq = r.last_seq + 1
+    where r.run_id = _log.run_id
+    returning r.last_seq into v_seq;
+  end if;
   perform tide._emit(array[_log.run_id], array[v_seq], _log.type, array[_log.payload]);
 end;
 $$;
 
 comment on function tide._log is
-  'Log an event of an active run the caller has locked; a running run has its lease renewed.';
+  'Log an event of a run the caller has locked; a running run has its lease renewed.';

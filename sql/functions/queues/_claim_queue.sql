@@ -81,6 +81,7 @@ begin
       lease_id = gen_random_uuid(),
       worker = _claim_queue.worker,
       slot = p.slot,
+      budget = coalesce(r.budget, v_queue.budget),
       ended_by = null,
       last_seq = r.last_seq + 1
     from unnest(v_picked, v_slots) as p(run_id, slot)

@@ -42,7 +42,7 @@ begin
 
     insert into tide.runs_active (
       run_id, workflow, queue, status, dedupe_key, priority, max_attempts, last_seq, ready,
-      run_at, created_at, deadline_at, input, metadata, backoff, deadline
+      run_at, created_at, deadline_at, input, metadata, backoff, deadline, budget
     )
     values (
       run.run_id,
@@ -60,7 +60,8 @@ begin
       run.input,
       run.metadata,
       run.backoff,
-      run.deadline
+      run.deadline,
+      run.budget
     )
     on conflict do nothing;
     v_inserted := found;

@@ -24,7 +24,10 @@ begin
     for no key update;
     if not found then
       return null;
-    elsif v_run.status <> 'queued' or v_run.attempt > 0 or v_run.waiting_on is not null then
+    elsif v_run.status <> 'queued'
+      or v_run.started_at is not null
+      or v_run.waiting_on is not null
+    then
       return (v_run.run_id, true, v_run.status)::tide.enqueued;
     end if;
     update tide.runs_active as r
@@ -39,6 +42,7 @@ begin
       deadline = run.deadline,
       deadline_at = run.deadline_at,
       backoff = run.backoff,
+      budget = run.budget,
       last_seq = r.last_seq + 1
     where r.run_id = active.run_id
     returning r.* into v_run;

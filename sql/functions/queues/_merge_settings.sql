@@ -19,6 +19,8 @@ begin
     case v_key
       when 'paused' then
         v_queue.paused := coalesce(tide._option_boolean(v_key, v_value), false);
+      when 'budget' then
+        v_queue.budget := tide._valid_budget(nullif(v_value, 'null'));
       when 'concurrency' then
         v_queue.concurrency := tide._option_integer(v_key, v_value, 1, 2000);
       when 'rate_limit' then

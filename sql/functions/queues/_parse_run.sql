@@ -56,6 +56,7 @@ begin
     );
     v_run.deadline_at := _parse_run.now + v_run.deadline;
     v_run.backoff := tide._valid_backoff(nullif(value -> 'backoff', 'null'), argument || '.');
+    v_run.budget := tide._valid_budget(nullif(value -> 'budget', 'null'), argument || '.');
     if coalesce(value ->> 'on_conflict', 'return') not in ('return', 'replace', 'raise') then
       raise exception '%.on_conflict is not known: %', argument,
           left((value -> 'on_conflict')::text, 200)

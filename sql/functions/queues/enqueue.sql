@@ -10,6 +10,7 @@ create or replace function tide.enqueue(
   deadline interval default null,
   metadata jsonb default '{}',
   on_conflict text default 'return',
+  budget jsonb default null,
   run_id uuid default null,
   backoff jsonb default null
 )
@@ -37,6 +38,9 @@ begin
   v_run.deadline_at := v_now + v_run.deadline;
   v_run.input := coalesce(tide._valid_payload('input', enqueue.input), '{}');
   v_run.metadata := tide._valid_metadata('metadata', enqueue.metadata);
+  if enqueue.budget is not null then
+    v_run.budget := tide._valid_budget(enqueue.budget);
+  end if;
   if enqueue.backoff is not null then
     v_run.backoff := tide._valid_backoff(enqueue.backoff);
   end if;

@@ -17,6 +17,7 @@ declare
   v_payloads jsonb[];
   v_ended uuid[];
   v_rest record;
+  v_run tide.runs;
   v_answer tide.enqueued;
   v_answers tide.enqueued[];
 begin
@@ -31,7 +32,7 @@ begin
   with inserted as (
     insert into tide.runs_active as r (
       run_id, workflow, queue, status, dedupe_key, priority, max_attempts, last_seq, ready,
-      run_at, created_at, deadline_at, input, metadata, backoff, deadline
+      run_at, created_at, deadline_at, input, metadata, backoff, deadline, budget
     )
     select
       g.run_id,
@@ -49,7 +50,8 @@ begin
       g.input,
       g.metadata,
       g.backoff,
-      g.deadline
+      g.deadline,
+      g.budget
     from unnest(v_runs) with ordinality as g
     order by g.dedupe_key nulls first, g.run_id, g.ordinality
     on conflict do nothing
@@ -127,9 +129,16 @@ begin
         a.run_id nulls last,
         g.ordinality
     loop
-      v_answer := tide._enqueue(
-        v_runs[v_rest.ordinal], coalesce(v_rest.on_conflict, 'return'), v_rest.given_id
-      );
+      v_run := v_runs[v_rest.ordinal];
+      if v_rest.given_id
+        and tide._made_before(v_run.run_id, v_run.workflow, v_run.input, inserted => false)
+      then
+        v_answer := (v_run.run_id, false, null)::tide.enqueued;
+      else
+        v_answer := tide._enqueue(
+          v_run, coalesce(v_rest.on_conflict, 'return'), v_rest.given_id
+        );
+      end if;
       v_answers[v_rest.ordinal] := v_answer;
     end loop;
   end if;

@@ -17,7 +17,7 @@ begin
     set_queue.settings,
     array[
       'concurrency', 'rate_limit', 'rate_period', 'max_attempts', 'backoff_base', 'backoff_max',
-      'backoff_jitter', 'paused', 'retention'
+      'backoff_jitter', 'paused', 'retention', 'budget'
     ]
   );
   perform pg_advisory_xact_lock(1953064038, hashtext(v_queue));
@@ -42,6 +42,7 @@ begin
     backoff_max = v_new.backoff_max,
     backoff_jitter = v_new.backoff_jitter,
     retention = v_new.retention,
+    budget = v_new.budget,
     updated_at = tide._now()
   where q.queue = v_queue
   returning q.* into v_new;

@@ -20,6 +20,8 @@ declare
   v_payloads jsonb[];
   v_queues text[];
   v_slots integer[];
+  v_asking uuid[];
+  v_children uuid[];
 begin
   with gone as (
     delete from tide.runs_active as r
@@ -40,7 +42,7 @@ begin
       run_id, workflow, queue, status, dedupe_key, priority, attempt, max_attempts, last_seq,
       run_at, created_at, started_at, finished_at, deadline_at, lease, lease_id, worker,
       ended_by, failure_class, cancel_reason, cancel_actor,
-      input, metadata, result, error, backoff, deadline
+      input, metadata, result, error, backoff, deadline, parent_id, forked_from, budget
     )
     select
       g.run_id,
@@ -69,7 +71,10 @@ begin
       g.given_result,
       case when _finish.status = 'completed' then null else coalesce(g.given_error, g.error) end,
       g.backoff,
-      g.deadline
+      g.deadline,
+      g.parent_id,
+      g.forked_from,
+      g.budget
     from gone as g
   )
   select
@@ -87,8 +92,10 @@ begin
       end
     ),
     array_agg(g.queue) filter (where g.slot is not null),
-    array_agg(g.slot) filter (where g.slot is not null)
-  into v_run_ids, v_seqs, v_payloads, v_queues, v_slots
+    array_agg(g.slot) filter (where g.slot is not null),
+    array_agg(g.run_id) filter (where g.open_gates > 0),
+    array_agg(g.run_id) filter (where g.parent_id is not null)
+  into v_run_ids, v_seqs, v_payloads, v_queues, v_slots, v_asking, v_children
   from gone as g;
 
   if v_slots is not null then
@@ -100,8 +107,25 @@ begin
       and s.run_id = any (v_run_ids);
   end if;
   perform tide._emit(v_run_ids, v_seqs, 'run.' || _finish.status, v_payloads);
+
+  if v_asking is not null then
+    update tide.gates as g
+    set
+      status = 'canceled',
+      actor = 'tide',
+      resolved_at = v_now
+    where g.run_id = any (v_asking)
+      and g.status = 'pending';
+  end if;
+  if _finish.status = 'cancelled' then
+    perform tide._begin_cascade(v_run_ids, _finish.reason, _finish.actor);
+  end if;
+  if v_children is not null then
+    perform tide._children_ended(v_children, _finish.status);
+  end if;
 end;
 $$;
 
 comment on function tide._finish is
-  'End runs whose rows the caller has locked: move them to runs_finished, free their slots, log it.';
+  'End runs whose rows the caller has locked: move them to runs_finished, free their slots, log it, '
+  'close their gates and tell parents and children.';

@@ -6,7 +6,8 @@ create or replace function tide._requeue(
   event text,
   payload jsonb,
   error jsonb default null,
-  waiting_on text default null
+  waiting_on text default null,
+  waiting_for text default null
 )
 returns tide.runs
 language plpgsql
@@ -23,6 +24,7 @@ begin
     status = case when r.queue is null then 'pending' else 'queued' end,
     ready = v_ready,
     waiting_on = _requeue.waiting_on,
+    waiting_for = _requeue.waiting_for,
     run_at = _requeue.run_at,
     leased_until = null,
     slot = null,

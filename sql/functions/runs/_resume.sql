@@ -13,6 +13,7 @@ begin
   update tide.runs_active as r
   set
     waiting_on = null,
+    waiting_for = null,
     run_at = v_now,
     ready = r.queue is not null,
     last_seq = r.last_seq + 1

@@ -57,6 +57,7 @@ begin
   set
     status = 'running',
     waiting_on = null,
+    waiting_for = null,
     run_at = case when r.waiting_on is null then r.run_at else v_now end,
     attempt = r.attempt + 1,
     started_at = v_now,

@@ -4,6 +4,7 @@ create or replace function tide.create_run(
   metadata jsonb default '{}',
   deadline interval default null,
   max_attempts integer default 1,
+  budget jsonb default null,
   run_id uuid default null,
   backoff jsonb default null
 )
@@ -22,7 +23,7 @@ declare
 begin
   insert into tide.runs_active as r (
     run_id, workflow, status, max_attempts, last_seq, run_at, created_at, deadline_at,
-    input, metadata, backoff, deadline
+    input, metadata, backoff, deadline, budget
   )
   values (
     v_run_id,
@@ -36,7 +37,8 @@ begin
     coalesce(tide._valid_payload('input', create_run.input), '{}'),
     tide._valid_metadata('metadata', create_run.metadata),
     tide._valid_backoff(create_run.backoff),
-    create_run.deadline
+    create_run.deadline,
+    tide._valid_budget(create_run.budget)
   )
   on conflict do nothing
   returning r.* into v_run;

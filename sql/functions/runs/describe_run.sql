@@ -24,6 +24,47 @@ begin
       from tide.steps as s
       where s.run_id = v_run.run_id
     ),
+    'gates', (
+      select coalesce(
+        jsonb_agg(to_jsonb(g) - '{run_id,token_hash}'::text[] order by g.created_at, g.name),
+        '[]'
+      )
+      from tide.gates as g
+      where g.run_id = v_run.run_id
+    ),
+    'waits', (
+      select coalesce(jsonb_agg(to_jsonb(w) - 'run_id' order by w.created_at, w.name), '[]')
+      from tide.waits as w
+      where w.run_id = v_run.run_id
+    ),
+    'children', (
+      select coalesce(
+        jsonb_agg(
+          to_jsonb(c) - '{parent_id,noticed}'::text[]
+          order by c.created_at, c.edge
+        ),
+        '[]'
+      )
+      from (
+        select e.*
+        from tide.run_edges as e
+        where e.parent_id = v_run.run_id
+        order by
+          e.created_at desc,
+          e.edge
+        limit 1000
+      ) as c
+    ),
+    'state', (
+      select coalesce(jsonb_object_agg(s.stream, to_jsonb(s) - '{run_id,stream}'::text[]), '{}')
+      from tide.state_streams as s
+      where s.run_id = v_run.run_id
+    ),
+    'usage', (
+      select to_jsonb(u) - 'run_id'
+      from tide.usage_by_run as u
+      where u.run_id = v_run.run_id
+    ),
     'events', (
       select coalesce(jsonb_agg(to_jsonb(n) - 'run_id' order by n.seq), '[]')
       from (
@@ -39,4 +80,5 @@ end;
 $$;
 
 comment on function tide.describe_run is
-  'Everything about a run in one snapshot, as jsonb: run, steps, events (the newest 1000).';
+  'Everything about a run in one snapshot, as jsonb: run, steps, gates, waits, children '
+  '(newest 1000), state, usage totals, events (newest 1000).';

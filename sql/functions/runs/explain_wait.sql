@@ -35,6 +35,8 @@ begin
         )
       )
     );
+  elsif v_run.waiting_on is not null then
+    v_reasons := v_reasons || tide._explain_parking(v_run);
   elsif v_run.status = 'running' and v_run.leased_until < v_now then
     v_reasons := v_reasons || tide._reason(
       'lease_expired',

@@ -15,14 +15,17 @@ declare
   v_run_at constant timestamptz := tide._valid_time('run_at', reschedule.run_at);
   v_run tide.runs;
 begin
-  select r.*
-  into v_run
-  from tide.runs_active as r
-  where r.run_id = reschedule.run_id
-  for no key update;
-  if not found then
+  -- Again when a retry has brought the run back between the two looks.
+  loop
+    select r.*
+    into v_run
+    from tide.runs_active as r
+    where r.run_id = reschedule.run_id
+    for no key update;
+    exit when found;
     v_run := tide._find_run(reschedule.run_id);
-  end if;
+    exit when v_run.finished_at is not null;
+  end loop;
   if v_run.status <> 'queued' or v_run.waiting_on is not null then
     raise exception 'run % is % and cannot be rescheduled', v_run.run_id,
         case when v_run.waiting_on is null then v_run.status else 'parked' end

@@ -39,7 +39,7 @@ begin
   insert into tide.runs_active as r (
     run_id, workflow, queue, status, dedupe_key, priority, attempt, max_attempts, last_seq, ready,
     run_at, created_at, started_at, deadline_at, worker, input, metadata, error, backoff,
-    deadline
+    deadline, parent_id, forked_from, budget
   )
   values (
     v_old.run_id,
@@ -65,7 +65,10 @@ begin
     v_old.metadata,
     v_old.error,
     v_old.backoff,
-    v_old.deadline
+    v_old.deadline,
+    v_old.parent_id,
+    v_old.forked_from,
+    v_old.budget
   )
   on conflict do nothing
   returning r.* into v_run;
@@ -75,6 +78,7 @@ begin
       using errcode = 'TD023',
             hint = 'Wait for that run to end, or cancel it.';
   end if;
+  perform tide._undo_ending(v_run);
   if v_run.ready then
     perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at);
   end if;

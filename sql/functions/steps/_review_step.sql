@@ -19,15 +19,7 @@ begin
       'side_effects', to_jsonb(step.side_effects)
     )
   );
-  perform tide._requeue(
-    run,
-    ended_by => null,
-    run_at => 'infinity',
-    counted => false,
-    event => 'run.parked',
-    payload => jsonb_build_object('waiting_on', 'review', 'step', step.name),
-    waiting_on => 'review'
-  );
+  perform tide._park(run, 'review', step.name);
 end;
 $$;
 

@@ -31,9 +31,13 @@ begin
   where s.run_id = v_run.run_id
     and s.name = v_name;
   if not found then
+    if tide._park_over_budget(v_run) then
+      return query select 'budget', null::jsonb, 0, v_contract.replay;
+      return;
+    end if;
     insert into tide.steps as s (
       run_id, name, status, replay, side_effects, idempotency_key, checkpoint_invariant,
-      verified_by, timeout, input_hash, lease_id, started_at
+      verified_by, timeout, input_hash, lease_id, started_at, position
     )
     values (
       v_run.run_id,
@@ -47,7 +51,8 @@ begin
       v_contract.timeout,
       v_hash,
       v_run.lease_id,
-      v_now
+      v_now,
+      v_run.last_seq + 1
     );
     perform tide._log(
       v_run.run_id, 'step.started', jsonb_build_object('name', v_name, 'attempt', 1)
@@ -74,6 +79,10 @@ begin
     when 'again' then
       return query select 'execute', null::jsonb, v_step.attempt, v_step.replay;
     when 'execute' then
+      if tide._park_over_budget(v_run) then
+        return query select 'budget', null::jsonb, v_step.attempt, v_step.replay;
+        return;
+      end if;
       update tide.steps as s
       set
         status = 'running',
@@ -102,5 +111,5 @@ end;
 $$;
 
 comment on function tide.begin_step is
-  'Ask for a step of a leased run: replay (its stored output), execute, review (the run is parked '
-  'until an operator decides) or failed (its contract forbids another try, the run has failed).';
+  'Ask for a step of a leased run: replay (its stored output), execute, review or budget (the run is '
+  'parked until an operator decides), failed (its contract forbids another try, the run has failed).';

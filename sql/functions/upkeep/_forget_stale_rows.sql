@@ -10,6 +10,15 @@ begin
   where m.minute < v_now - interval '2 days';
   delete from tide.sweep_failures as f
   where f.retry_at < v_now - interval '1 day';
+  delete from tide.watchers as w
+  where w.run_id = any (
+    array(
+      select s.run_id
+      from tide.watchers as s
+      where s.until < v_now
+      for update skip locked
+    )
+  );
   delete from tide.workers as w
   where w.worker = any (
     array(
@@ -31,4 +40,4 @@ end;
 $$;
 
 comment on function tide._forget_stale_rows is
-  'Remove old minutes, workers not seen for an hour and failures nobody met again.';
+  'Remove old minutes, workers not seen for an hour, watchers that went and failures nobody met again.';

@@ -15,6 +15,14 @@ begin
       return cardinality(keys);
     when 'due' then
       return tide._promote(batch);
+    when 'gate_timeouts' then
+      return tide._time_out_gates(batch);
+    when 'due_waits' then
+      return tide._end_due_waits(batch);
+    when 'ended_children' then
+      return tide._notice_children(batch);
+    when 'cascades' then
+      return tide._follow_cascades(batch);
     when 'leaked_slots' then
       return tide._free_leaked_slots(batch);
     when 'settled_clock' then

@@ -6,11 +6,14 @@ parallel safe
 as $$
 begin
   if every_tick then
-    return array['expired_leases', 'overdue', 'settled_clock', 'claim_floors'];
+    return array[
+      'expired_leases', 'overdue', 'gate_timeouts', 'due_waits', 'ended_children', 'cascades',
+      'settled_clock', 'claim_floors'
+    ];
   end if;
   return array[
-    'expired_leases', 'overdue', 'due', 'leaked_slots', 'settled_clock', 'claim_floors',
-    'finished_counts', 'stale_rows'
+    'expired_leases', 'overdue', 'due', 'gate_timeouts', 'due_waits', 'ended_children',
+    'cascades', 'leaked_slots', 'settled_clock', 'claim_floors', 'finished_counts', 'stale_rows'
   ];
 end;
 $$;

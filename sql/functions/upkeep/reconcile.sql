@@ -27,7 +27,8 @@ begin
       set transaction isolation level read committed;
       set local search_path to pg_catalog, pg_temp;
       if not pg_try_advisory_xact_lock(1953064037, 1) then
-        reconcile.report := reconcile.report || '{"busy": true}';
+        reconcile.report := reconcile.report
+          operator(pg_catalog.||) pg_catalog.jsonb_build_object(v_sweep, v_total, 'busy', true);
         rollback;
         return;
       end if;

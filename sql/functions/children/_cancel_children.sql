@@ -1,0 +1,51 @@
+create or replace function tide._cancel_children(parent_id uuid, max_runs integer)
+returns integer
+language plpgsql
+volatile
+as $$
+declare
+  v_cascade tide.cascades;
+  v_run_ids uuid[];
+begin
+  select c.*
+  into v_cascade
+  from tide.cascades as c
+  where c.parent_id = _cancel_children.parent_id
+  for no key update skip locked;
+  if not found then
+    return 0;
+  end if;
+  v_run_ids := array(
+    select r.run_id
+    from tide.run_edges as e
+    join tide.runs_active as r on r.run_id = e.child_id
+    where e.parent_id = v_cascade.parent_id
+      and e.child_status is null
+      and not e.detached
+    order by e.edge
+    limit _cancel_children.max_runs
+    for no key update of r skip locked
+  );
+  if cardinality(v_run_ids) > 0 then
+    perform tide._finish(
+      v_run_ids,
+      'cancelled',
+      reason => coalesce(v_cascade.reason, 'parent cancelled'),
+      actor => v_cascade.actor
+    );
+  elsif not exists (
+    select
+    from tide.run_edges as e
+    where e.parent_id = v_cascade.parent_id
+      and e.child_status is null
+      and not e.detached
+  ) then
+    delete from tide.cascades as c
+    where c.parent_id = v_cascade.parent_id;
+  end if;
+  return cardinality(v_run_ids);
+end;
+$$;
+
+comment on function tide._cancel_children is
+  'Cancel some children of a cancelled run and return how many; those that are locked come later.';

@@ -1,0 +1,44 @@
+create or replace function tide._notice_children(max_parents integer)
+returns integer
+language plpgsql
+volatile
+as $$
+declare
+  v_parent_id uuid;
+  v_noticed integer := 0;
+begin
+  for v_parent_id in
+    select distinct u.parent_id
+    from (
+      select e.parent_id
+      from tide.run_edges as e
+      where not e.noticed
+      order by e.parent_id
+      limit 10 * _notice_children.max_parents
+    ) as u
+  loop
+    perform
+    from tide.runs_active as r
+    where r.run_id = v_parent_id
+    for no key update skip locked;
+    -- Somebody holds the parent: its marks stay for the next tick. Gone: they go as well.
+    if found or not exists (
+      select
+      from tide.runs_active as r
+      where r.run_id = v_parent_id
+    ) then
+      -- Marks go before the look: a child that ends between the two leaves a mark that stays.
+      update tide.run_edges as e
+      set noticed = true
+      where e.parent_id = v_parent_id
+        and not e.noticed;
+      perform tide._wake_parent(v_parent_id);
+      v_noticed := v_noticed + 1;
+    end if;
+  end loop;
+  return v_noticed;
+end;
+$$;
+
+comment on function tide._notice_children is
+  'Look again at parents whose children ended at the same instant; returns how many were looked at.';

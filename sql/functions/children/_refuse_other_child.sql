@@ -1,0 +1,26 @@
+create or replace function tide._refuse_other_child(known tide.run_edges, child jsonb)
+returns void
+language plpgsql
+stable
+as $$
+declare
+  v_child tide.runs;
+begin
+  select r.*
+  into v_child
+  from tide.runs as r
+  where r.run_id = known.child_id;
+  if v_child.workflow is distinct from child ->> 'workflow'
+    or v_child.input is distinct from coalesce(nullif(child -> 'input', 'null'), '{}')
+  then
+    raise exception 'edge % of run % leads to another child',
+        quote_literal(known.edge), known.parent_id
+      using errcode = 'TD020',
+            detail = format('It is run %s of workflow %s.', known.child_id, v_child.workflow),
+            hint = 'Give a child with another workflow or input another edge name.';
+  end if;
+end;
+$$;
+
+comment on function tide._refuse_other_child is
+  'TD020 when an edge is asked for with another workflow or input.';

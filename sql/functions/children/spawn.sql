@@ -1,0 +1,62 @@
+create or replace function tide.spawn(
+  run_id uuid,
+  lease_id uuid,
+  edge text,
+  workflow text,
+  input jsonb default '{}',
+  queue text default null,
+  options jsonb default '{}'
+)
+returns table (child_id uuid, created boolean, status text)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_run constant tide.runs := tide._hold(spawn.run_id, spawn.lease_id);
+  v_child jsonb;
+  v_known tide.run_edges;
+  v_new tide.runs;
+begin
+  perform tide._refuse_overdue(v_run);
+  perform tide._known_keys(
+    'options',
+    coalesce(spawn.options, '{}'),
+    array[
+      'priority', 'delay', 'run_at', 'max_attempts', 'deadline', 'metadata', 'backoff', 'budget',
+      'edge_type', 'edge_metadata', 'detached'
+    ]
+  );
+  v_child := coalesce(spawn.options, '{}') || jsonb_build_object(
+    'edge', spawn.edge,
+    'workflow', spawn.workflow,
+    'input', spawn.input,
+    'queue', spawn.queue
+  );
+  select e.*
+  into v_known
+  from tide.run_edges as e
+  where e.parent_id = v_run.run_id
+    and e.edge = spawn.edge;
+  if found then
+    perform tide._refuse_other_child(v_known, v_child);
+  else
+    v_new := tide._parse_child(v_run, v_child);
+    v_known := tide._add_child(v_run, v_new, v_child);
+  end if;
+  return query
+  select
+    v_known.child_id,
+    v_new.run_id is not distinct from v_known.child_id,
+    c.status
+  from tide.runs as c
+  where c.run_id = v_known.child_id;
+end;
+$$;
+
+comment on function tide.spawn is
+  'Make a child of a leased run; the same edge again gives the same child, with another workflow or '
+  'input TD020. queue null = a plain run the parent begins itself.';

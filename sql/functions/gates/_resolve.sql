@@ -1,0 +1,45 @@
+-- The run row is locked before the gate is read again: of any number of simultaneous callers, and of
+-- time-out and cancel, one finds it pending.
+create or replace function tide._resolve(
+  gate tide.gates,
+  decision text,
+  actor text,
+  payload jsonb
+)
+returns tide.gates
+language plpgsql
+volatile
+as $$
+declare
+  v_decision constant text := tide._valid_decision('decision', _resolve.decision);
+  v_actor constant text := tide._valid_note('actor', _resolve.actor);
+  v_payload constant jsonb := coalesce(tide._valid_payload('payload', _resolve.payload), '{}');
+  v_run tide.runs;
+  v_gate tide.gates;
+begin
+  select r.*
+  into v_run
+  from tide.runs_active as r
+  where r.run_id = gate.run_id
+  for no key update;
+  v_gate := tide._find_gate(gate.gate_id);
+  if v_gate.status = 'pending' then
+    v_gate := tide._decide(v_run, v_gate, v_decision, v_actor, v_payload);
+  elsif v_actor is null
+    or (v_gate.status, v_gate.actor, v_gate.payload)
+      is distinct from (v_decision, v_actor, v_payload)
+  then
+    raise exception 'gate % is already decided: %', v_gate.gate_id, v_gate.status
+      using errcode = 'TD022',
+            detail = format(
+              'By %s at %s.', coalesce(v_gate.actor, 'nobody named'), v_gate.resolved_at
+            ),
+            hint = 'The first decision stands.';
+  end if;
+  v_gate.token_hash := null;
+  return v_gate;
+end;
+$$;
+
+comment on function tide._resolve is
+  'Decide a gate exactly once; the same actor with the same decision and payload is answered again.';

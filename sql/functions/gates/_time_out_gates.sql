@@ -1,0 +1,39 @@
+create or replace function tide._time_out_gates(max_gates integer)
+returns integer
+language plpgsql
+volatile
+as $$
+declare
+  v_now constant timestamptz := tide._now();
+  v_run tide.runs;
+  v_gate tide.gates;
+  v_handled integer := 0;
+begin
+  for v_gate in
+    select g.*
+    from tide.gates as g
+    where g.status = 'pending'
+      and g.expires_at is not null
+      and g.expires_at <= v_now
+    order by g.expires_at
+    limit _time_out_gates.max_gates
+  loop
+    select r.*
+    into v_run
+    from tide.runs_active as r
+    where r.run_id = v_gate.run_id
+    for no key update skip locked;
+    if found then
+      v_gate := tide._find_gate(v_gate.gate_id);
+      if v_gate.status = 'pending' then
+        perform tide._decide(v_run, v_gate, v_gate.on_timeout, 'timeout', '{}');
+        v_handled := v_handled + 1;
+      end if;
+    end if;
+  end loop;
+  return v_handled;
+end;
+$$;
+
+comment on function tide._time_out_gates is
+  'Decide gates whose time is over as they said; those whose run is locked wait for the next tick.';

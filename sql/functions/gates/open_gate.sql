@@ -1,0 +1,81 @@
+create or replace function tide.open_gate(
+  run_id uuid,
+  lease_id uuid,
+  name text,
+  prompt text,
+  data jsonb default '{}',
+  timeout interval default null,
+  on_timeout text default 'rejected',
+  capability text default null
+)
+returns table (gate_id uuid, status text, payload jsonb, actor text, token text)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_name constant text := tide._valid_text('name', open_gate.name, 256);
+  v_prompt constant text := tide._valid_prompt(open_gate.prompt);
+  v_data constant jsonb := coalesce(tide._valid_payload('data', open_gate.data), '{}');
+  v_on_timeout constant text := tide._valid_decision('on_timeout', open_gate.on_timeout);
+  v_run constant tide.runs := tide._hold(open_gate.run_id, open_gate.lease_id);
+  v_now constant timestamptz := tide._now();
+  -- 244 random bits, shown once; what is stored cannot be turned back.
+  v_token constant text := replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '');
+  v_gate tide.gates;
+begin
+  select g.*
+  into v_gate
+  from tide.gates as g
+  where g.run_id = v_run.run_id
+    and g.name = v_name;
+  if found then
+    return query select v_gate.gate_id, v_gate.status, v_gate.payload, v_gate.actor, null::text;
+    return;
+  end if;
+  perform tide._refuse_overdue(v_run);
+  insert into tide.gates as g (
+    run_id, name, gate_id, status, prompt, data, capability, token_hash, expires_at, on_timeout,
+    created_at
+  )
+  values (
+    v_run.run_id,
+    v_name,
+    tide._uuid7(),
+    'pending',
+    v_prompt,
+    v_data,
+    case
+      when open_gate.capability is not null
+        then tide._valid_text('capability', open_gate.capability, 256)
+    end,
+    sha256(convert_to(v_token, 'UTF8')),
+    v_now + tide._valid_timeout(open_gate.timeout),
+    v_on_timeout,
+    v_now
+  )
+  returning g.* into v_gate;
+  update tide.runs_active as r
+  set open_gates = r.open_gates + 1
+  where r.run_id = v_run.run_id;
+  perform tide._log(
+    v_run.run_id,
+    'gate.created',
+    jsonb_build_object(
+      'gate_id', v_gate.gate_id,
+      'name', v_gate.name,
+      'prompt', v_gate.prompt,
+      'capability', v_gate.capability,
+      'expires_at', v_gate.expires_at
+    )
+  );
+  return query select v_gate.gate_id, v_gate.status, v_gate.payload, v_gate.actor, v_token;
+end;
+$$;
+
+comment on function tide.open_gate is
+  'Ask people for a decision about a leased run; the same name again gives the same gate. The token '
+  'that resolves it is in the first answer only.';

@@ -1,0 +1,35 @@
+create or replace function tide.resolve_gate(
+  gate_id uuid,
+  token text,
+  decision text,
+  actor text default null,
+  payload jsonb default '{}'
+)
+returns tide.gates
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_gate constant tide.gates := tide._find_gate(resolve_gate.gate_id);
+begin
+  -- Gates that a fork copied have no token at all.
+  if sha256(convert_to(coalesce(resolve_gate.token, ''), 'UTF8'))
+    is distinct from v_gate.token_hash
+  then
+    raise exception 'the token does not open gate %', v_gate.gate_id
+      using errcode = 'TD024',
+            hint = 'Use the token that open_gate returned when it made the gate.';
+  end if;
+  return tide._resolve(
+    v_gate, resolve_gate.decision, resolve_gate.actor, resolve_gate.payload
+  );
+end;
+$$;
+
+comment on function tide.resolve_gate is
+  'Decide a gate with its token, exactly once: approved, rejected or canceled. Wrong token: TD024, '
+  'already decided: TD022.';

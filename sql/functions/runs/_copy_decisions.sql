@@ -1,0 +1,66 @@
+create or replace function tide._copy_decisions(
+  run_id uuid,
+  fork_id uuid,
+  before timestamptz
+)
+returns void
+language plpgsql
+volatile
+as $$
+begin
+  insert into tide.gates (
+    run_id, name, gate_id, status, prompt, data, capability, expires_at, on_timeout, actor,
+    payload, created_at, resolved_at
+  )
+  select
+    _copy_decisions.fork_id,
+    g.name,
+    tide._uuid7(),
+    g.status,
+    g.prompt,
+    g.data,
+    g.capability,
+    g.expires_at,
+    g.on_timeout,
+    g.actor,
+    g.payload,
+    g.created_at,
+    g.resolved_at
+  from tide.gates as g
+  where g.run_id = _copy_decisions.run_id
+    and g.status <> 'pending'
+    and g.resolved_at < _copy_decisions.before;
+  insert into tide.waits (run_id, kind, name, status, due_at, payload, created_at, ended_at)
+  select
+    _copy_decisions.fork_id,
+    w.kind,
+    w.name,
+    w.status,
+    w.due_at,
+    w.payload,
+    w.created_at,
+    w.ended_at
+  from tide.waits as w
+  where w.run_id = _copy_decisions.run_id
+    and w.ended_at < _copy_decisions.before;
+  insert into tide.run_edges (
+    parent_id, edge, child_id, edge_type, detached, child_status, metadata, created_at
+  )
+  select
+    _copy_decisions.fork_id,
+    e.edge,
+    e.child_id,
+    e.edge_type,
+    -- The children are the original's: cancelling the fork must not reach them.
+    true,
+    e.child_status,
+    e.metadata,
+    e.created_at
+  from tide.run_edges as e
+  where e.parent_id = _copy_decisions.run_id
+    and e.created_at < _copy_decisions.before;
+end;
+$$;
+
+comment on function tide._copy_decisions is
+  'Give a fork the gates decided, waits ended and children made before a time, so that they replay.';

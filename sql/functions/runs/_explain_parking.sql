@@ -1,0 +1,64 @@
+create or replace function tide._explain_parking(run tide.runs)
+returns jsonb
+language plpgsql
+stable
+as $$
+begin
+  case run.waiting_on
+    when 'gate' then
+      return tide._reason(
+        'gate',
+        'parked until somebody decides',
+        (
+          select jsonb_build_object(
+            'gate_id', g.gate_id, 'name', g.name, 'prompt', g.prompt, 'expires_at', g.expires_at
+          )
+          from tide.gates as g
+          where g.run_id = run.run_id
+            and g.gate_id::text = run.waiting_for
+        )
+      );
+    when 'children' then
+      return tide._reason(
+        'children',
+        'parked until its children end',
+        (
+          select jsonb_build_object(
+            'mode', run.waiting_for,
+            'open', count(*),
+            'children', coalesce(
+              to_jsonb((array_agg(e.child_id order by e.created_at, e.edge))[:20]), '[]'
+            )
+          )
+          from tide.run_edges as e
+          where e.parent_id = run.run_id
+            and e.awaited
+            and e.child_status is null
+        )
+      );
+    when 'budget' then
+      return tide._reason(
+        'budget',
+        'parked until a budget is raised',
+        coalesce(tide._over_budget(run), '{}')
+      );
+    else
+      return tide._reason(
+        run.waiting_on,
+        case run.waiting_on
+          when 'timer' then 'parked until a time'
+          else 'parked until an event is sent'
+        end,
+        (
+          select jsonb_build_object('name', w.name, 'due_at', w.due_at)
+          from tide.waits as w
+          where w.run_id = run.run_id
+            and w.kind = run.waiting_on
+            and w.name = run.waiting_for
+        )
+      );
+  end case;
+end;
+$$;
+
+comment on function tide._explain_parking is 'What a parked run waits for, for explain_wait.';

@@ -1,0 +1,15 @@
+create or replace function tide._lock_for(run_id uuid, lease_id uuid)
+returns tide.runs
+language plpgsql
+volatile
+as $$
+begin
+  if lease_id is not null then
+    return tide._hold(_lock_for.run_id, _lock_for.lease_id);
+  end if;
+  return tide._lock_active(_lock_for.run_id);
+end;
+$$;
+
+comment on function tide._lock_for is
+  'Lock an active run: for its worker when a lease id is given, else for anybody who may.';

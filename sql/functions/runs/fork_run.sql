@@ -1,0 +1,139 @@
+create or replace function tide.fork_run(
+  run_id uuid,
+  at_step text,
+  input jsonb default null,
+  overrides jsonb default '{}',
+  fork_id uuid default null
+)
+returns tide.runs
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_input constant jsonb := tide._valid_payload('input', fork_run.input);
+  v_fork_id constant uuid := coalesce(fork_run.fork_id, tide._uuid7());
+  v_now constant timestamptz := tide._now();
+  v_old tide.runs;
+  v_new tide.runs;
+  v_step tide.steps;
+  v_copied text[];
+begin
+  select r.*
+  into v_old
+  from tide.runs as r
+  where r.run_id = fork_run.run_id;
+  if not found then
+    v_old := tide._find_run(fork_run.run_id);
+  end if;
+  select s.*
+  into v_step
+  from tide.steps as s
+  where s.run_id = v_old.run_id
+    and s.name = fork_run.at_step;
+  if not found then
+    raise exception 'run % has no step %', v_old.run_id,
+        coalesce(quote_literal(left(fork_run.at_step, 200)), 'null')
+      using errcode = 'TD010',
+            hint = 'See describe_run for its steps.';
+  end if;
+  insert into tide.runs_active as r (
+    run_id, workflow, queue, status, priority, max_attempts, last_seq, ready, run_at, created_at,
+    deadline_at, input, metadata, backoff, budget, deadline, forked_from
+  )
+  values (
+    v_fork_id,
+    v_old.workflow,
+    v_old.queue,
+    case when v_old.queue is null then 'pending' else 'queued' end,
+    v_old.priority,
+    v_old.max_attempts,
+    1,
+    v_old.queue is not null,
+    v_now,
+    v_now,
+    v_now + v_old.deadline,
+    coalesce(v_input, v_old.input),
+    v_old.metadata,
+    v_old.backoff,
+    v_old.budget,
+    v_old.deadline,
+    v_old.run_id
+  )
+  on conflict do nothing
+  returning r.* into v_new;
+  if fork_run.fork_id is not null
+    and tide._made_before(
+      v_fork_id, v_old.workflow, coalesce(v_input, v_old.input), inserted => found
+    )
+  then
+    v_new := tide._find_run(v_fork_id);
+    if v_new.forked_from is distinct from v_old.run_id then
+      raise exception 'fork_id % belongs to another run', v_fork_id
+        using errcode = 'TD020',
+              hint = 'Make a new id.';
+    end if;
+    return v_new;
+  end if;
+
+  insert into tide.steps (
+    run_id, name, status, attempt, replay, side_effects, idempotency_key, checkpoint_invariant,
+    verified_by, timeout, input_hash, started_at, finished_at, output, decided_by, position
+  )
+  select
+    v_fork_id,
+    s.name,
+    s.status,
+    s.attempt,
+    s.replay,
+    s.side_effects,
+    s.idempotency_key,
+    s.checkpoint_invariant,
+    s.verified_by,
+    s.timeout,
+    s.input_hash,
+    s.started_at,
+    s.finished_at,
+    case
+      when fork_run.overrides ? s.name then fork_run.overrides -> s.name
+      else s.output
+    end,
+    s.decided_by,
+    -- Below every event of the fork, so that a fork of the fork copies them too.
+    s.position - v_step.position
+  from tide.steps as s
+  where s.run_id = v_old.run_id
+    and s.status = 'completed'
+    and s.position < v_step.position;
+  v_copied := array(
+    select s.name
+    from tide.steps as s
+    where s.run_id = v_fork_id
+  );
+  perform tide._known_keys(
+    'overrides',
+    coalesce(tide._valid_payload('overrides', fork_run.overrides), '{}'),
+    v_copied
+  );
+  perform tide._copy_decisions(v_old.run_id, v_fork_id, v_step.started_at);
+
+  perform tide._emit(
+    array[v_new.run_id],
+    array[1],
+    case when v_new.queue is null then 'run.created' else 'run.enqueued' end,
+    array[
+      tide._enqueued_payload(v_new) || jsonb_build_object(
+        'forked_from', v_old.run_id, 'at_step', v_step.name, 'steps', to_jsonb(v_copied)
+      )
+    ]
+  );
+  return v_new;
+end;
+$$;
+
+comment on function tide.fork_run is
+  'A new run with the checkpoints of another before a step, outputs replaced by overrides (step name '
+  'to output) and, if given, another input; the original stays as it is. Unknown step: TD010.';
