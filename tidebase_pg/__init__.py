@@ -2,9 +2,11 @@
 
 from tidebase_pg.async_handles import AsyncBegunStep, AsyncRun, AsyncSession
 from tidebase_pg.async_tidebase import AsyncTidebase
+from tidebase_pg.async_waits import AsyncTransaction
 from tidebase_pg.errors import (
     BadPayload,
     BadToken,
+    ChildFailed,
     Conflict,
     DuplicateRun,
     Fail,
@@ -35,16 +37,28 @@ from tidebase_pg.handles import BegunStep, Run, Session
 from tidebase_pg.shift import WorkReport
 from tidebase_pg.tidebase import Tidebase
 from tidebase_pg.types import (
+    AwaitedChild,
+    ChildRow,
     Enqueued,
     EnqueuedMany,
     EventRow,
+    GateRow,
+    GateStatus,
+    OpenGate,
+    PendingGate,
     QueueRow,
     QueueStats,
     RunRow,
+    Spawned,
+    StateRow,
     StepRow,
+    UsageRow,
+    VersionRow,
 )
 from tidebase_pg.values import new_run_id
 from tidebase_pg.version import __version__
+from tidebase_pg.waiting import Event, GateDecision
+from tidebase_pg.waits import Transaction
 from tidebase_pg.worker import AsyncWorker, Worker
 
 __all__ = [
@@ -52,24 +66,34 @@ __all__ = [
     "AsyncRun",
     "AsyncSession",
     "AsyncTidebase",
+    "AsyncTransaction",
     "AsyncWorker",
+    "AwaitedChild",
     "BadPayload",
     "BadToken",
     "BegunStep",
+    "ChildFailed",
+    "ChildRow",
     "Conflict",
     "DuplicateRun",
     "Enqueued",
     "EnqueuedMany",
+    "Event",
     "EventRow",
     "Fail",
+    "GateDecision",
     "GateResolved",
+    "GateRow",
+    "GateStatus",
     "IllegalTransition",
     "InputMismatch",
     "InvalidArgument",
     "LeaseLost",
     "MigrationDrift",
     "NotFound",
+    "OpenGate",
     "PayloadTooLarge",
+    "PendingGate",
     "QueueRow",
     "QueueStats",
     "Retry",
@@ -83,7 +107,9 @@ __all__ = [
     "SchemaTooNew",
     "SchemaTooOld",
     "Session",
+    "Spawned",
     "StateConflict",
+    "StateRow",
     "StepFailedHard",
     "StepInProgress",
     "StepRow",
@@ -91,6 +117,9 @@ __all__ = [
     "Stop",
     "TideError",
     "Tidebase",
+    "Transaction",
+    "UsageRow",
+    "VersionRow",
     "WorkReport",
     "Worker",
     "__version__",

@@ -12,13 +12,15 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack, cast, overload
 
 from tidebase_pg import calls, flows
+from tidebase_pg.async_waits import AsyncWaits, open_transaction
 from tidebase_pg.call import Call
 from tidebase_pg.client import AsyncClient
 from tidebase_pg.errors import Fail, StepTimeout, Stop
-from tidebase_pg.flows import Effect, Flow, Invoke, Pause, StepPlan
+from tidebase_pg.flows import Attempt, Effect, Flow, Invoke, Pause, StepPlan
 from tidebase_pg.handles import Contract, Lease, StepOptions
 from tidebase_pg.heartbeat import AsyncHeart
 from tidebase_pg.holdings import Holding, heartbeat
+from tidebase_pg.registry import Registry
 
 T = TypeVar("T")
 
@@ -43,12 +45,15 @@ async def drive(flow: Flow[T], perform: Callable[[Effect], Awaitable[Any]]) -> T
 class AsyncDriver:
     """Carries out the effects of flows that concern one held run."""
 
-    __slots__ = ("cancelled", "client", "holding")
+    __slots__ = ("cancelled", "client", "holding", "registry")
 
-    def __init__(self, holding: Holding, client: AsyncClient, cancelled: asyncio.Event) -> None:
+    def __init__(
+        self, holding: Holding, client: AsyncClient, cancelled: asyncio.Event, registry: Registry
+    ) -> None:
         self.holding = holding
         self.client = client
         self.cancelled = cancelled
+        self.registry = registry
 
     async def drive(self, flow: Flow[T]) -> T:
         return await drive(flow, self.perform)
@@ -62,27 +67,32 @@ class AsyncDriver:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.cancelled.wait(), effect.seconds)
             return None
+        if isinstance(effect, Attempt):
+            child = Holding(flows.leased(effect.row), holding.lease, effect.since, inline=True)
+            return await attempt(child, self.client, effect.function, self.registry)
         try:
-            return await self.client.execute(effect)
+            return await (open_transaction(holding) or self.client).execute(effect)
         except Stop as stop:
-            holding.lost(stop)
-            self.cancelled.set()
+            if "lease_id" in effect.arguments:
+                holding.lost(stop)
+                self.cancelled.set()
             raise
 
 
-class AsyncRun(Lease):
+class AsyncRun(AsyncWaits, Lease):
     """A run, handed to its workflow: `async def report(run: AsyncRun, input: dict) -> dict`.
 
     When the run is cancelled or its lease lost, the task of the workflow is cancelled; every
     method then raises RunCancelled or LeaseLost: let them pass.
     """
 
-    def __init__(self, holding: Holding, client: AsyncClient) -> None:
-        super().__init__(holding)
+    def __init__(self, holding: Holding, client: AsyncClient, registry: Registry) -> None:
+        Lease.__init__(self, holding)
         self.cancelled = asyncio.Event()
         """Set when the run is cancelled or its lease lost."""
-        self._driver = AsyncDriver(holding, client, self.cancelled)
+        self._driver = AsyncDriver(holding, client, self.cancelled, registry)
         holding.interrupt = self._interrupt
+        self._equip(self._driver)
 
     @overload
     async def step(
@@ -226,9 +236,10 @@ class AsyncSession(AsyncRun):
         self,
         holding: Holding,
         client: AsyncClient,
+        registry: Registry,
         on_lease_lost: Callable[[Stop], None] | None = None,
     ) -> None:
-        super().__init__(holding, client)
+        super().__init__(holding, client, registry)
         self._on_lease_lost = on_lease_lost
         self._ended = False
         self._heart = AsyncHeart(client, holding.lease)
@@ -249,7 +260,7 @@ class AsyncSession(AsyncRun):
         """End the attempt with an error; Retry and Fail say how, as in a workflow."""
         if isinstance(error, str):
             error = Fail(error)
-        await self._report(flows.report_failure(self._holding.leased, flows.failure(error)))
+        await self._report(flows.report_failure(self._holding, flows.failure(error)))
 
     async def close(self) -> None:
         """Stop the heartbeat; hand the run back unless it has ended."""
@@ -290,15 +301,18 @@ class AsyncSession(AsyncRun):
 
 
 async def attempt(
-    holding: Holding, client: AsyncClient, function: Callable[[AsyncRun, Any], Any]
+    holding: Holding,
+    client: AsyncClient,
+    function: Callable[[AsyncRun, Any], Any],
+    registry: Registry,
 ) -> Any:
     """Run a workflow in a task, with its heartbeat beside it, and record how it ended."""
-    run = AsyncRun(holding, client)
+    run = AsyncRun(holding, client, registry)
     heart = AsyncHeart(client, holding.lease)
     heart.add(holding)
     heart.start()
     flow = flows.execute(holding, holding.leased, lambda given: function(run, given))
-    task = asyncio.ensure_future(AsyncDriver(holding, client, run.cancelled).drive(flow))
+    task = asyncio.ensure_future(AsyncDriver(holding, client, run.cancelled, registry).drive(flow))
 
     def interrupt(stop: Stop) -> None:
         run.cancelled.set()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+from contextlib import aclosing
 from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
@@ -28,8 +29,9 @@ from tidebase_pg.errors import NotFound, RunFinished, Stop
 from tidebase_pg.holdings import Holding
 from tidebase_pg.registry import EnqueueOptions, NewRun, Registry
 from tidebase_pg.shift import WorkReport, terms
+from tidebase_pg.subscriptions import subscribe_async as subscribe
 from tidebase_pg.tidebase import WORKER_CONNECTIONS, CreateOptions, WorkOptions
-from tidebase_pg.types import Enqueued, EnqueuedMany, QueueStats, RunRow
+from tidebase_pg.types import Enqueued, EnqueuedMany, EventRow, QueueStats, RunRow
 from tidebase_pg.values import Duration, RunId, check_kind, seconds
 from tidebase_pg.worker import AsyncWorker
 
@@ -64,13 +66,43 @@ class AsyncRuns(AsyncNamespace):
     get = AsyncNamespace.method(calls.get_run)
     list = AsyncNamespace.method(calls.list_runs)
     describe = AsyncNamespace.method(calls.describe_run)
-    cancel = AsyncNamespace.method(calls.cancel)
     cancel_many = AsyncNamespace.method(calls.cancel_many)
     retry = AsyncNamespace.method(calls.retry)
     reschedule = AsyncNamespace.method(calls.reschedule)
     explain_wait = AsyncNamespace.method(calls.explain_wait)
     events = AsyncNamespace.method(calls.list_events)
     resolve_step = AsyncNamespace.method(calls.resolve_step)
+    fork = AsyncNamespace.method(calls.fork_run)
+    children = AsyncNamespace.method(calls.list_children)
+    set_budget = AsyncNamespace.method(calls.set_budget)
+    usage = AsyncNamespace.method(calls.list_usage)
+    state = AsyncNamespace.method(calls.get_state)
+    state_versions = AsyncNamespace.method(calls.state_versions)
+    snapshots = AsyncNamespace.method(calls.list_snapshots)
+
+    async def cancel(
+        self, run_id: RunId, *, reason: str | None = None, actor: str | None = None
+    ) -> RunRow:
+        """Cancel an active run at once and for good, and let its children follow. Again: the same
+        run, first reason kept. Raises RunFinished when it has completed or failed.
+
+        >>> await tide.runs.cancel(run_id, reason="customer asked", actor="support")
+        """
+        cancelled = flows.cancel(run_id, reason, actor, cascade=not self._tide.bound)
+        return await drive(cancelled, self._tide.perform)
+
+    async def subscribe(self, run_id: RunId, *, after: int = 0) -> AsyncGenerator[EventRow]:
+        """The events of a run with seq greater than `after`, as they come, without a gap; ends
+        with the event that ended the run. Raises NotFound for an unknown run.
+
+        Listens on a connection of its own, or polls where that is not possible.
+
+        >>> async for event in tide.runs.subscribe(run_id):
+        ...     show(event.type, event.payload)
+        """
+        async with aclosing(subscribe(self._tide.client(), run_id, after)) as events:
+            async for event in events:
+                yield event
 
     async def wait(self, run_id: RunId, *, timeout: Duration | None = None) -> RunRow:  # noqa: ASYNC109
         """The run once it has completed, failed or been cancelled.
@@ -97,6 +129,15 @@ class AsyncRuns(AsyncNamespace):
         RunLeased when another worker holds it.
         """
         return await self._tide.attach(workflow, run_id, lease, on_lease_lost, options)
+
+
+class AsyncGates(AsyncNamespace):
+    """Decisions that people make about runs."""
+
+    pending = AsyncNamespace.method(calls.pending_gates)
+    get = AsyncNamespace.method(calls.get_gate)
+    resolve = AsyncNamespace.method(calls.resolve_gate)
+    decide = AsyncNamespace.method(calls.decide_gate)
 
 
 class AsyncQueues(AsyncNamespace):
@@ -152,6 +193,7 @@ class AsyncTidebase:
         self._registry = Registry(asynchronous=True)
         self.runs = AsyncRuns(self)
         self.queues = AsyncQueues(self)
+        self.gates = AsyncGates(self)
 
     def connect(self, dsn: str) -> None:
         """Use another database than was given or is in TIDEBASE_DSN; before anything is done.
@@ -169,18 +211,19 @@ class AsyncTidebase:
         queue: str = registry.DEFAULT_QUEUE,
         max_attempts: int | None = None,
         deadline: Duration | None = None,
+        budget: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
         """Register a function as a workflow; the function stays as it is.
 
-        A plain function is called in a thread of its own. `queue`, `max_attempts` and `deadline`
-        (seconds) are the defaults of `enqueue`.
+        A plain function is called in a thread of its own. `queue`, `max_attempts`, `deadline`
+        (seconds) and `budget` are the defaults of `enqueue`.
 
         >>> @tide.workflow("report", queue="reports", max_attempts=3)
         ... async def report(run: AsyncRun, input: dict) -> dict: ...
         """
 
         def register(function: F) -> F:
-            self._registry.register(name, function, queue, max_attempts, deadline)
+            self._registry.register(name, function, queue, max_attempts, deadline, budget)
             return function
 
         return register
@@ -237,7 +280,7 @@ class AsyncTidebase:
         row, holding = await self._open(known.name, run_id, lease, options)
         if holding is None:
             return row.result
-        return await attempt(holding, self._clients(), known.function)
+        return await attempt(holding, self._clients(), known.function, self._registry)
 
     async def work(self, **options: Unpack[WorkOptions]) -> WorkReport:
         """Run what is enqueued until SIGTERM, SIGINT, or what the options say.
@@ -262,6 +305,21 @@ class AsyncTidebase:
             )
         return AsyncWorker(new_source(given), self._registry, agreed)
 
+    async def send_event(
+        self,
+        run_id: RunId,
+        name: str,
+        payload: Any = None,
+        *,
+        connection: AsyncConnection | None = None,
+    ) -> bool:
+        """Send an active run an event; whether it was the first of its name, which is the one that
+        counts. It may come before the run waits for it.
+
+        >>> await tide.send_event(run_id, "paid", {"amount": 7})
+        """
+        return await self._on(connection).execute(calls.send_event(run_id, name, payload=payload))
+
     async def reconcile(
         self, *, batch: int | None = None, budget: Duration | None = None
     ) -> dict[str, Any]:
@@ -274,6 +332,15 @@ class AsyncTidebase:
     async def execute(self, call: Call[T]) -> T:
         """The answer to any call of `tidebase_pg.calls`."""
         return await self._clients().execute(call)
+
+    def client(self) -> AsyncClient:
+        """What executes the calls."""
+        return self._clients()
+
+    @property
+    def bound(self) -> bool:
+        """Whether everything takes part in a transaction of the caller."""
+        return isinstance(self._given, psycopg.AsyncConnection)
 
     async def perform(self, effect: flows.Effect) -> Any:
         """Carry out one effect of a flow that holds no run."""
@@ -296,7 +363,7 @@ class AsyncTidebase:
         row, holding = await self._open(name, run_id, lease, options)
         if holding is None:
             raise RunFinished(f"run {row.run_id} has completed; there is nothing to attach to")
-        return AsyncSession(holding, self._clients(), on_lease_lost)
+        return AsyncSession(holding, self._clients(), self._registry, on_lease_lost)
 
     async def close(self) -> None:
         """Close the connections opened here; a pool or connection given stays open."""
@@ -323,7 +390,7 @@ class AsyncTidebase:
         row = await drive(flows.open_run(workflow, run_id, create, length), self.perform)
         if row.lease_id is None:
             return row, None
-        return row, Holding(flows.leased(row), length, since)
+        return row, Holding(flows.leased(row), length, since, inline=True)
 
     def _on(self, connection: AsyncConnection | None) -> AsyncClient:
         if connection is None:

@@ -16,12 +16,24 @@ Kind = Literal["function", "procedure", "view"]
 Reader = Callable[[str, object], object]
 
 _READERS: Final[Mapping[Reader, Sequence[str]]] = {
-    values.identifier: ("run_id", "lease_id", "before"),
+    values.identifier: ("run_id", "lease_id", "before", "gate_id", "fork_id"),
     values.identifiers: ("run_ids", "lease_ids"),
-    values.texts: ("queues", "workflows"),
-    values.integer: ("after", "batch", "max_attempts", "max_events", "max_runs", "priority"),
-    values.boolean: ("reset_attempts", "retryable"),
-    values.interval: ("budget", "deadline", "delay", "lease", "retry_after"),
+    values.texts: ("queues", "workflows", "edges"),
+    values.integer: (
+        "after",
+        "batch",
+        "expected_version",
+        "max_attempts",
+        "max_events",
+        "max_records",
+        "max_runs",
+        "priority",
+    ),
+    values.big_integer: ("input_tokens", "output_tokens", "total_tokens"),
+    values.amount: ("cost_usd", "quantity"),
+    values.boolean: ("labeled", "reset_attempts", "retryable"),
+    values.interval: ("deadline", "delay", "duration", "lease", "retry_after", "timeout"),
+    values.interval_or_text: ("budget",),
     values.moment: ("run_at",),
 }
 _READER: Final[Mapping[str, Reader]] = {
@@ -30,7 +42,13 @@ _READER: Final[Mapping[str, Reader]] = {
 """How each argument that is not text is read. JSON documents arrive here as text."""
 
 
-_MAKERS: Final = frozenset({"create_run", "enqueue"})
+_MAKERS: Final[Mapping[str, str]] = {
+    "create_run": "run_id",
+    "enqueue": "run_id",
+    "fork_run": "fork_id",
+    "record_usage": "request_key",
+}
+"""What makes a call repeatable: the id of what it makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +68,13 @@ class Call(Generic[T]):
 
     def repeatable(self) -> Call[T]:
         """The same call, safe to send again when its answer is lost: what it makes has an id."""
-        if self.name in _MAKERS and "run_id" not in self.arguments:
-            return replace(self, arguments={**self.arguments, "run_id": values.new_run_id()})
-        return self
+        key = _MAKERS.get(self.name)
+        if key is None or key in self.arguments:
+            return self
+        made = values.new_run_id()
+        return replace(
+            self, arguments={**self.arguments, key: made if key.endswith("_id") else str(made)}
+        )
 
     def unread(self) -> Call[None]:
         """The same call for a caller who needs no answer: none travels back."""
@@ -63,8 +85,8 @@ def call(
     function: str,
     columns: str,
     decode: Callable[[Sequence[Row]], T],
-    *,
     kind: Kind = "function",
+    /,
     **arguments: object,
 ) -> Call[T]:
     """Named notation; an argument left as None is omitted, so SQL's default applies.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -15,7 +16,16 @@ from psycopg_pool import PoolClosed
 
 from tidebase_pg import calls
 from tidebase_pg.call import Call
-from tidebase_pg.connections import AsyncConnection, AsyncSource, Connection, Source
+from tidebase_pg.connections import (
+    AsyncConnection,
+    AsyncFromDsn,
+    AsyncKept,
+    AsyncSource,
+    Connection,
+    FromDsn,
+    Kept,
+    Source,
+)
 from tidebase_pg.errors import translate
 from tidebase_pg.schema import check_version
 
@@ -77,6 +87,40 @@ class Client:
         finally:
             self._source.release(connection)
 
+    @property
+    def bound(self) -> bool:
+        """Whether every call takes part in a transaction of the caller."""
+        return self._bound is not None
+
+    @contextmanager
+    def connection(self) -> Generator[Connection]:
+        """A connection nobody else uses meanwhile; over a connection of the caller, that one."""
+        if self._bound is not None:
+            yield self._bound
+            return
+        source = self._source.behind if isinstance(self._source, Kept) else self._source
+        connection = source.acquire()
+        try:
+            yield connection
+        except psycopg.Error as error:
+            discard_if_useless(connection, error)
+            raise
+        finally:
+            source.release(connection)
+
+    @contextmanager
+    def listener(self) -> Generator[Connection]:
+        """A connection to listen on, closed afterwards; over a DSN, one more than the others."""
+        source = self._source.behind if isinstance(self._source, Kept) else self._source
+        own = source.connect() if isinstance(source, FromDsn) else None
+        connection = source.acquire() if own is None else own
+        try:
+            yield connection
+        finally:
+            connection.close()
+            if own is None:
+                source.release(connection)
+
     def close(self) -> None:
         """Close what this client has opened; a connection of the caller stays open."""
         if self._bound is None:
@@ -121,6 +165,40 @@ class AsyncClient:
             raise
         finally:
             await self._source.release(connection)
+
+    @property
+    def bound(self) -> bool:
+        """Whether every call takes part in a transaction of the caller."""
+        return self._bound is not None
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[AsyncConnection]:
+        """A connection nobody else uses meanwhile; over a connection of the caller, that one."""
+        if self._bound is not None:
+            yield self._bound
+            return
+        source = self._source.behind if isinstance(self._source, AsyncKept) else self._source
+        connection = await source.acquire()
+        try:
+            yield connection
+        except psycopg.Error as error:
+            discard_if_useless(connection, error)
+            raise
+        finally:
+            await source.release(connection)
+
+    @asynccontextmanager
+    async def listener(self) -> AsyncGenerator[AsyncConnection]:
+        """A connection to listen on, closed afterwards; over a DSN, one more than the others."""
+        source = self._source.behind if isinstance(self._source, AsyncKept) else self._source
+        own = await source.connect() if isinstance(source, AsyncFromDsn) else None
+        connection = await source.acquire() if own is None else own
+        try:
+            yield connection
+        finally:
+            await connection.close()
+            if own is None:
+                await source.release(connection)
 
     async def close(self) -> None:
         """Close what this client has opened; a connection of the caller stays open."""
@@ -229,6 +307,24 @@ async def _perform_async(connection: AsyncConnection, call: Call[T]) -> T:
         raise translated from None
     finally:
         await cursor.close()
+
+
+def listen(connection: Connection, channel: str) -> bool:
+    """Whether notifications reach this connection; behind a pooler they do not."""
+    row = connection.execute("select pg_backend_pid()", prepare=False).fetchone()
+    if row is None or row[0] != connection.info.backend_pid:
+        return False
+    connection.execute(f"listen {channel}".encode())
+    return True
+
+
+async def listen_async(connection: AsyncConnection, channel: str) -> bool:
+    """`listen` for asyncio."""
+    row = await (await connection.execute("select pg_backend_pid()", prepare=False)).fetchone()
+    if row is None or row[0] != connection.info.backend_pid:
+        return False
+    await connection.execute(f"listen {channel}".encode())
+    return True
 
 
 def _meet(connection: Connection | AsyncConnection, row: tuple[Any, ...] | None) -> None:

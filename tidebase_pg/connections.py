@@ -69,10 +69,14 @@ class FromDsn:
             # After a fork the parent goes on using its connections: leave them alone.
             self._process, self._idle = os.getpid(), []
         try:
-            return self._idle.pop() if self._idle else psycopg.connect(**self._parameters)
+            return self._idle.pop() if self._idle else self.connect()
         except BaseException:
             self._places.release()
             raise
+
+    def connect(self) -> Connection:
+        """One more, which takes no place of the others'; its user closes it."""
+        return psycopg.connect(**self._parameters)
 
     def release(self, connection: Connection) -> None:
         if self._closed or not usable(connection):
@@ -121,6 +125,11 @@ class Kept:
         self._source = source
         self._turn = threading.Lock()
         self._connection: Connection | None = None
+
+    @property
+    def behind(self) -> Source:
+        """Where the connection comes from; for who needs one of his own."""
+        return self._source
 
     def acquire(self) -> Connection:
         self._turn.acquire()
@@ -176,10 +185,14 @@ class AsyncFromDsn:
         try:
             if self._idle:
                 return self._idle.pop()
-            return await psycopg.AsyncConnection.connect(**self._parameters)
+            return await self.connect()
         except BaseException:
             self._places.release()
             raise
+
+    async def connect(self) -> AsyncConnection:
+        """One more, which takes no place of the others'; its user closes it."""
+        return await psycopg.AsyncConnection.connect(**self._parameters)
 
     async def release(self, connection: AsyncConnection) -> None:
         self._places.release()
@@ -235,6 +248,11 @@ class AsyncKept:
         self._source = source
         self._turn = asyncio.Lock()
         self._connection: AsyncConnection | None = None
+
+    @property
+    def behind(self) -> AsyncSource:
+        """Where the connection comes from; for who needs one of his own."""
+        return self._source
 
     async def acquire(self) -> AsyncConnection:
         await self._turn.acquire()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
+from uuid import UUID
 
 import psycopg
 
@@ -51,7 +52,8 @@ class RunFinished(Stop):
 
 
 class RunParked(Stop):
-    """The run waits without a worker: a step of it is in review by an operator."""
+    """The run waits without a worker: for a gate, children, a time, an event, its budget, or an
+    operator's review of a step. It goes on by itself; let it pass."""
 
 
 class StepFailedHard(Stop):
@@ -65,7 +67,7 @@ class RunLeased(TideError):
 
 
 class NotFound(TideError):
-    """No such run, step or queue."""
+    """No such run, step, gate, child or queue."""
 
     sqlstate = "TD010"
 
@@ -132,6 +134,20 @@ class StepTimeout(TimeoutError):
 
 class StepInProgress(RuntimeError):
     """A step of this name is running in this process already; give each step its own name."""
+
+
+class ChildFailed(Exception):
+    """A child of the run failed or was cancelled; `error` is what is recorded about it."""
+
+    def __init__(
+        self, edge: str, child_id: UUID, status: str, error: dict[str, Any] | None = None
+    ) -> None:
+        reason = None if error is None else error.get("message")
+        super().__init__(f"child {edge!r} ({child_id}) {status}{f': {reason}' if reason else ''}")
+        self.edge = edge
+        self.child_id = child_id
+        self.status = status
+        self.error = error
 
 
 class Retry(Exception):

@@ -37,6 +37,7 @@ T = TypeVar("T")
 LONGEST_RETRY_DELAY: Final = 60.0
 SHORTEST_WAIT: Final = 0.02
 LONGEST_WAIT: Final = 1.0
+CASCADE_ROUNDS: Final = 20
 LONGEST_MESSAGE: Final = 4_000
 LONGEST_TRACEBACK: Final = 8_000
 
@@ -57,7 +58,16 @@ class Pause:
     seconds: float
 
 
-Effect: TypeAlias = Call[Any] | Invoke | Pause
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Ask the driver to run a child in this process, leased at that time of the clock."""
+
+    row: RunRow
+    function: Callable[..., Any]
+    since: float
+
+
+Effect: TypeAlias = Call[Any] | Invoke | Pause | Attempt
 Flow: TypeAlias = Generator[Effect, Any, T]
 
 
@@ -164,6 +174,8 @@ def begin(run: Held, plan: StepPlan) -> Flow[tuple[bool, Any]]:
             return True, decode(start.output_text, what)
         case "review":
             raise run.lost(RunParked(_in_review(run, plan)))
+        case "budget":
+            raise run.lost(RunParked(_over_budget(run, plan)))
         case _:
             raise run.lost(StepFailedHard(_failed_hard(run, plan)))
 
@@ -206,6 +218,13 @@ def _in_review(run: Held, plan: StepPlan) -> str:
     return (
         f"run {run.run_id} is parked: step {plan.name!r} ended ambiguously and an operator "
         "decides whether it is repeated"
+    )
+
+
+def _over_budget(run: Held, plan: StepPlan) -> str:
+    return (
+        f"run {run.run_id} is parked: its budget is used up before step {plan.name!r}; "
+        "raise it with set_budget"
     )
 
 
@@ -253,32 +272,41 @@ def wait(run_id: RunId, timeout: float | None) -> Flow[RunRow]:
         pause = min(pause * 2, LONGEST_WAIT)
 
 
+def cancel(run_id: RunId, reason: str | None, actor: str | None, *, cascade: bool) -> Flow[RunRow]:
+    """Cancel a run, and let its children follow; what is left of them follows by upkeep."""
+    row = yield from ask(calls.cancel(run_id, reason=reason, actor=actor))
+    rounds = CASCADE_ROUNDS if cascade else 0
+    while rounds and (yield from ask(calls.cancel_children(run_id))):
+        rounds -= 1
+    return row
+
+
 def execute(run: Held, leased: LeasedRun, function: Callable[[Any], Any]) -> Flow[Any]:
     """One attempt of a run begun by its id: the function's answer is also the run's result."""
     try:
         given = leased.input
     except BadPayload as error:
-        yield from _report(leased, bad_input(error))
+        yield from _report(run, bad_input(error))
         raise
     try:
         result = yield Invoke(lambda: function(given), f"run {leased.run_id}")
     except Exception as error:
         if run.stop is None:
-            yield from _report(leased, failure(error))
+            yield from _report(run, failure(error))
         raise
     try:
-        yield from ask(calls.complete(leased.run_id, leased.lease_id, result=result).unread())
+        yield from ask(calls.complete(run.run_id, run.lease_id, result=result).unread())
     except (BadPayload, PayloadTooLarge, InvalidArgument) as error:
-        yield from _report(leased, bad_output(error))
+        yield from _report(run, bad_output(error))
         raise
     return result
 
 
-def _report(run: LeasedRun, failure: Failure) -> Flow[None]:
+def _report(run: Held, failure: Failure) -> Flow[None]:
     yield from ask(report_failure(run, failure))
 
 
-def report_failure(run: LeasedRun, failure: Failure) -> Call[None]:
+def report_failure(run: Held, failure: Failure) -> Call[None]:
     return calls.fail(
         run.run_id,
         run.lease_id,
@@ -374,17 +402,21 @@ def batch(outcomes: Sequence[Outcome]) -> str:
     return f"[{','.join([outcome.text for outcome in outcomes])}]"
 
 
+_REFUSED: Final[Mapping[str, str]] = {
+    "payload_too_large": (
+        "is larger than the installation allows; store it elsewhere and return a reference"
+    ),
+    "bad_payload": "is nested deeper than 100 levels or holds a number of more than 400 digits",
+    "bad_outcome": "has a failure_class or retry_after that is out of range",
+}
+
+
 def refused(outcome: Outcome, reason: str | None) -> Outcome | None:
     """What to report instead, when the database could not store an outcome."""
-    if reason not in ("payload_too_large", "bad_payload"):
+    if reason not in _REFUSED:
         return None
     what = "result" if outcome.kind == "completed" else "error"
-    problem = (
-        "is larger than the installation allows; store it elsewhere and return a reference"
-        if reason == "payload_too_large"
-        else "is nested deeper than 100 levels or holds a number of more than 400 digits"
-    )
-    message = f"the {what} of run {outcome.run.run_id} {problem}"
+    message = f"the {what} of run {outcome.run.run_id} {_REFUSED[reason]}"
     return instead(outcome, BadPayload(message))
 
 

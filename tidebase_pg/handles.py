@@ -15,11 +15,13 @@ from tidebase_pg import calls, flows
 from tidebase_pg.call import Call
 from tidebase_pg.client import Client
 from tidebase_pg.errors import Fail, Stop
-from tidebase_pg.flows import Effect, Flow, Invoke, Pause, StepPlan
+from tidebase_pg.flows import Attempt, Effect, Flow, Invoke, Pause, StepPlan
 from tidebase_pg.heartbeat import Heart
 from tidebase_pg.holdings import Holding, heartbeat
+from tidebase_pg.registry import Registry
 from tidebase_pg.threads import call_within
 from tidebase_pg.values import Duration
+from tidebase_pg.waits import Waits, open_transaction
 
 T = TypeVar("T")
 
@@ -107,12 +109,15 @@ def drive(flow: Flow[T], perform: Callable[[Effect], Any]) -> T:
 class Driver:
     """Carries out the effects of flows that concern one held run."""
 
-    __slots__ = ("cancelled", "client", "holding")
+    __slots__ = ("cancelled", "client", "holding", "registry")
 
-    def __init__(self, holding: Holding, client: Client, cancelled: threading.Event) -> None:
+    def __init__(
+        self, holding: Holding, client: Client, cancelled: threading.Event, registry: Registry
+    ) -> None:
         self.holding = holding
         self.client = client
         self.cancelled = cancelled
+        self.registry = registry
 
     def drive(self, flow: Flow[T]) -> T:
         return drive(flow, self.perform)
@@ -127,26 +132,31 @@ class Driver:
         if isinstance(effect, Pause):
             self.cancelled.wait(effect.seconds)
             return None
+        if isinstance(effect, Attempt):
+            child = Holding(flows.leased(effect.row), holding.lease, effect.since, inline=True)
+            return attempt(child, self.client, effect.function, self.registry)
         try:
-            return self.client.execute(effect)
+            return (open_transaction(holding) or self.client).execute(effect)
         except Stop as stop:
-            holding.lost(stop)
-            self.cancelled.set()
+            if "lease_id" in effect.arguments:
+                holding.lost(stop)
+                self.cancelled.set()
             raise
 
 
-class Run(Lease):
+class Run(Waits, Lease):
     """A run, handed to its workflow: `def report(run: Run, input: dict) -> dict`.
 
     Every method raises RunCancelled or LeaseLost once the run is no longer held; let them pass.
     """
 
-    def __init__(self, holding: Holding, client: Client) -> None:
-        super().__init__(holding)
+    def __init__(self, holding: Holding, client: Client, registry: Registry) -> None:
+        Lease.__init__(self, holding)
         self.cancelled = threading.Event()
         """Set when the run is cancelled or its lease lost; watch it in long steps."""
-        self._driver = Driver(holding, client, self.cancelled)
+        self._driver = Driver(holding, client, self.cancelled, registry)
         holding.interrupt = self._interrupt
+        self._equip(self._driver)
 
     def step(self, name: str, function: Callable[[], T], **options: Unpack[StepOptions]) -> T:
         """Call the function once and keep its answer; a later attempt gets the kept answer.
@@ -254,9 +264,10 @@ class Session(Run):
         self,
         holding: Holding,
         client: Client,
+        registry: Registry,
         on_lease_lost: Callable[[Stop], None] | None = None,
     ) -> None:
-        super().__init__(holding, client)
+        super().__init__(holding, client, registry)
         self._on_lease_lost = on_lease_lost
         self._ended = False
         self._heart = Heart(client, holding.lease)
@@ -278,7 +289,7 @@ class Session(Run):
         held = self._holding
         if isinstance(error, str):
             error = Fail(error)
-        self._report(flows.report_failure(held.leased, flows.failure(error)))
+        self._report(flows.report_failure(held, flows.failure(error)))
 
     def close(self) -> None:
         """Stop the heartbeat; hand the run back unless it has ended."""
@@ -318,10 +329,12 @@ class Session(Run):
             self.close()
 
 
-def attempt(holding: Holding, client: Client, function: Callable[[Run, Any], Any]) -> Any:
+def attempt(
+    holding: Holding, client: Client, function: Callable[[Run, Any], Any], registry: Registry
+) -> Any:
     """Run a workflow in this thread, with its heartbeat beside it, and record how it ended."""
-    run = Run(holding, client)
-    driver = Driver(holding, client, run.cancelled)
+    run = Run(holding, client, registry)
+    driver = Driver(holding, client, run.cancelled, registry)
     heart = Heart(client, holding.lease)
     heart.add(holding)
     heart.start()

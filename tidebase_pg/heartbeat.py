@@ -34,10 +34,11 @@ class Rhythm:
         self._tick_at = now + reconcile if reconcile is not None else float("inf")
 
     def add(self, holding: Holding) -> None:
-        self.holdings[holding.lease_id] = holding
+        self.holdings[holding.run_id] = holding
 
     def discard(self, holding: Holding) -> None:
-        self.holdings.pop(holding.lease_id, None)
+        if self.holdings.get(holding.run_id) is holding:
+            del self.holdings[holding.run_id]
 
     def pause(self) -> float:
         return max(0.0, min(self._beat_at, self._tick_at) - time.monotonic())

@@ -17,8 +17,10 @@ class Holding:
     """One leased run. `interrupt` is called once, from the heart, when the run is lost."""
 
     __slots__ = (
+        "_since",
         "_steps",
         "beaten_at",
+        "inline",
         "interrupt",
         "lease",
         "lease_id",
@@ -27,12 +29,16 @@ class Holding:
         "stop",
     )
 
-    def __init__(self, leased: LeasedRun, lease: float, since: float) -> None:
+    def __init__(
+        self, leased: LeasedRun, lease: float, since: float, *, inline: bool = False
+    ) -> None:
         self.leased = leased
         self.run_id: UUID = leased.run_id
         self.lease_id: UUID = leased.lease_id
         self.lease = lease
-        self.beaten_at = since
+        self.inline = inline
+        """Whether this process itself waits for what a worker would park the run for."""
+        self.beaten_at = self._since = since
         self.stop: Stop | None = None
         self.interrupt: Callable[[Stop], None] | None = None
         self._steps: set[str] | None = None
@@ -57,8 +63,19 @@ class Holding:
             if self.interrupt is not None:
                 self.interrupt(stop)
 
+    def put_down(self) -> None:
+        """The run is parked, and this process waits for it without a lease."""
+        self.beaten_at = self._since = float("inf")
+
+    def take_up(self, leased: LeasedRun, since: float) -> None:
+        """The run goes on here under a new lease."""
+        self.leased, self.lease_id = leased, leased.lease_id
+        self.beaten_at = self._since = since
+
     def judge(self, state: str, sent_at: float) -> None:
-        """Take in the answer to a heartbeat sent at that time."""
+        """Take in the answer to a heartbeat sent at that time, unless about an earlier lease."""
+        if sent_at < self._since:
+            return
         match state:
             case "held" | "busy":
                 self.beaten_at = max(self.beaten_at, sent_at)

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, NotRequired, TypedDict, Unpack
 
 from tidebase_pg import calls
 from tidebase_pg.call import Call
@@ -36,6 +36,7 @@ class Workflow:
     queue: str
     max_attempts: int | None = None
     deadline: timedelta | None = None
+    budget: Mapping[str, Any] | None = None
 
 
 class EnqueueOptions(TypedDict, total=False):
@@ -65,12 +66,67 @@ class EnqueueOptions(TypedDict, total=False):
     """An id of your own (`new_run_id()`), so that the call may be sent again."""
     backoff: Mapping[str, Any] | None
     """Delays between attempts: {"base": seconds, "max": seconds, "jitter": 0.1}."""
+    budget: Mapping[str, Any] | None
+    """What it may spend: {"max_cost_usd", "max_tokens", "max_steps"}; default that of the queue."""
 
 
 class NewRun(EnqueueOptions):
     """One run of enqueue_many."""
 
     workflow: str | Callable[..., Any]
+
+
+class ChildOptions(TypedDict, total=False):
+    """What may be said about a child."""
+
+    input: Any
+    """Handed to the workflow; anything JSON can say, {} when left out."""
+    priority: int | None
+    """Higher is claimed first; default 0."""
+    delay: Duration | None
+    """Not before so many seconds from now."""
+    run_at: datetime | None
+    """Not before this time; beats delay."""
+    max_attempts: int | None
+    """How often it may be tried; default as registered, else as the queue says, else 1."""
+    deadline: Duration | None
+    """Cancelled when not finished so many seconds from now."""
+    metadata: Mapping[str, Any] | None
+    """Free facts to find the run by."""
+    backoff: Mapping[str, Any] | None
+    """Delays between attempts: {"base": seconds, "max": seconds, "jitter": 0.1}."""
+    budget: Mapping[str, Any] | None
+    """What it may spend, besides what its ancestors may."""
+    detached: bool
+    """It outlives a cancellation of its parent."""
+
+
+class NewChild(ChildOptions):
+    """One child of a fan-out."""
+
+    workflow: str | Callable[..., Any]
+    name: NotRequired[str]
+    """Default: its place in the list, from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewEdge:
+    """A child to be spawned; `options` as the schema takes them."""
+
+    edge: str
+    workflow: str
+    input: Any
+    queue: str | None
+    options: dict[str, Any]
+    function: Callable[..., Any] | None
+
+    def element(self) -> dict[str, Any]:
+        """As an element of spawn_many."""
+        element = {"edge": self.edge, "workflow": self.workflow, **self.options}
+        for key, value in (("input", self.input), ("queue", self.queue)):
+            if value is not None:
+                element[key] = value
+        return element
 
 
 class QueueSettings(TypedDict, total=False):
@@ -92,6 +148,8 @@ class QueueSettings(TypedDict, total=False):
     """The share of the back-off added at random, 0 to 1; default 0.1."""
     retention: Duration | None
     """How long finished runs are kept; default for ever."""
+    budget: Mapping[str, Any] | None
+    """Of runs enqueued without their own: {"max_cost_usd", "max_tokens", "max_steps"}."""
     paused: bool
     """While true nothing is claimed."""
 
@@ -111,6 +169,7 @@ class Registry:
         queue: str,
         max_attempts: int | None,
         deadline: Duration | None,
+        budget: Mapping[str, Any] | None = None,
     ) -> None:
         """Raises ValueError for a name taken by another function, TypeError for a wrong one."""
         if not callable(function):
@@ -126,6 +185,7 @@ class Registry:
             text("queue", queue),
             None if max_attempts is None else whole("max_attempts", max_attempts, 1, 100),
             None if deadline is None else interval("deadline", deadline),
+            budget,
         )
         self._by_name[name] = workflow
         self._by_function[function] = workflow
@@ -164,6 +224,8 @@ class Registry:
             options["max_attempts"] = known.max_attempts
         if options.get("deadline") is None:
             options["deadline"] = known.deadline
+        if options.get("budget") is None:
+            options["budget"] = known.budget
         return calls.enqueue(known.name, **options)
 
     def enqueue_many(
@@ -182,21 +244,53 @@ class Registry:
                     run.setdefault("max_attempts", known.max_attempts)
                 if known.deadline is not None:
                     run.setdefault("deadline", known.deadline)
+                if known.budget is not None:
+                    run.setdefault("budget", known.budget)
             if run.pop("queue", queue) not in (queue, None):
                 raise ValueError(f"runs[{place}] names another queue: one call, one queue")
             if repeatable:
                 run.setdefault("run_id", new_run_id())
-            if run.get("backoff") is not None:
-                run["backoff"] = backoff_lengths(run["backoff"])
-            for name, write in _WRITERS.items():
-                if run.get(name) is not None:
-                    run[name] = write(name, run[name])
+            _write(run)
         return calls.enqueue_many(queue or DEFAULT_QUEUE, given)
+
+    def child(
+        self,
+        workflow: str | Callable[..., Any],
+        edge: str | None,
+        queue: str | None,
+        options: Mapping[str, Any],
+    ) -> NewEdge:
+        """What spawn needs to know; without a queue the workflow has to be registered."""
+        known = self._known(workflow) if queue is not None else self.find(workflow)
+        name = known.name if known is not None else text("workflow", workflow)
+        given = {key: value for key, value in options.items() if value is not None}
+        if known is not None:
+            for key in ("max_attempts", "deadline", "budget"):
+                if (value := getattr(known, key)) is not None:
+                    given.setdefault(key, value)
+        handed = given.pop("input", None)
+        _write(given)
+        function = known.function if known is not None else None
+        return NewEdge(name if edge is None else edge, name, handed, queue, given, function)
+
+    def queue_of(self, workflow: str | Callable[..., Any]) -> str:
+        """The queue a workflow was registered with, else "default"."""
+        known = self._known(workflow)
+        return known.queue if known is not None else DEFAULT_QUEUE
 
     def _known(self, workflow: object) -> Workflow | None:
         if isinstance(workflow, str):
             return self._by_name.get(workflow)
         return self.find(workflow) if callable(workflow) else None
+
+
+def _write(options: dict[str, Any]) -> None:
+    """Turn what an options object of the schema takes as text into text."""
+    if options.get("backoff") is not None:
+        options["backoff"] = backoff_lengths(options["backoff"])
+    for name, write in _WRITERS.items():
+        if options.get(name) is not None:
+            options[name] = write(name, options[name])
 
 
 _WRITERS: Mapping[str, Callable[[str, object], str]] = {

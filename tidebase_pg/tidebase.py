@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
@@ -21,7 +21,8 @@ from tidebase_pg.handles import Run, Session, attempt, drive
 from tidebase_pg.holdings import Holding
 from tidebase_pg.registry import EnqueueOptions, NewRun, Registry
 from tidebase_pg.shift import WorkReport, terms
-from tidebase_pg.types import Enqueued, EnqueuedMany, QueueStats, RunRow
+from tidebase_pg.subscriptions import subscribe
+from tidebase_pg.types import Enqueued, EnqueuedMany, EventRow, QueueStats, RunRow
 from tidebase_pg.values import Duration, RunId, check_kind, seconds
 from tidebase_pg.worker import Worker
 
@@ -43,6 +44,8 @@ class CreateOptions(TypedDict, total=False):
     """Cancelled when not finished so many seconds from now."""
     max_attempts: int | None
     """How often it may be tried; default 1."""
+    budget: Mapping[str, Any] | None
+    """What it may spend: {"max_cost_usd", "max_tokens", "max_steps"}; default without limit."""
 
 
 class WorkOptions(TypedDict, total=False):
@@ -92,13 +95,41 @@ class Runs(Namespace):
     get = Namespace.method(calls.get_run)
     list = Namespace.method(calls.list_runs)
     describe = Namespace.method(calls.describe_run)
-    cancel = Namespace.method(calls.cancel)
     cancel_many = Namespace.method(calls.cancel_many)
     retry = Namespace.method(calls.retry)
     reschedule = Namespace.method(calls.reschedule)
     explain_wait = Namespace.method(calls.explain_wait)
     events = Namespace.method(calls.list_events)
     resolve_step = Namespace.method(calls.resolve_step)
+    fork = Namespace.method(calls.fork_run)
+    children = Namespace.method(calls.list_children)
+    set_budget = Namespace.method(calls.set_budget)
+    usage = Namespace.method(calls.list_usage)
+    state = Namespace.method(calls.get_state)
+    state_versions = Namespace.method(calls.state_versions)
+    snapshots = Namespace.method(calls.list_snapshots)
+
+    def cancel(
+        self, run_id: RunId, *, reason: str | None = None, actor: str | None = None
+    ) -> RunRow:
+        """Cancel an active run at once and for good, and let its children follow. Again: the same
+        run, first reason kept. Raises RunFinished when it has completed or failed.
+
+        >>> tide.runs.cancel(run_id, reason="customer asked", actor="support")
+        """
+        cancelled = flows.cancel(run_id, reason, actor, cascade=not self._tide.bound)
+        return drive(cancelled, self._tide.perform)
+
+    def subscribe(self, run_id: RunId, *, after: int = 0) -> Generator[EventRow]:
+        """The events of a run with seq greater than `after`, as they come, without a gap; ends
+        with the event that ended the run. Raises NotFound for an unknown run.
+
+        Listens on a connection of its own, or polls where that is not possible.
+
+        >>> for event in tide.runs.subscribe(run_id):
+        ...     show(event.type, event.payload)
+        """
+        yield from subscribe(self._tide.client(), run_id, after)
 
     def wait(self, run_id: RunId, *, timeout: Duration | None = None) -> RunRow:
         """The run once it has completed, failed or been cancelled.
@@ -126,6 +157,15 @@ class Runs(Namespace):
         RunLeased when another worker holds it.
         """
         return self._tide.attach(workflow, run_id, lease, on_lease_lost, options)
+
+
+class Gates(Namespace):
+    """Decisions that people make about runs."""
+
+    pending = Namespace.method(calls.pending_gates)
+    get = Namespace.method(calls.get_gate)
+    resolve = Namespace.method(calls.resolve_gate)
+    decide = Namespace.method(calls.decide_gate)
 
 
 class Queues(Namespace):
@@ -177,6 +217,7 @@ class Tidebase:
         self._registry = Registry(asynchronous=False)
         self.runs = Runs(self)
         self.queues = Queues(self)
+        self.gates = Gates(self)
 
     def connect(self, dsn: str) -> None:
         """Use another database than was given or is in TIDEBASE_DSN; before anything is done.
@@ -194,17 +235,18 @@ class Tidebase:
         queue: str = registry.DEFAULT_QUEUE,
         max_attempts: int | None = None,
         deadline: Duration | None = None,
+        budget: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
         """Register a function as a workflow; the function stays as it is.
 
-        `queue`, `max_attempts` and `deadline` (seconds) are the defaults of `enqueue`.
+        `queue`, `max_attempts`, `deadline` (seconds) and `budget` are the defaults of `enqueue`.
 
         >>> @tide.workflow("report", queue="reports", max_attempts=3)
         ... def report(run: Run, input: dict) -> dict: ...
         """
 
         def register(function: F) -> F:
-            self._registry.register(name, function, queue, max_attempts, deadline)
+            self._registry.register(name, function, queue, max_attempts, deadline, budget)
             return function
 
         return register
@@ -261,7 +303,7 @@ class Tidebase:
         row, holding = self._open(known.name, run_id, lease, options)
         if holding is None:
             return row.result
-        return attempt(holding, self._clients(), known.function)
+        return attempt(holding, self._clients(), known.function, self._registry)
 
     def work(self, **options: Unpack[WorkOptions]) -> WorkReport:
         """Run what is enqueued until SIGTERM, SIGINT, or what the options say.
@@ -286,6 +328,21 @@ class Tidebase:
             )
         return Worker(new_source(given), self._registry, agreed)
 
+    def send_event(
+        self,
+        run_id: RunId,
+        name: str,
+        payload: Any = None,
+        *,
+        connection: Connection | None = None,
+    ) -> bool:
+        """Send an active run an event; whether it was the first of its name, which is the one that
+        counts. It may come before the run waits for it.
+
+        >>> tide.send_event(run_id, "paid", {"amount": 7})
+        """
+        return self._on(connection).execute(calls.send_event(run_id, name, payload=payload))
+
     def reconcile(
         self, *, batch: int | None = None, budget: Duration | None = None
     ) -> dict[str, Any]:
@@ -298,6 +355,15 @@ class Tidebase:
     def execute(self, call: Call[T]) -> T:
         """The answer to any call of `tidebase_pg.calls`."""
         return self._clients().execute(call)
+
+    def client(self) -> Client:
+        """What executes the calls."""
+        return self._clients()
+
+    @property
+    def bound(self) -> bool:
+        """Whether everything takes part in a transaction of the caller."""
+        return isinstance(self._given, psycopg.Connection)
 
     def perform(self, effect: flows.Effect) -> Any:
         """Carry out one effect of a flow that holds no run."""
@@ -320,7 +386,7 @@ class Tidebase:
         row, holding = self._open(name, run_id, lease, options)
         if holding is None:
             raise RunFinished(f"run {row.run_id} has completed; there is nothing to attach to")
-        return Session(holding, self._clients(), on_lease_lost)
+        return Session(holding, self._clients(), self._registry, on_lease_lost)
 
     def close(self) -> None:
         """Close the connections opened here; a pool or connection given stays open."""
@@ -347,7 +413,7 @@ class Tidebase:
         row = drive(flows.open_run(workflow, run_id, create, length), self.perform)
         if row.lease_id is None:
             return row, None
-        return row, Holding(flows.leased(row), length, since)
+        return row, Holding(flows.leased(row), length, since, inline=True)
 
     def _on(self, connection: Connection | None) -> Client:
         if connection is None:

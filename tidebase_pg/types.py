@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import cache
 from typing import Any, Self, cast
 from uuid import UUID
@@ -109,6 +110,17 @@ class RunRow(Record):
     error_text: str | None = field(repr=False)
     backoff_text: str | None = field(repr=False)
     deadline: timedelta | None
+    parent_id: UUID | None
+    forked_from: UUID | None
+    waiting_for: str | None
+    """Which one it waits for: a gate id, a name, or for children the condition."""
+    open_gates: int
+    budget_text: str | None = field(repr=False)
+
+    @property
+    def budget(self) -> Any:
+        """The limits of what the run may spend; None = those of its queue, taken at claim."""
+        return decode(self.budget_text, f"the budget of run {self.run_id}")
 
     @property
     def input(self) -> Any:
@@ -185,6 +197,7 @@ class StepRow(Record):
     output_text: str | None = field(repr=False)
     error_text: str | None = field(repr=False)
     decided_by: str | None
+    position: int
 
     @property
     def output(self) -> Any:
@@ -229,6 +242,12 @@ class QueueRow(Record):
     retention: timedelta | None
     created_at: datetime
     updated_at: datetime
+    budget_text: str | None = field(repr=False)
+
+    @property
+    def budget(self) -> Any:
+        """The budget of runs that have none of their own."""
+        return decode(self.budget_text, f"the budget of queue {self.queue}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +303,7 @@ class Beat(Record):
 
 @dataclass(frozen=True, slots=True)
 class StepStart(Record):
-    """What begin_step decided: execute, replay, review or failed."""
+    """What begin_step decided: execute, replay, review, budget or failed."""
 
     action: str
     output_text: str | None = field(repr=False)
@@ -316,3 +335,248 @@ class Settlement:
 
     verdicts: list[Verdict]
     claimed: list[LeasedRun]
+
+
+@dataclass(frozen=True, slots=True)
+class GateRow(Record):
+    """A decision people make about a run, `tide.gates`."""
+
+    run_id: UUID
+    name: str
+    gate_id: UUID
+    status: str
+    """pending, approved, rejected or canceled."""
+    prompt: str
+    data_text: str = field(repr=False)
+    capability: str | None
+    token_hash: bytes | None = field(repr=False)
+    """None in every answer."""
+    expires_at: datetime | None
+    on_timeout: str
+    actor: str | None
+    payload_text: str | None = field(repr=False)
+    created_at: datetime
+    resolved_at: datetime | None
+
+    @property
+    def data(self) -> Any:
+        """What the decision is about. Raises BadPayload when Python cannot read it."""
+        return decode(self.data_text, f"the data of gate {self.gate_id}")
+
+    @property
+    def payload(self) -> Any:
+        """What came with the decision. Raises BadPayload when Python cannot read it."""
+        return decode(self.payload_text, f"the payload of gate {self.gate_id}")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenGate(Record):
+    """The answer of open_gate; the token that resolves the gate is in the first answer only."""
+
+    gate_id: UUID
+    status: str
+    payload_text: str | None = field(repr=False)
+    actor: str | None
+    token: str | None = field(repr=False)
+
+    @property
+    def payload(self) -> Any:
+        """What came with the decision. Raises BadPayload when Python cannot read it."""
+        return decode(self.payload_text, f"the payload of gate {self.gate_id}")
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitedGate(Record):
+    """The answer of await_gate."""
+
+    parked: bool
+    status: str
+    payload_text: str | None = field(repr=False)
+    actor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GateStatus(Record):
+    """A gate and the status of its run."""
+
+    run_id: UUID
+    name: str
+    status: str
+    prompt: str
+    data_text: str = field(repr=False)
+    payload_text: str | None = field(repr=False)
+    actor: str | None
+    expires_at: datetime | None
+    run_status: str
+
+    @property
+    def data(self) -> Any:
+        """What the decision is about. Raises BadPayload when Python cannot read it."""
+        return decode(self.data_text, f"the data of gate {self.name!r} of run {self.run_id}")
+
+    @property
+    def payload(self) -> Any:
+        """What came with the decision. Raises BadPayload when Python cannot read it."""
+        return decode(self.payload_text, f"the payload of gate {self.name!r} of run {self.run_id}")
+
+
+@dataclass(frozen=True, slots=True)
+class PendingGate(Record):
+    """A decision somebody is asked for, `tide.pending_gates`."""
+
+    gate_id: UUID
+    run_id: UUID
+    workflow: str
+    queue: str | None
+    name: str
+    prompt: str
+    data_text: str = field(repr=False)
+    capability: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    on_timeout: str
+
+    @property
+    def data(self) -> Any:
+        """What the decision is about. Raises BadPayload when Python cannot read it."""
+        return decode(self.data_text, f"the data of gate {self.gate_id}")
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned(Record):
+    """The answer of spawn: the child, and whether it is new."""
+
+    child_id: UUID
+    created: bool
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnedMany(Record):
+    """One answer of spawn_many."""
+
+    edge: str
+    child_id: UUID
+    created: bool
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitedChild(Record):
+    """One child a run waited for; with `parked` the others are null and the run has no worker."""
+
+    parked: bool
+    edge: str
+    child_id: UUID
+    status: str
+    result_text: str | None = field(repr=False)
+    error_text: str | None = field(repr=False)
+
+    @property
+    def result(self) -> Any:
+        """What its workflow returned. Raises BadPayload when Python cannot read it."""
+        return decode(self.result_text, f"the result of child {self.edge!r}")
+
+    @property
+    def error(self) -> Any:
+        """Why it failed. Raises BadPayload when Python cannot read it."""
+        return decode(self.error_text, f"the error of child {self.edge!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRow(Record):
+    """A child of a run."""
+
+    edge: str
+    child_id: UUID
+    edge_type: str
+    workflow: str
+    status: str
+    detached: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Slept(Record):
+    """The answer of sleep."""
+
+    parked: bool
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitedEvent(Record):
+    """The answer of await_event."""
+
+    parked: bool
+    received: bool
+    payload_text: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StateRow(Record):
+    """The current value of a state stream, `tide.state_streams`; version 0 = not written yet."""
+
+    run_id: UUID
+    stream: str
+    version: int
+    value_text: str | None = field(repr=False)
+    updated_at: datetime | None
+
+    @property
+    def value(self) -> Any:
+        """What was written last. Raises BadPayload when Python cannot read it."""
+        return decode(self.value_text, f"stream {self.stream!r} of run {self.run_id}")
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow(Record):
+    """One version of a state stream, `tide.state_versions`."""
+
+    run_id: UUID
+    stream: str
+    version: int
+    value_text: str = field(repr=False)
+    label: str | None
+    reason: str | None
+    importance: str
+    metadata_text: str = field(repr=False)
+    created_by: str | None
+    created_at: datetime
+
+    @property
+    def value(self) -> Any:
+        """What was written. Raises BadPayload when Python cannot read it."""
+        return decode(self.value_text, f"{self.stream!r} {self.version} of run {self.run_id}")
+
+    @property
+    def metadata(self) -> Any:
+        """Free facts of whoever wrote it. Raises BadPayload when Python cannot read them."""
+        return decode(self.metadata_text, f"the metadata of {self.stream!r} {self.version}")
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow(Record):
+    """What a run spent at one time, `tide.usage`."""
+
+    run_id: UUID
+    usage_id: UUID
+    request_key: str | None
+    kind: str
+    step: str | None
+    provider: str | None
+    model: str | None
+    label: str | None
+    quantity: Decimal | None
+    unit: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
+    cost_usd: Decimal | None
+    metadata_text: str = field(repr=False)
+    created_at: datetime
+
+    @property
+    def metadata(self) -> Any:
+        """Free facts of whoever recorded it. Raises BadPayload when Python cannot read them."""
+        return decode(self.metadata_text, f"the metadata of usage {self.usage_id}")

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final, TypeAlias, TypeVar, cast
 from uuid import UUID
 
@@ -58,6 +59,11 @@ def interval(name: str, value: object) -> timedelta:
         raise ValueError(f"{name} = {value} is not a length of time: give seconds") from None
 
 
+def interval_or_text(name: str, value: object) -> timedelta | str:
+    """For an argument that is a length of time in one function and a document in another."""
+    return value if isinstance(value, str) else interval(name, value)
+
+
 def seconds(name: str, value: Duration, *, least: float = 0.0) -> float:
     """The length in seconds, for waits of the driver itself."""
     length = interval(name, value).total_seconds()
@@ -88,6 +94,24 @@ def integer(name: str, value: object) -> int:
         shown = value if value.bit_length() < 128 else f"a number of {value.bit_length()} bits"
         raise ValueError(f"{name} = {shown} is out of range: give a 32-bit number")
     return value
+
+
+def big_integer(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {type(value).__name__}")
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name} is out of range: give a 64-bit number")
+    return value
+
+
+def amount(name: str, value: object) -> Decimal:
+    """A float is taken as it is printed: 0.1 is one tenth."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    number = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
+    if not number.is_finite():
+        raise ValueError(f"{name} = {value} is not a number: leave it out instead")
+    return number
 
 
 def boolean(name: str, value: object) -> bool:

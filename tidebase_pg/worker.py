@@ -145,7 +145,7 @@ class Worker:
             return flows.failed(leased, flows.bad_input(error))
         function = self._registry.find(leased.workflow).function
         try:
-            result = function(Run(holding, self._steps), given)
+            result = function(Run(holding, self._steps, self._registry), given)
         except Exception as error:
             return raised(holding, error)
         return returned(leased, result)
@@ -240,7 +240,7 @@ class AsyncWorker:
             return
         for holding in self._shift.settled(request, settlement):
             self._heart.add(holding)
-            run = AsyncRun(holding, self._steps)
+            run = AsyncRun(holding, self._steps, self._registry)
             task = asyncio.create_task(self._slot(holding, run), name=f"tidebase {run.id}")
             self._tasks[task] = holding
             task.add_done_callback(self._tasks.pop)

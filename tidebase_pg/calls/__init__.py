@@ -1,6 +1,24 @@
 """The functions of the schema as Python functions: same names, same arguments, one call each."""
 
-from tidebase_pg.calls.events import list_events
+from tidebase_pg.calls.children import (
+    await_children,
+    await_event,
+    cancel_children,
+    list_children,
+    send_event,
+    sleep,
+    spawn,
+    spawn_many,
+)
+from tidebase_pg.calls.events import list_events, watch_run
+from tidebase_pg.calls.gates import (
+    await_gate,
+    decide_gate,
+    get_gate,
+    open_gate,
+    pending_gates,
+    resolve_gate,
+)
 from tidebase_pg.calls.queues import (
     claim,
     enqueue,
@@ -19,6 +37,7 @@ from tidebase_pg.calls.runs import (
     describe_run,
     explain_wait,
     fail,
+    fork_run,
     get_run,
     heartbeat,
     list_runs,
@@ -26,36 +45,72 @@ from tidebase_pg.calls.runs import (
     reschedule,
     retry,
 )
+from tidebase_pg.calls.state import (
+    create_snapshot,
+    get_state,
+    list_snapshots,
+    patch_state,
+    save_state,
+    set_state,
+    state_versions,
+)
 from tidebase_pg.calls.steps import begin_step, complete_step, fail_step, resolve_step
 from tidebase_pg.calls.upkeep import reconcile, version
+from tidebase_pg.calls.usage import list_usage, record_usage, set_budget
 
 __all__ = [
+    "await_children",
+    "await_event",
+    "await_gate",
     "begin_run",
     "begin_step",
     "cancel",
+    "cancel_children",
     "cancel_many",
     "claim",
     "complete",
     "complete_step",
     "create_run",
+    "create_snapshot",
+    "decide_gate",
     "describe_run",
     "enqueue",
     "enqueue_many",
     "explain_wait",
     "fail",
     "fail_step",
+    "fork_run",
+    "get_gate",
     "get_run",
+    "get_state",
     "heartbeat",
+    "list_children",
     "list_events",
     "list_runs",
+    "list_snapshots",
+    "list_usage",
+    "open_gate",
+    "patch_state",
+    "pending_gates",
     "queue_stats",
     "reconcile",
+    "record_usage",
     "release",
     "reschedule",
+    "resolve_gate",
     "resolve_step",
     "retry",
+    "save_state",
+    "send_event",
+    "set_budget",
     "set_queue",
+    "set_state",
     "settle",
     "settle_and_claim",
+    "sleep",
+    "spawn",
+    "spawn_many",
+    "state_versions",
     "version",
+    "watch_run",
 ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tidebase_pg.call import Call, call
-from tidebase_pg.types import EventRow
-from tidebase_pg.values import RunId
+from tidebase_pg.types import EventRow, Row
+from tidebase_pg.values import Duration, RunId
 
 
 def list_events(
@@ -19,3 +21,14 @@ def list_events(
         after=after,
         max_events=max_events,
     )
+
+
+def watch_run(run_id: RunId, *, duration: Duration | None = None) -> Call[None]:
+    """Have events of a run notified on channel tide_events, with its id as payload, for a while.
+    Listen first, then watch, then read: nothing is missed.
+    """
+    return call("watch_run", "true", _nothing, run_id=run_id, duration=duration)
+
+
+def _nothing(rows: Sequence[Row]) -> None:
+    return None

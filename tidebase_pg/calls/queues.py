@@ -35,6 +35,7 @@ def enqueue(
     deadline: Duration | None = None,
     metadata: Mapping[str, Any] | None = None,
     on_conflict: str | None = None,
+    budget: Mapping[str, Any] | None = None,
     run_id: RunId | None = None,
     backoff: Mapping[str, Any] | None = None,
 ) -> Call[Enqueued]:
@@ -57,6 +58,7 @@ def enqueue(
         deadline=deadline,
         metadata=optional(metadata, "metadata"),
         on_conflict=on_conflict,
+        budget=optional(budget, "budget"),
         run_id=run_id,
         backoff=optional(backoff and backoff_lengths(backoff), "backoff"),
     )
@@ -149,7 +151,7 @@ def set_queue(queue: str, settings: Mapping[str, Any]) -> Call[QueueRow]:
 
 def queue_stats() -> Call[list[QueueStats]]:
     """The view of every queue: its settings, what waits in it and what it did lately."""
-    return call("queue_stats", QueueStats.columns(), QueueStats.many, kind="view")
+    return call("queue_stats", QueueStats.columns(), QueueStats.many, "view")
 
 
 _SETTLEMENT = f"{Verdict.columns()}, {LeasedRun.columns('(claimed).')}"

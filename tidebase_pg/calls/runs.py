@@ -20,6 +20,7 @@ def create_run(
     metadata: Mapping[str, Any] | None = None,
     deadline: Duration | None = None,
     max_attempts: int | None = None,
+    budget: Mapping[str, Any] | None = None,
     run_id: RunId | None = None,
     backoff: Mapping[str, Any] | None = None,
 ) -> Call[RunRow]:
@@ -33,6 +34,7 @@ def create_run(
         metadata=optional(metadata, "metadata"),
         deadline=deadline,
         max_attempts=max_attempts,
+        budget=optional(budget, "budget"),
         run_id=run_id,
         backoff=optional(backoff and backoff_lengths(backoff), "backoff"),
     )
@@ -171,13 +173,38 @@ def reschedule(run_id: RunId, run_at: datetime, *, priority: int | None = None) 
     )
 
 
+def fork_run(
+    run_id: RunId,
+    at_step: str,
+    *,
+    input: Any = None,
+    overrides: Mapping[str, Any] | None = None,
+    fork_id: RunId | None = None,
+) -> Call[RunRow]:
+    """A new run with the checkpoints of another before a step, outputs replaced by overrides (step
+    name to output) and, if given, another input; the original stays as it is. Unknown step: TD010.
+    """
+    return call(
+        "fork_run",
+        RunRow.columns(),
+        RunRow.one,
+        run_id=run_id,
+        at_step=at_step,
+        input=optional(input, "input"),
+        overrides=optional(overrides, "overrides"),
+        fork_id=fork_id,
+    )
+
+
 def get_run(run_id: RunId) -> Call[RunRow]:
     """The run, active or finished; unknown: TD010."""
     return call("get_run", RunRow.columns(), RunRow.one, run_id=run_id)
 
 
 def describe_run(run_id: RunId) -> Call[dict[str, Any]]:
-    """Everything about a run in one snapshot, as jsonb: run, steps, events (the newest 1000)."""
+    """Everything about a run in one snapshot, as jsonb: run, steps, gates, waits, children
+    (newest 1000), state, usage totals, events (newest 1000).
+    """
 
     def read(rows: Sequence[Row]) -> dict[str, Any]:
         return cast("dict[str, Any]", decode(rows[0][0], f"the description of run {run_id}"))

@@ -20,9 +20,9 @@ def begin_step(
     input: Any = None,
     contract: Mapping[str, Any] | None = None,
 ) -> Call[StepStart]:
-    """Ask for a step of a leased run: replay (its stored output), execute, review (the run is
-    parked until an operator decides) or failed (its contract forbids another try, the run has
-    failed).
+    """Ask for a step of a leased run: replay (its stored output), execute, review or budget (the
+    run is parked until an operator decides), failed (its contract forbids another try, the run
+    has failed).
     """
     return call(
         "begin_step",

@@ -15,7 +15,7 @@ def reconcile(*, batch: int | None = None, budget: Duration | None = None) -> Ca
     runs, leaked slots, counts. Call it from anywhere at any rate, in autocommit; report says
     what was done.
     """
-    return call("reconcile", "", _report, kind="procedure", batch=batch, budget=budget)
+    return call("reconcile", "", _report, "procedure", batch=batch, budget=budget)
 
 
 def version() -> Call[str | None]:

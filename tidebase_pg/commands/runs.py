@@ -1,4 +1,5 @@
-"""Commands on runs: enqueue, runs list | show | cancel | retry, events."""
+"""Commands on runs: enqueue, runs list | show | cancel | retry | fork | budget | children, events,
+send-event."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from uuid import UUID
 import click
 
 from tidebase_pg.commands.connect import DOCUMENT, LENGTH, actor, connected
-from tidebase_pg.commands.output import Command, Group, echo_row, echo_rows
+from tidebase_pg.commands.output import Command, Group, echo_fact, echo_row, echo_rows
 from tidebase_pg.registry import EnqueueOptions
 
 STATUSES = ("pending", "queued", "running", "completed", "failed", "cancelled")
@@ -52,7 +53,7 @@ def enqueue(workflow: str, **given: Any) -> None:
 
 @click.group(cls=Group)
 def runs() -> None:
-    """List, show, cancel and retry runs."""
+    """List, show, cancel, retry and fork runs."""
 
 
 @runs.command("list")
@@ -112,6 +113,49 @@ def resolve(run_id: UUID, step: str, decision: str, output: Any) -> None:
         echo_row(found.facts())
 
 
+@runs.command()
+@click.argument("run_id", type=click.UUID)
+@click.argument("at_step")
+@click.option("--input", type=DOCUMENT, help="JSON handed to the workflow instead.")
+@click.option("--overrides", type=DOCUMENT, help="JSON object: step name to another output.")
+@click.option("--fork-id", type=click.UUID, help="An id of your own; repeating it is harmless.")
+def fork(run_id: UUID, at_step: str, **given: Any) -> None:
+    """Start a new run with the checkpoints before a step; the original stays as it is."""
+    with connected() as tide:
+        echo_row(tide.runs.fork(run_id, at_step, **given).facts())
+
+
+@runs.command()
+@click.argument("run_id", type=click.UUID)
+@click.argument("limits", type=DOCUMENT)
+def budget(run_id: UUID, limits: Any) -> None:
+    """Set what a run may spend: {"max_cost_usd", "max_tokens", "max_steps"}, null for no limit."""
+    with connected() as tide:
+        echo_row(tide.runs.set_budget(run_id, limits).facts())
+
+
+@runs.command()
+@click.argument("run_id", type=click.UUID)
+def children(run_id: UUID) -> None:
+    """List the children of a run."""
+    with connected() as tide:
+        found = tide.runs.children(run_id)
+        names = ("edge", "child_id", "workflow", "status", "created_at")
+        echo_rows((child.facts() for child in found), names)
+
+
+@click.command("send-event", cls=Command)
+@click.argument("run_id", type=click.UUID)
+@click.argument("name")
+@click.option("--payload", type=DOCUMENT, help="JSON handed to the workflow; default null.")
+def send_event(run_id: UUID, name: str, payload: Any) -> None:
+    """Send a run an event; the first of a name counts."""
+    with connected() as tide:
+        first = tide.send_event(run_id, name, payload)
+    said = "sent" if first else "not counted: an event of this name was sent before"
+    echo_fact(said, run_id=run_id, name=name, first=first)
+
+
 @click.command(cls=Command)
 @click.argument("run_id", type=click.UUID)
 @click.option("--after", type=int, default=None, help="Events after this seq.")
@@ -123,4 +167,4 @@ def events(run_id: UUID, after: int | None, max_events: int | None) -> None:
         echo_rows((event.facts() for event in found), ("seq", "created_at", "type", "payload"))
 
 
-COMMANDS = [enqueue, runs, events]
+COMMANDS = [enqueue, runs, events, send_event]

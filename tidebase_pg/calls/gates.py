@@ -1,0 +1,98 @@
+"""Calls about gates: decisions that people make about runs."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from tidebase_pg.call import Call, call
+from tidebase_pg.documents import optional
+from tidebase_pg.types import AwaitedGate, GateRow, GateStatus, OpenGate, PendingGate
+from tidebase_pg.values import Duration, RunId
+
+
+def open_gate(
+    run_id: RunId,
+    lease_id: UUID,
+    name: str,
+    prompt: str,
+    *,
+    data: Any = None,
+    timeout: Duration | None = None,
+    on_timeout: str | None = None,
+    capability: str | None = None,
+) -> Call[OpenGate]:
+    """Ask people for a decision about a leased run; the same name again gives the same gate. The
+    token that resolves it is in the first answer only.
+    """
+    return call(
+        "open_gate",
+        OpenGate.columns(),
+        OpenGate.one,
+        run_id=run_id,
+        lease_id=lease_id,
+        name=name,
+        prompt=prompt,
+        data=optional(data, f"the data of gate {name!r}"),
+        timeout=timeout,
+        on_timeout=on_timeout,
+        capability=capability,
+    )
+
+
+def await_gate(run_id: RunId, lease_id: UUID, gate_id: RunId) -> Call[AwaitedGate]:
+    """The decision of a gate, or park the run until there is one: parked = true, drop the run."""
+    return call(
+        "await_gate",
+        AwaitedGate.columns(),
+        AwaitedGate.one,
+        run_id=run_id,
+        lease_id=lease_id,
+        gate_id=gate_id,
+    )
+
+
+def get_gate(gate_id: RunId) -> Call[GateStatus]:
+    """A gate and the status of its run, without its token; unknown: TD010."""
+    return call("get_gate", GateStatus.columns(), GateStatus.one, gate_id=gate_id)
+
+
+def resolve_gate(
+    gate_id: RunId,
+    token: str,
+    decision: str,
+    *,
+    actor: str | None = None,
+    payload: Any = None,
+) -> Call[GateRow]:
+    """Decide a gate with its token, exactly once: approved, rejected or canceled. Wrong token:
+    TD024, already decided: TD022.
+    """
+    return call(
+        "resolve_gate",
+        GateRow.columns(),
+        GateRow.one,
+        gate_id=gate_id,
+        token=token,
+        decision=decision,
+        actor=actor,
+        payload=optional(payload, "payload"),
+    )
+
+
+def decide_gate(gate_id: RunId, decision: str, actor: str, *, payload: Any = None) -> Call[GateRow]:
+    """Decide a gate as an operator, without its token; already decided: TD022."""
+    return call(
+        "decide_gate",
+        GateRow.columns(),
+        GateRow.one,
+        gate_id=gate_id,
+        decision=decision,
+        actor=actor,
+        payload=optional(payload, "payload"),
+    )
+
+
+def pending_gates() -> Call[list[PendingGate]]:
+    """The view of all decisions people are asked for, across runs, oldest first; no tokens."""
+    return call("pending_gates", PendingGate.columns(), PendingGate.many, "view")
