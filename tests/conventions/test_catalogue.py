@@ -9,7 +9,7 @@ import pytest
 from tests.conventions.bodies import routines
 from tests.support import Connection, value
 
-NEVER_FINISHED = {"waiting_on", "slot", "ready", "leased_until"}
+NEVER_FINISHED = {"waiting_on", "waiting_for", "open_gates", "slot", "ready", "leased_until"}
 """Columns a finished run never fills: it waits for nothing and holds nothing."""
 
 

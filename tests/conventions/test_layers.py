@@ -19,11 +19,15 @@ PACKAGE = ROOT / "tidebase_pg"
 PURE = {
     "call",
     "calls",
+    "calls.children",
     "calls.events",
+    "calls.gates",
     "calls.queues",
     "calls.runs",
+    "calls.state",
     "calls.steps",
     "calls.upkeep",
+    "calls.usage",
     "documents",
     "errors",
     "flows",
@@ -53,8 +57,23 @@ WAITING = {
 MAY = {
     "touch cursors": {"client", "schema"},
     "read the files of sql/": {"schema"},
-    "sleep": {"async_tidebase", "client", "heartbeat", "schema", "tidebase", "worker"},
-    "start threads or tasks": {"async_handles", "heartbeat", "threads", "worker"},
+    "sleep": {
+        "async_tidebase",
+        "client",
+        "heartbeat",
+        "schema",
+        "subscriptions",
+        "tidebase",
+        "worker",
+    },
+    "start threads or tasks": {
+        "async_handles",
+        "async_waits",
+        "heartbeat",
+        "threads",
+        "waits",
+        "worker",
+    },
     "handle signals": {"worker", "commands.dev"},
     "start processes": {"embedded"},
     "leave the program": {"cli", "commands.output", "__main__"},
@@ -62,7 +81,8 @@ MAY = {
     "hold SQL": {"call", "calls.queues", "calls.runs", "client", "schema", "types"},
 }
 """client sleeps before it sends again, schema before it tries for the lock again, tidebase when a
-flow asks for a pause; the worker, its heartbeat and threads are the machine."""
+flow asks for a pause, subscriptions where they cannot listen; waits run children beside each other;
+the worker, its heartbeat and threads are the machine."""
 
 SQL = re.compile(
     r"(?is)^\s*(select\s.+|insert\s+into\s.+|update\s+\w.*\sset\s.+|delete\s+from\s.+|"
@@ -230,7 +250,8 @@ def test_a_module_begins_with_what_it_is_for(name: str) -> None:
 
 def test_each_call_stands_in_the_module_of_its_topic() -> None:
     topics = {routine.name: routine.topic for routine in routines() if routine.public}
-    topics |= {path.stem: "queues" for path in views()}
+    homes = {"queue_stats": "queues", "pending_gates": "gates"}
+    topics |= {path.stem: homes[path.stem] for path in views() if path.stem in homes}
     for name in calls.__all__:
         home = inspect.getmodule(getattr(calls, name))
         assert home is not None

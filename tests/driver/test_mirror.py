@@ -11,7 +11,7 @@ import pytest
 from tests.support import Connection
 from tidebase_pg import calls, types
 
-VIEWS = {"queue_stats"}
+VIEWS = {"queue_stats", "pending_gates"}
 FUNCTIONS = sorted(set(calls.__all__) - VIEWS)
 ROWS = {
     "runs": types.RunRow,
@@ -20,6 +20,11 @@ ROWS = {
     "queues": types.QueueRow,
     "enqueued": types.Enqueued,
     "queue_stats": types.QueueStats,
+    "gates": types.GateRow,
+    "state_streams": types.StateRow,
+    "state_versions": types.VersionRow,
+    "usage": types.UsageRow,
+    "pending_gates": types.PendingGate,
 }
 
 

@@ -146,6 +146,8 @@ def test_a_second_signal_hands_the_runs_back_at_once(
     worker.send_signal(signal.SIGINT)
     read_until(worker.stderr, "stops; running: 1")
     worker.send_signal(signal.SIGINT)
+    while tide.runs.get(run_id).status == "running":
+        assert worker.poll() is None
     if mode == "async":
         assert worker.stdin is not None
         worker.stdin.close()  # asyncio.to_thread, used by the workflow, delays the exit

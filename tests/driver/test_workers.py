@@ -152,7 +152,7 @@ def test_a_report_the_database_refuses_spoils_no_other(tide: Tidebase) -> None:
     runs = [tide.enqueue(w, input={"bad": n == 1}).run_id for n in range(3)]
     report = tide.work(concurrency=3, drain=True)
     assert (report.completed, report.failed) == (2, 1)
-    assert "retry_after is out of range" in tide.runs.get(runs[1]).error["message"]
+    assert "retry_after that is out of range" in tide.runs.get(runs[1]).error["message"]
 
 
 def test_a_cancelled_run_learns_of_it_in_the_middle_of_a_step(

@@ -84,12 +84,13 @@ class Stepper:
         """A session and its steps; begin, commit and rollback every session has."""
         self._sessions[name] = Session(self._dsn, name, steps)
 
-    def gate(self, function: str) -> None:
-        """Let every call of a private function wait at a gate, which the session `gate` can shut.
+    def gate(self, name: str, function: str) -> None:
+        """Let every call of a private function wait at a gate, which a session of that name shuts.
 
         So a step is stopped between two of its statements, where it holds no lock of its own.
         """
-        self.session("gate", shut="select pg_advisory_xact_lock(1, 1)::text")
+        number = len(self._sessions)
+        self.session(name, shut=f"select pg_advisory_xact_lock(1, {number})::text")
         arguments, names, result, definition = one(
             self._observer,
             """
@@ -113,7 +114,7 @@ class Stepper:
             volatile
             as $$
             begin
-              perform pg_advisory_xact_lock_shared(1, 1);
+              perform pg_advisory_xact_lock_shared(1, {number});
               return tide.{behind}({names});
             end;
             $$

@@ -87,7 +87,7 @@ def test_enqueues_that_race_with_the_end_of_their_run_never_err(dsn: str) -> Non
 
     met = storm(dsn, [enqueue] * enqueuers, [work, work, work, watch])
 
-    require(met, made=200, found=200, looked=50)
+    require(met, made=50, found=200, looked=50)
     require(met, **{"found running": 50, "found queued": 50})
     with open_connection(dsn) as connection:
         check_histories(connection)

@@ -318,7 +318,7 @@ def test_a_cancel_that_a_retry_overtakes_cancels_the_retried_run(
     stepper: Stepper, connection: Connection
 ) -> None:
     connection.execute("select tide.cancel(%s, 'first')", (stepper.facts["run"],))
-    stepper.gate("_find_run")
+    stepper.gate("gate", "_find_run")
     stepper.session("a", retry=RETRY)
     stepper.session("b", cancel=CANCEL.format("second"))
     stepper.play(
@@ -339,7 +339,7 @@ def test_a_begin_that_a_retry_overtakes_begins_the_retried_run(
 ) -> None:
     stepper.facts["plain"] = value(connection, "select (tide.create_run('work')).run_id")
     connection.execute("select tide.cancel(%s)", (stepper.facts["plain"],))
-    stepper.gate("_find_run")
+    stepper.gate("gate", "_find_run")
     stepper.session("a", retry="select r.status from tide.retry(%(plain)s) as r")
     stepper.session("b", start="select r.status from tide.begin_run(%(plain)s) as r")
     stepper.play(
@@ -359,7 +359,7 @@ def test_a_reschedule_that_a_retry_overtakes_sees_the_retried_run(
     stepper: Stepper, connection: Connection, claimed: bool
 ) -> None:
     connection.execute("select tide.cancel(%s)", (stepper.facts["run"],))
-    stepper.gate("_find_run")
+    stepper.gate("gate", "_find_run")
     stepper.session("a", retry=RETRY, claim="select c.run_id from tide.claim() as c")
     stepper.session("b", move="select r.status from tide.reschedule(%(run)s, now()) as r")
     claim = "a.claim run" if claimed else ""
@@ -372,6 +372,31 @@ def test_a_reschedule_that_a_retry_overtakes_sees_the_retried_run(
         {claim}
         gate.commit
         b.move       {"TD030" if claimed else "queued"}
+        """
+    )
+
+
+def test_a_reschedule_never_moves_a_run_that_was_claimed_meanwhile(
+    stepper: Stepper, connection: Connection
+) -> None:
+    connection.execute("select tide.cancel(%s)", (stepper.facts["run"],))
+    stepper.gate("before", "_find_run")
+    stepper.gate("after", "_valid_priority")
+    stepper.session("a", retry=RETRY, claim="select c.run_id from tide.claim() as c")
+    stepper.session("b", move="select r.status from tide.reschedule(%(run)s, now(), 5) as r")
+    stepper.play(
+        """
+        before.begin
+        after.begin
+        before.shut     nothing
+        after.shut      nothing
+        b.move          waiting
+        a.retry         queued, 4
+        before.commit
+        a.claim         nothing
+        after.commit
+        b.move          queued
+        a.claim         run
         """
     )
 

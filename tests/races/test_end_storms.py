@@ -182,8 +182,8 @@ def test_workers_cancels_and_sweeps_over_a_queue_never_deadlock(dsn: str) -> Non
 
     met = storm(dsn, [work] * 6 + [beat] * 2 + [operate] * 2, [upkeep])
 
-    require(met, forgotten=20, retried=20, TD003=10)
-    require(met, **{"settled None": 50, "settled lost": 5, "settled finished": 20})
+    require(met, forgotten=10, retried=10, TD003=10)
+    require(met, **{"settled None": 20, "settled lost": 5, "settled finished": 20})
     require(met, **{"beat held": 20, "beat finished": 20})
     with open_connection(dsn) as connection:
         check_histories(connection)
@@ -219,7 +219,6 @@ def test_any_number_of_reconciles_at_once_is_harmless(dsn: str) -> None:
     met = storm(dsn, [reconcile] * 8)
 
     require(met, busy=20)
-    assert met["expired_leases"] + met["overdue"] >= runs
     with open_connection(dsn) as connection:
         check_histories(connection)
         ended = {

@@ -28,6 +28,31 @@ def test_a_second_reconcile_leaves_at_once(stepper: Stepper, connection: Connect
     )
 
 
+def test_a_reconcile_that_loses_its_turn_reports_what_it_has_done(
+    stepper: Stepper, connection: Connection, clock: Clock
+) -> None:
+    clock.set(clock.now)
+    for _ in range(2):
+        leased(connection, lease="1 s", max_attempts=2)
+    clock.advance(LATE)
+    stepper.gate("gate", "_sweep_keys")
+    stepper.session("a", reconcile="call tide.reconcile(batch => 1)")
+    stepper.session("b", turn="select pg_advisory_xact_lock(1953064037, 1)::text")
+    stepper.play(
+        """
+        gate.begin
+        gate.shut     nothing
+        a.reconcile   waiting
+        b.begin
+        b.turn        waiting
+        gate.commit
+        a.reconcile   busy=True+expired_leases=1
+        b.turn        nothing
+        b.commit
+        """
+    )
+
+
 def test_reconcile_beside_a_claim_requeues_each_run_once(
     stepper: Stepper, connection: Connection, clock: Clock
 ) -> None:

@@ -98,7 +98,7 @@ def test_worker_died_inside_manual_parks_for_review(tide: Tide, hour: Clock) -> 
     assert (parked.run_at, parked.attempt, parked.leased_until) == (FOREVER, 1, None)
     assert step(tide, run)["status"] == "manual_review"
     assert tide.log(run.run_id)[-2:] == ["step.review", "run.parked"]
-    assert tide.last_event(run.run_id).payload == {"waiting_on": "review", "step": "send"}
+    assert tide.last_event(run.run_id).payload == {"waiting_on": "review", "waiting_for": "send"}
 
 
 def test_worker_died_inside_never_fails_the_run(tide: Tide, hour: Clock) -> None:

@@ -1,0 +1,156 @@
+"""Usage and budgets: counted once, and a step beyond the budget parks the run."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+
+from tidebase_pg import (
+    AsyncRun,
+    AsyncTidebase,
+    InvalidArgument,
+    Run,
+    RunParked,
+    Tidebase,
+    client,
+)
+
+
+def test_usage_is_recorded_and_listed(tide: Tidebase) -> None:
+    with tide.runs.attach("w") as run:
+        row = run.usage.record(
+            kind="llm", model="m", input_tokens=3, output_tokens=2**40, cost_usd=0.1, step="s"
+        )
+        assert (row.total_tokens, row.cost_usd) == (2**40 + 3, Decimal("0.1"))
+        run.usage.record(quantity=Decimal("1.5"), unit="pages", request_key="k")
+        run.usage.record(quantity=Decimal("1.5"), unit="pages", request_key="k")
+        assert [one.kind for one in run.usage.list()] == ["llm", "custom"]
+    assert len(tide.runs.usage(run.id)) == 2
+    assert tide.runs.describe(run.id)["usage"]["cost_usd"] == 0.1
+
+
+async def test_async_usage_is_recorded_and_listed(atide: AsyncTidebase) -> None:
+    async with await atide.runs.attach("w") as run:
+        await run.usage.record(input_tokens=3, metadata={"a": 1})
+        (row,) = await run.usage.list()
+        assert (row.total_tokens, row.metadata) == (3, {"a": 1})
+
+
+def test_usage_whose_answer_was_lost_counts_once(
+    tide: Tidebase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[str] = []
+    perform = client._perform
+
+    def losing(connection: Any, call: Any) -> Any:
+        answer = perform(connection, call)
+        if call.name == "record_usage" and not lost:
+            lost.append(call.name)
+            raise psycopg.OperationalError("the answer was lost")
+        return answer
+
+    monkeypatch.setattr(client, "_perform", losing)
+    with tide.runs.attach("w") as run:
+        run.usage.record(cost_usd=1)
+        assert len(run.usage.list()) == 1
+    assert lost == ["record_usage"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"input_tokens": -1}, InvalidArgument, "input_tokens"),
+        ({"cost_usd": -0.1}, InvalidArgument, "cost_usd"),
+        ({"cost_usd": float("nan")}, ValueError, "cost_usd"),
+        ({"output_tokens": 2**63}, ValueError, "output_tokens"),
+        ({"output_tokens": 1.5}, TypeError, "output_tokens"),
+        ({"quantity": "many"}, TypeError, "quantity"),
+        ({"kind": ""}, InvalidArgument, "kind"),
+    ],
+)
+def test_wrong_usage_is_refused(
+    tide: Tidebase, options: Any, error: type[Exception], words: str
+) -> None:
+    with tide.runs.attach("w") as run:
+        with pytest.raises(error, match=words):
+            run.usage.record(**options)
+        assert run.usage.list() == []
+
+
+def test_a_step_beyond_the_budget_parks_the_run_until_it_is_raised(tide: Tidebase) -> None:
+    called: list[str] = []
+
+    @tide.workflow("w", budget={"max_cost_usd": 1})
+    def w(run: Run, input: Any) -> Any:
+        def spend(name: str) -> None:
+            called.append(name)
+            run.usage.record(cost_usd=0.6, request_key=name)
+
+        for name in ("one", "two", "three"):
+            run.step(name, lambda name=name: spend(name))
+        return "done"
+
+    run_id = tide.enqueue(w).run_id
+    assert tide.work(drain=True).dropped == 1
+    row = tide.runs.get(run_id)
+    assert (row.waiting_on, row.attempt, row.budget) == ("budget", 0, {"max_cost_usd": 1})
+    assert called == ["one", "two"]
+    (reason,) = tide.runs.explain_wait(run_id)["reasons"]
+    assert reason["reason"] == "budget"
+    tide.runs.set_budget(run_id, {"max_cost_usd": 2})
+    tide.work(drain=True)
+    assert (tide.runs.get(run_id).result, called) == ("done", ["one", "two", "three"])
+
+
+async def test_an_async_run_parks_at_the_budget_of_its_queue(atide: AsyncTidebase) -> None:
+    @atide.workflow("w")
+    async def w(run: AsyncRun, input: Any) -> Any:
+        await run.step("one", lambda: None)
+        await run.step("two", lambda: None)
+        return "done"
+
+    await atide.queues.configure("default", budget={"max_steps": 1})
+    run_id = (await atide.enqueue(w)).run_id
+    assert (await atide.work(drain=True)).dropped == 1
+    assert (await atide.runs.get(run_id)).waiting_on == "budget"
+    await atide.runs.set_budget(run_id, None)
+    await atide.work(drain=True)
+    assert (await atide.runs.get(run_id)).result == "done"
+
+
+def test_children_charge_the_budget_of_their_parent(tide: Tidebase) -> None:
+    @tide.workflow("child")
+    def child(run: Run, input: Any) -> Any:
+        run.step("spend", lambda: run.usage.record(input_tokens=100).request_key)
+
+    @tide.workflow("parent")
+    def parent(run: Run, input: Any) -> Any:
+        run.child("child", queue="default")
+        run.step("after", lambda: None)
+
+    run_id = tide.enqueue(parent, budget={"max_tokens": 100}).run_id
+    tide.work(drain=True)
+    assert tide.runs.get(run_id).waiting_on == "budget"
+
+
+def test_a_run_inline_is_parked_at_its_budget_and_taken_up_again(tide: Tidebase) -> None:
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        return run.step("one", lambda: "done")
+
+    run_id = tide.runs.create("w", budget={"max_steps": 0}).run_id
+    with pytest.raises(RunParked, match="budget"):
+        tide.run(w, run_id=run_id)
+    tide.runs.set_budget(run_id, {"max_steps": 1})
+    assert tide.run(w, run_id=run_id) == "done"
+
+
+@pytest.mark.parametrize("budget", [{"max_steps": -1}, {"max_cost": 1}, {"max_tokens": "x"}])
+def test_a_wrong_budget_is_refused(tide: Tidebase, budget: Any) -> None:
+    with pytest.raises(InvalidArgument, match="max_"):
+        tide.enqueue("w", budget=budget)
+    with pytest.raises(InvalidArgument, match="max_"):
+        tide.queues.configure("q", budget=budget)
