@@ -5,13 +5,16 @@ READY  := $(VENV)/.ready
 TESTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-pg15 test-pgbouncer lint types conventions wheel clean
+.PHONY: help demo demo-agent dev test test-pg15 test-pgbouncer lint types conventions wheel clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Kill a worker in mid-report and watch another one finish it
 	$(BIN)/python examples/report/demo.py
+
+demo-agent: $(READY) ## Kill an agent while it waits and while its researchers work
+	$(BIN)/python examples/agent/demo.py
 
 dev: $(READY) ## Run a Postgres with the schema installed until Ctrl-C
 	$(BIN)/tidebase-pg dev

@@ -413,7 +413,7 @@ _REFUSED: Final[Mapping[str, str]] = {
 
 def refused(outcome: Outcome, reason: str | None) -> Outcome | None:
     """What to report instead, when the database could not store an outcome."""
-    if reason not in _REFUSED:
+    if reason is None or reason not in _REFUSED:
         return None
     what = "result" if outcome.kind == "completed" else "error"
     message = f"the {what} of run {outcome.run.run_id} {_REFUSED[reason]}"
