@@ -77,10 +77,11 @@ async def test_no_event_is_missed_by_an_async_subscriber(
 
 
 def test_a_subscriber_hears_at_once_and_goes_on_when_its_connection_dies(
-    tide: Tidebase, connection: Connection
+    tide: Tidebase, direct_dsn: str, connection: Connection
 ) -> None:
     run_id = tide.enqueue("w").run_id
-    events = tide.runs.subscribe(run_id)
+    listening = Tidebase(direct_dsn)  # behind a pooler there is nothing to listen on
+    events = listening.runs.subscribe(run_id)
     assert next(events).type == "run.enqueued"
     heard: list[Any] = []
     thread = threading.Thread(target=lambda: heard.extend(events))
@@ -96,6 +97,7 @@ def test_a_subscriber_hears_at_once_and_goes_on_when_its_connection_dies(
     tide.execute(subscriptions.calls.set_state(run_id, 1))
     tide.runs.cancel(run_id)
     thread.join(PATIENCE)
+    listening.close()
     assert [event.type for event in heard] == ["state.updated", "run.cancelled"]
 
 
