@@ -27,16 +27,7 @@ begin
       using errcode = '22023',
             hint = 'Give retry, use_output or fail.';
   end if;
-  select r.*
-  into v_run
-  from tide.runs_active as r
-  where r.run_id = resolve_step.run_id
-  for no key update;
-  if not found then
-    v_run := tide._find_run(resolve_step.run_id);
-    -- Nobody's lease: _hold says what became of the run.
-    perform tide._hold(v_run.run_id, null);
-  end if;
+  v_run := tide._lock_active(resolve_step.run_id);
   select s.*
   into v_step
   from tide.steps as s
