@@ -3,3 +3,82 @@ revoke all on schema tide from public;
 revoke all on all tables in schema tide from public;
 revoke all on all sequences in schema tide from public;
 revoke all on all routines in schema tide from public;
+
+-- Who may do what, a role that does not exist gets nothing. No role gets a table.
+do $$
+declare
+  v_grants constant jsonb := '{
+    "tide_client": [
+      "version", "enqueue", "enqueue_many", "create_run", "cancel", "cancel_children", "get_run",
+      "list_runs", "describe_run", "explain_wait", "list_events", "watch_run", "list_children",
+      "send_event", "get_gate", "resolve_gate", "get_state", "state_versions", "list_snapshots",
+      "list_usage", "next_fire"
+    ],
+    "tide_worker": [
+      "version", "claim", "settle", "settle_and_claim", "await_work", "next_wakeup", "heartbeat",
+      "create_run", "begin_run", "complete", "fail", "release", "get_run", "list_events",
+      "begin_step", "complete_step", "fail_step", "open_gate", "await_gate", "get_gate",
+      "spawn", "spawn_many", "await_children", "list_children", "cancel_children", "sleep",
+      "await_event", "send_event", "set_state", "patch_state", "save_state", "get_state",
+      "state_versions", "create_snapshot", "list_snapshots", "record_usage", "list_usage",
+      "claim_deliveries", "finish_delivery",
+      "reconcile", "_sweep", "_sweeps", "_valid_integer", "_valid_interval"
+    ],
+    "tide_operator": [
+      "version", "get_run", "list_runs", "describe_run", "explain_wait", "list_events",
+      "watch_run", "list_children", "get_gate", "get_state", "state_versions", "list_snapshots",
+      "list_usage", "cancel", "cancel_many", "cancel_children", "retry", "reschedule", "fork_run",
+      "resolve_step", "decide_gate", "send_event", "set_budget", "set_queue", "grant_queue",
+      "revoke_queue", "set_schedule", "drop_schedule", "pause_schedule", "resume_schedule",
+      "fire_schedule", "list_schedules", "list_fires", "next_fire", "next_wakeup",
+      "list_deliveries", "redeliver", "set_webhook_secret", "prune", "set_retention", "pause",
+      "resume", "adopt", "_now", "_metrics",
+      "reconcile", "_sweep", "_sweeps", "_valid_integer", "_valid_interval"
+    ],
+    "tide_viewer": ["version", "_now", "_metrics"]
+  }';
+  v_views constant text[] := array[
+    'queue_stats', 'health', 'metrics', 'run_overview', 'step_overview', 'event_overview',
+    'gate_overview', 'delivery_overview', 'schedule_overview', 'usage_by_run',
+    'usage_by_workflow', 'usage_by_day'
+  ];
+  v_grant record;
+begin
+  for v_grant in
+    select
+      r.rolname,
+      p.oid::pg_catalog.regprocedure as routine
+    from pg_catalog.jsonb_each(v_grants) as g(role, functions)
+    join pg_catalog.pg_roles as r on r.rolname = g.role
+    join pg_catalog.pg_proc as p on g.functions ? p.proname::text
+    where p.pronamespace = 'tide'::pg_catalog.regnamespace
+    order by
+      r.rolname,
+      p.proname
+  loop
+    execute pg_catalog.format(
+      'grant execute on routine %s to %I', v_grant.routine, v_grant.rolname
+    );
+  end loop;
+  for v_grant in
+    select
+      r.rolname,
+      v.name
+    from pg_catalog.pg_roles as r
+    cross join pg_catalog.unnest(v_views) as v(name)
+    where r.rolname in ('tide_viewer', 'tide_operator')
+  loop
+    execute pg_catalog.format('grant select on tide.%I to %I', v_grant.name, v_grant.rolname);
+  end loop;
+  for v_grant in
+    select r.rolname
+    from pg_catalog.pg_roles as r
+    where v_grants ? r.rolname::text
+  loop
+    execute pg_catalog.format('grant usage on schema tide to %I', v_grant.rolname);
+    if v_grant.rolname = 'tide_operator' then
+      execute pg_catalog.format('grant select on tide.pending_gates to %I', v_grant.rolname);
+    end if;
+  end loop;
+end;
+$$;

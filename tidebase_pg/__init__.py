@@ -3,8 +3,10 @@
 from tidebase_pg.async_handles import AsyncBegunStep, AsyncRun, AsyncSession
 from tidebase_pg.async_tidebase import AsyncTidebase
 from tidebase_pg.async_waits import AsyncTransaction
+from tidebase_pg.dispatcher import Dispatcher, DispatchReport
 from tidebase_pg.errors import (
     BadPayload,
+    BadSignature,
     BadToken,
     ChildFailed,
     Conflict,
@@ -39,16 +41,21 @@ from tidebase_pg.tidebase import Tidebase
 from tidebase_pg.types import (
     AwaitedChild,
     ChildRow,
+    DeliveryRow,
     Enqueued,
     EnqueuedMany,
     EventRow,
+    Fire,
     GateRow,
     GateStatus,
+    Health,
     OpenGate,
     PendingGate,
+    QueueGrant,
     QueueRow,
     QueueStats,
     RunRow,
+    Schedule,
     Spawned,
     StateRow,
     StepRow,
@@ -59,6 +66,7 @@ from tidebase_pg.values import new_run_id
 from tidebase_pg.version import __version__
 from tidebase_pg.waiting import Event, GateDecision
 from tidebase_pg.waits import Transaction
+from tidebase_pg.webhooks import Delivery, WebhookAnswer, verify_webhook_signature
 from tidebase_pg.worker import AsyncWorker, Worker
 
 __all__ = [
@@ -70,21 +78,28 @@ __all__ = [
     "AsyncWorker",
     "AwaitedChild",
     "BadPayload",
+    "BadSignature",
     "BadToken",
     "BegunStep",
     "ChildFailed",
     "ChildRow",
     "Conflict",
+    "Delivery",
+    "DeliveryRow",
+    "DispatchReport",
+    "Dispatcher",
     "DuplicateRun",
     "Enqueued",
     "EnqueuedMany",
     "Event",
     "EventRow",
     "Fail",
+    "Fire",
     "GateDecision",
     "GateResolved",
     "GateRow",
     "GateStatus",
+    "Health",
     "IllegalTransition",
     "InputMismatch",
     "InvalidArgument",
@@ -94,6 +109,7 @@ __all__ = [
     "OpenGate",
     "PayloadTooLarge",
     "PendingGate",
+    "QueueGrant",
     "QueueRow",
     "QueueStats",
     "Retry",
@@ -103,6 +119,7 @@ __all__ = [
     "RunLeased",
     "RunParked",
     "RunRow",
+    "Schedule",
     "SchemaError",
     "SchemaTooNew",
     "SchemaTooOld",
@@ -120,8 +137,10 @@ __all__ = [
     "Transaction",
     "UsageRow",
     "VersionRow",
+    "WebhookAnswer",
     "WorkReport",
     "Worker",
     "__version__",
     "new_run_id",
+    "verify_webhook_signature",
 ]

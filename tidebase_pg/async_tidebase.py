@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from datetime import timedelta
 from functools import wraps
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
-from tidebase_pg import calls, flows, registry
+from tidebase_pg import calls, flows, registry, threads, webhooks
 from tidebase_pg.async_handles import AsyncRun, AsyncSession, attempt, drive
 from tidebase_pg.call import Call
 from tidebase_pg.client import PATIENCE, AsyncClient
@@ -23,15 +24,17 @@ from tidebase_pg.connections import (
     AsyncFromPool,
     AsyncPool,
     AsyncSource,
+    FromDsn,
     environment,
 )
+from tidebase_pg.dispatcher import Dispatcher, DispatchOptions
 from tidebase_pg.errors import NotFound, RunFinished, Stop
 from tidebase_pg.holdings import Holding
-from tidebase_pg.registry import EnqueueOptions, NewRun, Registry
+from tidebase_pg.registry import EnqueueOptions, NewRun, Registry, ScheduleOptions
 from tidebase_pg.shift import WorkReport, terms
 from tidebase_pg.subscriptions import subscribe_async as subscribe
 from tidebase_pg.tidebase import WORKER_CONNECTIONS, CreateOptions, WorkOptions
-from tidebase_pg.types import Enqueued, EnqueuedMany, EventRow, QueueStats, RunRow
+from tidebase_pg.types import Enqueued, EnqueuedMany, EventRow, Health, QueueStats, RunRow, Schedule
 from tidebase_pg.values import Duration, RunId, check_kind, seconds
 from tidebase_pg.worker import AsyncWorker
 
@@ -147,6 +150,8 @@ class AsyncQueues(AsyncNamespace):
     pause = AsyncNamespace.method(registry.pause)
     resume = AsyncNamespace.method(registry.resume)
     list = AsyncNamespace.method(calls.queue_stats)
+    grant = AsyncNamespace.method(calls.grant_queue)
+    revoke = AsyncNamespace.method(calls.revoke_queue)
 
     async def stats(self, queue: str) -> QueueStats:
         """What is in one queue and what it did lately. Raises NotFound for an unknown one."""
@@ -154,6 +159,41 @@ class AsyncQueues(AsyncNamespace):
             if row.queue == queue:
                 return row
         raise NotFound(f"queue {queue!r} is not known: nothing was enqueued or set there")
+
+
+class AsyncSchedules(AsyncNamespace):
+    """What is enqueued when."""
+
+    list = AsyncNamespace.method(calls.list_schedules)
+    delete = AsyncNamespace.method(calls.drop_schedule)
+    fire = AsyncNamespace.method(calls.fire_schedule)
+    pause = AsyncNamespace.method(calls.pause_schedule)
+    resume = AsyncNamespace.method(calls.resume_schedule)
+    fires = AsyncNamespace.method(calls.list_fires)
+    next_fire = AsyncNamespace.method(calls.next_fire)
+
+    async def set(self, name: str, **options: Unpack[ScheduleOptions]) -> Schedule:
+        """Declare a schedule, new or changed; what is left out gets its default. The same again,
+        as at every start of an application, changes nothing and loses no due fire.
+
+        Raises InvalidArgument naming what is wrong in `cron`, ValueError or TypeError.
+
+        >>> await tide.schedules.set("daily", cron="0 9 * * *", workflow_name="generate-report")
+        """
+        return await self._tide.set_schedule(name, options)
+
+
+class AsyncDeliveries(AsyncNamespace):
+    """The outbox: webhooks to be sent, sent and given up."""
+
+    list = AsyncNamespace.method(calls.list_deliveries)
+    redeliver = AsyncNamespace.method(calls.redeliver)
+
+
+class AsyncWebhooks(AsyncNamespace):
+    """The secrets that sign webhooks."""
+
+    set_secret = AsyncNamespace.method(calls.set_webhook_secret)
 
 
 def new_source(given: str | AsyncPool | None) -> AsyncSource:
@@ -194,6 +234,9 @@ class AsyncTidebase:
         self.runs = AsyncRuns(self)
         self.queues = AsyncQueues(self)
         self.gates = AsyncGates(self)
+        self.schedules = AsyncSchedules(self)
+        self.deliveries = AsyncDeliveries(self)
+        self.webhooks = AsyncWebhooks(self)
 
     def connect(self, dsn: str) -> None:
         """Use another database than was given or is in TIDEBASE_DSN; before anything is done.
@@ -303,7 +346,72 @@ class AsyncTidebase:
             raise ValueError(
                 f"a worker needs {WORKER_CONNECTIONS} connections, the pool has {given.max_size}"
             )
-        return AsyncWorker(new_source(given), self._registry, agreed)
+        dispatcher = self.dispatcher() if agreed.deliver else None
+        return AsyncWorker(new_source(given), self._registry, agreed, dispatcher)
+
+    verify_webhook_signature = staticmethod(webhooks.verify_webhook_signature)
+
+    def dispatcher(self, **options: Unpack[DispatchOptions]) -> Dispatcher:
+        """A dispatcher not yet running, which sends webhooks with threads of its own:
+        `dispatcher.start()` and `dispatcher.stop()`; see `Tidebase.dispatcher`.
+
+        Raises ValueError over a pool or a connection, which belong to the event loop.
+        """
+        given = self._given
+        if not isinstance(given, str | None):
+            raise ValueError("a dispatcher needs a connection of its own: give a DSN")
+        return Dispatcher(
+            FromDsn(environment() if given is None else given), shared=False, **options
+        )
+
+    async def webhook(
+        self,
+        body: webhooks.Body,
+        headers: Mapping[Any, Any],
+        *,
+        wait: bool = True,
+        secrets: webhooks.Secrets | None = None,
+        insecure: bool = False,
+        lease: Duration = 60.0,
+    ) -> webhooks.WebhookAnswer:
+        """Handle a webhook of this installation: verify it, and run the run of a run.invoke or
+        run.resume here. An event of a channel is handed back as `answer.delivery`.
+
+        `secrets` is one or several, default TIDEBASE_WEBHOOK_SECRET; without any, unsigned
+        webhooks are accepted only when `insecure`. With `wait` the answer comes when the attempt
+        has ended, however it went; without, the run goes on in a task and the answer is 202.
+        Workflows that run longer than the dispatcher waits, 15 seconds, want `wait=False`.
+
+        401 not signed by us, 400 no webhook of ours, 404 unknown workflow or run, 409 not to be
+        run any more, 200 also when the run has ended or is running. Raises ValueError without a
+        secret.
+
+        >>> answer = await tide.webhook(await request.body(), request.headers)
+        >>> return JSONResponse(answer.body, answer.status)
+        """
+        received = webhooks.receive(body, headers, secrets, insecure=insecure)
+        if isinstance(received, webhooks.WebhookAnswer):
+            return received
+        length = seconds("lease", lease, least=0.1)
+        since = time.monotonic()
+        taken = await drive(
+            webhooks.take_up(received, length, self._registry.names()), self.perform
+        )
+        if isinstance(taken, webhooks.WebhookAnswer):
+            return taken
+        holding = Holding(flows.leased(taken), length, since)
+        if wait:
+            await self._attend(received, holding)
+            return webhooks.acceptance(received, 200)
+        threads.task_in_background(self._attend(received, holding), f"run {taken.run_id}")
+        return webhooks.acceptance(received, 202)
+
+    async def _attend(self, delivery: webhooks.Delivery, holding: Holding) -> None:
+        function = self._registry.find(holding.leased.workflow).function
+        try:
+            await attempt(holding, self._clients(), function, self._registry)
+        except Exception as error:
+            webhooks.attempted(delivery, error)
 
     async def send_event(
         self,
@@ -328,6 +436,68 @@ class AsyncTidebase:
         `batch` is rows at a time, `budget` seconds in all; the answer counts what was done.
         """
         return await self.execute(calls.reconcile(batch=batch, budget=budget))
+
+    async def health(self) -> Health:
+        """Whether upkeep runs, and the age or number of everything that should be young or none.
+
+        >>> (await tide.health()).oldest_ready_run_age
+        """
+        return await self.execute(calls.health())
+
+    async def pause(self, *, reason: str | None = None, actor: str | None = None) -> None:
+        """Pause the whole installation: nothing is claimed, fired or sent until `resume`. What runs
+        goes on; new runs may be enqueued.
+
+        >>> await tide.pause(reason="moving house", actor="ops")
+        """
+        await self.execute(calls.pause(reason=reason, actor=actor))
+
+    async def resume(self) -> None:
+        """Let a paused installation go on. Raises IllegalTransition in a copy: see `adopt`."""
+        await self.execute(calls.resume())
+
+    async def adopt(
+        self,
+        mode: Literal["resume", "skip_missed", "quarantine"] | None = None,
+        *,
+        actor: str | None = None,
+    ) -> dict[str, Any]:
+        """Put a restored copy of an installation to work, which is paused until then.
+
+        "resume", the default: it takes the place of the original. "skip_missed": schedules and
+        webhooks due by now are passed over. "quarantine": active runs are cancelled as well, as
+        for a staging copy. The answer counts what was done.
+
+        >>> await tide.adopt("quarantine", actor="ops")
+        """
+        return await self.execute(calls.adopt(mode=mode, actor=actor))
+
+    async def prune(
+        self,
+        *,
+        older_than: Duration | None = None,
+        max_runs: int | None = None,
+        queue: str | None = None,
+    ) -> int:
+        """Remove at most `max_runs` (1000) finished runs, and return how many went: those that
+        ended more than `older_than` seconds ago, else as the retention of their queues says.
+
+        >>> while await tide.prune(older_than=timedelta(days=90)) == 1000: ...
+        """
+        return await self.execute(
+            calls.prune(older_than=older_than, max_runs=max_runs, queue=queue)
+        )
+
+    async def set_retention(self, retention: Duration | None) -> None:
+        """How many seconds finished runs are kept whose queue says nothing; None = for ever."""
+        await self.execute(calls.set_retention(retention))
+
+    async def next_wakeup(self, queues: Sequence[str] | None = None) -> timedelta | None:
+        """How long nothing becomes due in these queues by itself; None = never, 0 = now.
+
+        What is enqueued meanwhile is not foreseen. Default: queue "default".
+        """
+        return await self.execute(calls.next_wakeup(queues=queues))
 
     async def execute(self, call: Call[T]) -> T:
         """The answer to any call of `tidebase_pg.calls`."""
@@ -364,6 +534,10 @@ class AsyncTidebase:
         if holding is None:
             raise RunFinished(f"run {row.run_id} has completed; there is nothing to attach to")
         return AsyncSession(holding, self._clients(), self._registry, on_lease_lost)
+
+    async def set_schedule(self, name: str, options: ScheduleOptions) -> Schedule:
+        """See `schedules.set`."""
+        return await self.execute(self._registry.set_schedule(name, **options))
 
     async def close(self) -> None:
         """Close the connections opened here; a pool or connection given stays open."""

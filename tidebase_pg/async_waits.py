@@ -70,7 +70,8 @@ class AsyncRunGates(AsyncRunPart):
     """Gates for workflows that do something else meanwhile."""
 
     async def begin(self, name: str, prompt: str, **options: Unpack[GateOptions]) -> OpenGate:
-        """Open a gate and go on. The token that resolves it is in the first answer only.
+        """Open a gate and go on. The token that resolves it is in the first answer only, and in
+        what is sent to its channels.
 
         >>> opened = await run.gates.begin("approve", "Send the report?")
         """

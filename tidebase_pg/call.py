@@ -16,24 +16,38 @@ Kind = Literal["function", "procedure", "view"]
 Reader = Callable[[str, object], object]
 
 _READERS: Final[Mapping[Reader, Sequence[str]]] = {
-    values.identifier: ("run_id", "lease_id", "before", "gate_id", "fork_id"),
+    values.identifier: ("run_id", "lease_id", "gate_id", "fork_id", "delivery_id"),
     values.identifiers: ("run_ids", "lease_ids"),
-    values.texts: ("queues", "workflows", "edges"),
+    values.texts: ("queues", "workflows", "edges", "verbs"),
     values.integer: (
-        "after",
         "batch",
         "expected_version",
+        "http_status",
         "max_attempts",
+        "max_deliveries",
         "max_events",
+        "max_fires",
         "max_records",
         "max_runs",
         "priority",
     ),
     values.big_integer: ("input_tokens", "output_tokens", "total_tokens"),
     values.amount: ("cost_usd", "quantity"),
-    values.boolean: ("labeled", "reset_attempts", "retryable"),
-    values.interval: ("deadline", "delay", "duration", "lease", "retry_after", "timeout"),
+    values.boolean: ("enabled", "labeled", "reset_attempts", "retryable"),
+    values.interval: (
+        "deadline",
+        "delay",
+        "duration",
+        "keep",
+        "lease",
+        "older_than",
+        "retention",
+        "retry_after",
+        "timeout",
+    ),
     values.interval_or_text: ("budget",),
+    values.integer_or_moment: ("after",),
+    values.identifier_or_moment: ("before",),
     values.moment: ("run_at",),
 }
 _READER: Final[Mapping[str, Reader]] = {

@@ -11,7 +11,10 @@ import click
 from tidebase_pg.commands.output import EXIT_CODES, Main
 from tidebase_pg.version import __version__
 
-TOPICS: Final = ("install", "dev", "runs", "gates", "queues", "work", "upkeep")
+TOPICS: Final = (
+    "install", "dev", "runs", "gates", "queues", "schedules", "work", "deliver", "webhooks",
+    "upkeep", "health", "doctor", "roles", "uninstall",
+)  # fmt: skip
 
 
 @click.group(cls=Main, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})

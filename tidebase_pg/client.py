@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import psycopg
-from psycopg.errors import ProgramLimitExceeded
+from psycopg.errors import DatatypeMismatch, ProgramLimitExceeded
 from psycopg.rows import tuple_row
 from psycopg_pool import PoolClosed
 
@@ -212,10 +212,14 @@ class Patience:
     def __init__(self, length: float) -> None:
         self._length = length
         self._give_up_at: float | None = None
+        self._upgraded = False
         self._pauses = pauses()
 
     def after(self, error: psycopg.Error) -> float | None:
         """Seconds to wait after this error, or None when it is to be raised."""
+        if isinstance(error, DatatypeMismatch) and not self._upgraded:
+            self._upgraded = True  # the rows got columns while the call was under way
+            return 0.0
         if not is_passing(error):
             return None
         now = time.monotonic()
@@ -325,6 +329,16 @@ async def listen_async(connection: AsyncConnection, channel: str) -> bool:
         return False
     await connection.execute(f"listen {channel}".encode())
     return True
+
+
+def unlisten(connection: Connection, channel: str) -> None:
+    """Hear no more of the channel."""
+    connection.execute(f"unlisten {channel}".encode())
+
+
+async def unlisten_async(connection: AsyncConnection, channel: str) -> None:
+    """`unlisten` for asyncio."""
+    await connection.execute(f"unlisten {channel}".encode())
 
 
 def _meet(connection: Connection | AsyncConnection, row: tuple[Any, ...] | None) -> None:

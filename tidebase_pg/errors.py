@@ -128,6 +128,10 @@ class BadPayload(ValueError):
     """A value cannot be stored as JSON, or a stored document cannot be read."""
 
 
+class BadSignature(ValueError):
+    """A webhook is not signed with a secret of ours, or was signed too long ago."""
+
+
 class StepTimeout(TimeoutError):
     """A step ran longer than its timeout; whether its effect happened is not known."""
 

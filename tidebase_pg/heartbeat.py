@@ -19,6 +19,9 @@ logger: Final = logging.getLogger("tidebase_pg.heartbeat")
 
 MOST_RUNS: Final = 1000
 AFTER_TROUBLE: Final = 1.0
+RESTING: Final = 30.0
+"""Seconds between two ticks while a listening worker has nothing to do; its claims carry the
+small tick."""
 
 
 class Rhythm:
@@ -31,7 +34,8 @@ class Rhythm:
         self.holdings: dict[object, Holding] = {}
         now = time.monotonic()
         self._beat_at = now + self.interval
-        self._tick_at = now + reconcile if reconcile is not None else float("inf")
+        self._ticked_at = now
+        self.resting = False
 
     def add(self, holding: Holding) -> None:
         self.holdings[holding.run_id] = holding
@@ -41,7 +45,7 @@ class Rhythm:
             del self.holdings[holding.run_id]
 
     def pause(self) -> float:
-        return max(0.0, min(self._beat_at, self._tick_at) - time.monotonic())
+        return max(0.0, min(self._beat_at, self._tick_at()) - time.monotonic())
 
     def to_renew(self, now: float) -> list[Holding]:
         """The runs whose turn it is; a run claimed just now can wait for the next beat."""
@@ -59,10 +63,15 @@ class Rhythm:
             holding.fence(now)
 
     def tick_is_due(self, now: float) -> bool:
-        if now < self._tick_at or self.reconcile is None:
+        if now < self._tick_at():
             return False
-        self._tick_at = now + self.reconcile
+        self._ticked_at = now
         return True
+
+    def _tick_at(self) -> float:
+        if self.reconcile is None:
+            return float("inf")
+        return self._ticked_at + (max(RESTING, self.reconcile) if self.resting else self.reconcile)
 
     @property
     def budget(self) -> float:
@@ -81,7 +90,8 @@ class Heart:
     def __init__(self, client: Client, lease: float, *, reconcile: float | None = None) -> None:
         self._client = client
         self._rhythm = Rhythm(lease, reconcile)
-        self._stopped = threading.Event()
+        self._stopped = False
+        self._news = threading.Event()
         self._thread = threading.Thread(target=self._live, name="tidebase heartbeat", daemon=True)
         self.add = self._rhythm.add
         self.discard = self._rhythm.discard
@@ -90,10 +100,22 @@ class Heart:
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopped.set()
+        self._stopped = True
+        self._news.set()
+
+    def rest(self, resting: bool) -> None:
+        """Whether there is nothing to do: then it ticks less often."""
+        if resting is not self._rhythm.resting:
+            self._rhythm.resting = resting
+            if not resting:
+                self._news.set()
 
     def _live(self) -> None:
-        while not self._stopped.wait(self._rhythm.pause()):
+        while True:
+            self._news.wait(self._rhythm.pause())
+            self._news.clear()
+            if self._stopped:
+                return
             try:
                 self._beat()
             except Exception as error:
@@ -121,6 +143,7 @@ class AsyncHeart:
         self._client = client
         self._rhythm = Rhythm(lease, reconcile)
         self._task: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
         self.add = self._rhythm.add
         self.discard = self._rhythm.discard
 
@@ -133,9 +156,18 @@ class AsyncHeart:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
+    def rest(self, resting: bool) -> None:
+        """Whether there is nothing to do: then it ticks less often."""
+        if resting is not self._rhythm.resting:
+            self._rhythm.resting = resting
+            if not resting:
+                self._news.set()
+
     async def _live(self) -> None:
         while True:
-            await asyncio.sleep(self._rhythm.pause())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), self._rhythm.pause())
+            self._news.clear()
             try:
                 await self._beat()
             except Exception as error:

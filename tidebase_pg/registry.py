@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, NotRequired, TypedDict, Unpack
+from typing import Any, Literal, NotRequired, Required, TypedDict, Unpack
 
 from tidebase_pg import calls
 from tidebase_pg.call import Call
-from tidebase_pg.types import Enqueued, EnqueuedMany, QueueRow
+from tidebase_pg.types import Enqueued, EnqueuedMany, QueueRow, Schedule
 from tidebase_pg.values import (
     Duration,
     RunId,
@@ -68,6 +68,8 @@ class EnqueueOptions(TypedDict, total=False):
     """Delays between attempts: {"base": seconds, "max": seconds, "jitter": 0.1}."""
     budget: Mapping[str, Any] | None
     """What it may spend: {"max_cost_usd", "max_tokens", "max_steps"}; default that of the queue."""
+    channels: Sequence[Mapping[str, Any]] | None
+    """Where its events are sent: [{"type": "webhook", "url", "secret_name", "events"}]."""
 
 
 class NewRun(EnqueueOptions):
@@ -148,10 +150,45 @@ class QueueSettings(TypedDict, total=False):
     """The share of the back-off added at random, 0 to 1; default 0.1."""
     retention: Duration | None
     """How long finished runs are kept; default for ever."""
+    retention_keeps: Sequence[Literal["gates", "usage"]] | None
+    """What stays when a run is removed; default nothing."""
     budget: Mapping[str, Any] | None
     """Of runs enqueued without their own: {"max_cost_usd", "max_tokens", "max_steps"}."""
+    push_url: str | None
+    """Where runs are pushed to; workers do not claim them then."""
+    push_secret: str | None
+    """The name of the secret that signs what is pushed; default "default"."""
     paused: bool
     """While true nothing is claimed."""
+
+
+class ScheduleOptions(TypedDict, total=False):
+    """What is enqueued when."""
+
+    cron: Required[str]
+    """Five fields, or @hourly, @daily, @weekly, @monthly, @yearly."""
+    workflow_name: Required[str | Callable[..., Any]]
+    """The workflow, by name or as its function."""
+    input: Any
+    """Handed to the workflow; anything JSON can say, {} when left out."""
+    queue: str | None
+    """Default: the queue the workflow was registered with, else "default"."""
+    time_zone: str | None
+    """What the fields of cron mean, as "Europe/Berlin"; default UTC."""
+    misfire: Literal["one", "skip", "all"] | None
+    """Of times nobody was there for: the latest (default), none, or each, at most 100."""
+    overlap: Literal["allow", "skip"] | None
+    """Whether a run may start while an earlier one is active; default "allow"."""
+    max_attempts: int | None
+    """How often a run may be tried; default as registered, else as the queue says, else 1."""
+    priority: int | None
+    """Higher is claimed first; default 0."""
+    deadline: Duration | None
+    """A run is cancelled when not finished so many seconds after it was enqueued."""
+    metadata: Mapping[str, Any] | None
+    """Free facts to find the runs by; schedule and fire_at are added."""
+    enabled: bool | None
+    """False = declared, but never fired; default True."""
 
 
 class Registry:
@@ -227,6 +264,20 @@ class Registry:
         if options.get("budget") is None:
             options["budget"] = known.budget
         return calls.enqueue(known.name, **options)
+
+    def set_schedule(self, name: str, **options: Unpack[ScheduleOptions]) -> Call[Schedule]:
+        """The call that declares a schedule; a workflow not registered here is as good."""
+        given: dict[str, Any] = dict(options)
+        cron, workflow = given.pop("cron", None), given.pop("workflow_name", None)
+        known = self._known(workflow)
+        if known is not None:
+            workflow = known.name
+            for key in ("queue", "max_attempts", "deadline"):
+                if given.get(key) is None:
+                    given[key] = getattr(known, key)
+        return calls.set_schedule(
+            text("name", name), text("cron", cron), text("workflow_name", workflow), **given
+        )
 
     def enqueue_many(
         self, runs: Iterable[NewRun], *, queue: str | None, repeatable: bool

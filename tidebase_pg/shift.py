@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -17,6 +19,7 @@ from tidebase_pg.client import may_pass, pauses
 from tidebase_pg.errors import InvalidArgument, LeaseLost, PayloadTooLarge
 from tidebase_pg.flows import Outcome
 from tidebase_pg.holdings import Holding
+from tidebase_pg.idling import Idling
 from tidebase_pg.types import Settlement
 from tidebase_pg.values import Duration, seconds, text, texts, whole, worker_name
 
@@ -24,7 +27,6 @@ logger: Final = logging.getLogger("tidebase_pg.worker")
 
 _REFUSALS: Final = (InvalidArgument, PayloadTooLarge, ProgramLimitExceeded)
 
-SHORTEST_PAUSE: Final = 0.02
 MOST_OUTCOMES: Final = 1000
 LAST_WORDS: Final = 5.0
 """Seconds to report the last outcomes when the database is gone at the end."""
@@ -58,6 +60,8 @@ class Terms:
     drain: bool
     max_runs: int | None
     name: str
+    listen: bool
+    deliver: bool
 
 
 def terms(
@@ -73,6 +77,8 @@ def terms(
     drain: bool = False,
     max_runs: int | None = None,
     name: str | None = None,
+    listen: bool = True,
+    deliver: bool = False,
 ) -> Terms:
     """Raises ValueError or TypeError naming the wrong option."""
     if not workflows:
@@ -94,6 +100,8 @@ def terms(
         drain=drain,
         max_runs=None if max_runs is None else whole("max_runs", max_runs, 1, 2**31 - 1),
         name=worker_name() if name is None else text("name", name),
+        listen=bool(listen),
+        deliver=bool(deliver),
     )
 
 
@@ -105,6 +113,14 @@ class Request:
     outcomes: list[Outcome]
     room: int
     sent_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One await_work under way."""
+
+    call: Call[timedelta]
+    withdraws: bool
 
 
 class Shift:
@@ -123,7 +139,9 @@ class Shift:
         self._dropped = 0
         self._claim_at = 0.0
         self._found_nothing = False
-        self._idle = _idle(terms.poll)
+        self.waiter = f"{terms.name[:200]}/{secrets.token_hex(4)}"
+        """Who is notified: this worker alone, even when others were given the same name."""
+        self.idling = Idling(terms.poll, terms.lease, listens=terms.listen and not terms.drain)
         self._reached = False
         self._trouble: Iterator[float] | None = None
         self._silent_until = 0.0
@@ -149,6 +167,52 @@ class Shift:
         )
         return Request(call, outcomes, room, now)
 
+    def registration(self) -> Registration | None:
+        """What to send before anything else when it is time to be notified of runs, or no more."""
+        now = time.monotonic()
+        if now < self._silent_until:
+            return None
+        if self._room() == 0:
+            return self._withdrawal() if self.idling.registered else None
+        return self._registration(self.idling.duration) if self.idling.due(now) else None
+
+    def farewell(self) -> Registration | None:
+        """What to send at the end, so that nobody notifies this worker in vain."""
+        registered = self.idling.registered and self._trouble is None
+        return self._withdrawal() if registered else None
+
+    def registered(self, registration: Registration, foreseen: timedelta) -> None:
+        """Take in the answer."""
+        if registration.withdraws:
+            self.idling.registered = False
+        else:
+            self.idling.register(foreseen.total_seconds())
+            self._claim_at = 0.0
+
+    def unregistered(self, registration: Registration, error: Exception) -> None:
+        """Take in that the registration failed: poll. Raises what no repetition will mend."""
+        if not may_pass(error):
+            raise error
+        logger.warning("worker %s polls for a while: %s", self.terms.name, flows.one_line(error))
+        self.idling.registered = self.idling.registered and not registration.withdraws
+        self.idling.deaf(time.monotonic())
+        self._claim_at = 0.0
+
+    def deaf(self) -> None:
+        """Notifications do not reach this worker."""
+        logger.info("worker %s cannot listen behind a pooler: it polls", self.terms.name)
+        self.idling.deaf(time.monotonic(), forever=True)
+
+    def heard(self, *, alone: bool) -> None:
+        """A notification came: a run may be ready. `alone`: no other worker was told."""
+        self.idling.heard(alone=alone)
+        self._claim_at = 0.0
+
+    def cut_off(self) -> None:
+        """The connection on which notifications came is gone."""
+        self.idling.lost()
+        self._claim_at = 0.0
+
     def settled(self, request: Request, settlement: Settlement) -> list[Holding]:
         """Take in the answer; returns the runs to start."""
         self._reached = True
@@ -170,14 +234,15 @@ class Shift:
         if started or request.outcomes:
             self._claim_at = 0.0
             self._found_nothing = False
-            self._idle = _idle(self.terms.poll)
+            self.idling.found()
         else:
-            self._claim_at = time.monotonic() + next(self._idle)
+            self._claim_at = self.idling.nothing(time.monotonic())
             self._found_nothing = True
         return started
 
     def troubled(self, request: Request, error: Exception) -> None:
         """Take in that the request failed. Raises what no repetition will mend."""
+        self.idling.lost()
         if may_pass(error) and self._reached:
             if self._trouble is None:
                 logger.warning(
@@ -230,6 +295,11 @@ class Shift:
         else:
             self._outcomes.append(outcome)
 
+    @property
+    def resting(self) -> bool:
+        """Whether nothing is held, to be reported, or due."""
+        return not self.held and not self._outcomes and self.idling.resting
+
     # How it ends
 
     def stop(self) -> None:
@@ -244,6 +314,11 @@ class Shift:
                 self.terms.name,
                 len(self.held),
             )
+
+    @property
+    def hurried(self) -> bool:
+        """Whether it was stopped a second time."""
+        return self._hurry
 
     def impatient(self) -> bool:
         """Whether the runs still held are to be handed back now."""
@@ -285,6 +360,13 @@ class Shift:
     def report(self) -> WorkReport:
         return WorkReport(claimed=self._claimed, dropped=self._dropped, **self._counts)
 
+    def _registration(self, duration: float) -> Registration:
+        call = calls.await_work(self.waiter, queues=self.terms.queues, duration=duration)
+        return Registration(call, withdraws=duration == 0)
+
+    def _withdrawal(self) -> Registration:
+        return self._registration(0.0)
+
     def _room(self) -> int:
         if self.stopping:
             return 0
@@ -299,10 +381,3 @@ class Shift:
             self._trouble is not None
             and time.monotonic() > self._stopped_at + self.terms.grace + LAST_WORDS
         ) or (self._trouble is not None and self._hurry)
-
-
-def _idle(longest: float) -> Iterator[float]:
-    pause = min(SHORTEST_PAUSE, longest)
-    while True:
-        yield pause
-        pause = min(pause * 2, longest)

@@ -1,4 +1,5 @@
-"""Threads beside the caller: a call with a time limit, and a blocking call beside an event loop."""
+"""Threads and tasks beside the caller: a call with a time limit, one beside an event loop, and work
+nobody waits for."""
 
 from __future__ import annotations
 
@@ -6,12 +7,28 @@ import asyncio
 import contextvars
 import queue
 import threading
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 from tidebase_pg.errors import StepTimeout
 
 T = TypeVar("T")
+
+_tasks: Final[set[asyncio.Task[None]]] = set()
+"""The event loop itself holds its tasks weakly."""
+
+
+def in_background(work: Callable[[], None], what: str) -> None:
+    """Do the work in a thread nobody waits for."""
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(work,), name=f"tidebase {what}", daemon=True).start()
+
+
+def task_in_background(work: Coroutine[Any, Any, None], what: str) -> None:
+    """Do the work in a task nobody waits for; it is cancelled when its loop ends."""
+    task = asyncio.get_running_loop().create_task(work, name=f"tidebase {what}")
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
 
 
 def call_within(function: Callable[[], T], limit: float, what: str) -> T:

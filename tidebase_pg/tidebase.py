@@ -5,24 +5,26 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from functools import wraps
+from datetime import timedelta
+from functools import partial, wraps
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
 import psycopg
 from psycopg_pool import ConnectionPool
 
-from tidebase_pg import calls, flows, registry
+from tidebase_pg import calls, flows, registry, threads, webhooks
 from tidebase_pg.call import Call
 from tidebase_pg.client import PATIENCE, Client
 from tidebase_pg.connections import Connection, FromDsn, FromPool, Pool, Source, environment
+from tidebase_pg.dispatcher import Dispatcher, DispatchOptions
 from tidebase_pg.errors import NotFound, RunFinished, Stop
 from tidebase_pg.handles import Run, Session, attempt, drive
 from tidebase_pg.holdings import Holding
-from tidebase_pg.registry import EnqueueOptions, NewRun, Registry
+from tidebase_pg.registry import EnqueueOptions, NewRun, Registry, ScheduleOptions
 from tidebase_pg.shift import WorkReport, terms
 from tidebase_pg.subscriptions import subscribe
-from tidebase_pg.types import Enqueued, EnqueuedMany, EventRow, QueueStats, RunRow
+from tidebase_pg.types import Enqueued, EnqueuedMany, EventRow, Health, QueueStats, RunRow, Schedule
 from tidebase_pg.values import Duration, RunId, check_kind, seconds
 from tidebase_pg.worker import Worker
 
@@ -46,6 +48,10 @@ class CreateOptions(TypedDict, total=False):
     """How often it may be tried; default 1."""
     budget: Mapping[str, Any] | None
     """What it may spend: {"max_cost_usd", "max_tokens", "max_steps"}; default without limit."""
+    recovery_url: str | None
+    """Asked to resume the run when it stalls."""
+    channels: Sequence[Mapping[str, Any]] | None
+    """Where its events are sent: [{"type": "webhook", "url", "secret_name", "events"}]."""
 
 
 class WorkOptions(TypedDict, total=False):
@@ -58,7 +64,8 @@ class WorkOptions(TypedDict, total=False):
     lease: Duration
     """Seconds after which another worker may take over from a dead one; default 60."""
     poll: Duration
-    """The longest pause in seconds between two looks at idle queues; default 1."""
+    """The longest pause in seconds between two looks at idle queues where the worker cannot be
+    notified; default 1."""
     grace: Duration
     """Seconds the running runs have to end once the worker is stopped; default 30."""
     reconcile: Duration | bool
@@ -69,6 +76,10 @@ class WorkOptions(TypedDict, total=False):
     """Return after so many runs."""
     name: str
     """Shown as the holder of its runs; default host, process and a random part."""
+    listen: bool
+    """Be notified of runs while idle, where the connection allows it; default True."""
+    deliver: bool
+    """Send webhooks too, over one more connection; default False."""
 
 
 class Namespace:
@@ -175,6 +186,8 @@ class Queues(Namespace):
     pause = Namespace.method(registry.pause)
     resume = Namespace.method(registry.resume)
     list = Namespace.method(calls.queue_stats)
+    grant = Namespace.method(calls.grant_queue)
+    revoke = Namespace.method(calls.revoke_queue)
 
     def stats(self, queue: str) -> QueueStats:
         """What is in one queue and what it did lately. Raises NotFound for an unknown one."""
@@ -182,6 +195,41 @@ class Queues(Namespace):
             if row.queue == queue:
                 return row
         raise NotFound(f"queue {queue!r} is not known: nothing was enqueued or set there")
+
+
+class Schedules(Namespace):
+    """What is enqueued when."""
+
+    list = Namespace.method(calls.list_schedules)
+    delete = Namespace.method(calls.drop_schedule)
+    fire = Namespace.method(calls.fire_schedule)
+    pause = Namespace.method(calls.pause_schedule)
+    resume = Namespace.method(calls.resume_schedule)
+    fires = Namespace.method(calls.list_fires)
+    next_fire = Namespace.method(calls.next_fire)
+
+    def set(self, name: str, **options: Unpack[ScheduleOptions]) -> Schedule:
+        """Declare a schedule, new or changed; what is left out gets its default. The same again,
+        as at every start of an application, changes nothing and loses no due fire.
+
+        Raises InvalidArgument naming what is wrong in `cron`, ValueError or TypeError.
+
+        >>> tide.schedules.set("daily", cron="0 9 * * *", workflow_name="generate-report")
+        """
+        return self._tide.set_schedule(name, options)
+
+
+class Deliveries(Namespace):
+    """The outbox: webhooks to be sent, sent and given up."""
+
+    list = Namespace.method(calls.list_deliveries)
+    redeliver = Namespace.method(calls.redeliver)
+
+
+class Webhooks(Namespace):
+    """The secrets that sign webhooks."""
+
+    set_secret = Namespace.method(calls.set_webhook_secret)
 
 
 def new_source(given: str | Pool | None) -> Source:
@@ -218,6 +266,9 @@ class Tidebase:
         self.runs = Runs(self)
         self.queues = Queues(self)
         self.gates = Gates(self)
+        self.schedules = Schedules(self)
+        self.deliveries = Deliveries(self)
+        self.webhooks = Webhooks(self)
 
     def connect(self, dsn: str) -> None:
         """Use another database than was given or is in TIDEBASE_DSN; before anything is done.
@@ -308,7 +359,8 @@ class Tidebase:
     def work(self, **options: Unpack[WorkOptions]) -> WorkReport:
         """Run what is enqueued until SIGTERM, SIGINT, or what the options say.
 
-        Uses three connections whatever the concurrency. On the first signal nothing more is
+        Uses three connections whatever the concurrency; idle, it is notified of new runs where the
+        connection allows it, and asks next to nothing. On the first signal nothing more is
         claimed and running runs may end within `grace`; on the second, or after it, they are
         handed back for another worker.
 
@@ -322,11 +374,69 @@ class Tidebase:
         given = self._given
         if isinstance(given, psycopg.Connection):
             raise ValueError("a worker needs connections of its own: give a DSN or a pool")
-        if isinstance(given, ConnectionPool) and given.max_size < WORKER_CONNECTIONS:
-            raise ValueError(
-                f"a worker needs {WORKER_CONNECTIONS} connections, the pool has {given.max_size}"
-            )
-        return Worker(new_source(given), self._registry, agreed)
+        needed = WORKER_CONNECTIONS + agreed.deliver
+        if isinstance(given, ConnectionPool) and given.max_size < needed:
+            raise ValueError(f"a worker needs {needed} connections, the pool has {given.max_size}")
+        dispatcher = self.dispatcher() if agreed.deliver else None
+        return Worker(new_source(given), self._registry, agreed, dispatcher)
+
+    verify_webhook_signature = staticmethod(webhooks.verify_webhook_signature)
+
+    def dispatcher(self, **options: Unpack[DispatchOptions]) -> Dispatcher:
+        """A dispatcher not yet running, which sends webhooks: `dispatcher.run()` here, or
+        `dispatcher.start()` beside and `dispatcher.stop()`.
+
+        Sends to public addresses over https only, unless the options allow more. Raises
+        RuntimeError without the packages of the extra `webhooks`.
+
+        >>> tide.dispatcher(allow=["10.1.0.0/16"], allow_ports=[8443]).run()
+        """
+        given = self._given
+        if isinstance(given, psycopg.Connection):
+            raise ValueError("a dispatcher needs a connection of its own: give a DSN or a pool")
+        return Dispatcher(new_source(given), shared=False, **options)
+
+    def webhook(
+        self,
+        body: webhooks.Body,
+        headers: Mapping[Any, Any],
+        *,
+        wait: bool = True,
+        secrets: webhooks.Secrets | None = None,
+        insecure: bool = False,
+        lease: Duration = 60.0,
+    ) -> webhooks.WebhookAnswer:
+        """Handle a webhook of this installation: verify it, and run the run of a run.invoke or
+        run.resume here. An event of a channel is handed back as `answer.delivery`.
+
+        `secrets` is one or several, default TIDEBASE_WEBHOOK_SECRET; without any, unsigned
+        webhooks are accepted only when `insecure`. With `wait` the answer comes when the attempt
+        has ended, however it went; without, the run goes on in a thread and the answer is 202.
+        Workflows that run longer than the dispatcher waits, 15 seconds, want `wait=False`.
+
+        401 not signed by us, 400 no webhook of ours, 404 unknown workflow or run, 409 not to be
+        run any more, 200 also when the run has ended or is running. Raises ValueError without a
+        secret.
+
+        >>> answer = tide.webhook(request.get_data(), request.headers)
+        >>> return answer.body, answer.status
+        """
+        received = webhooks.receive(body, headers, secrets, insecure=insecure)
+        if isinstance(received, webhooks.WebhookAnswer):
+            return received
+        length = seconds("lease", lease, least=0.1)
+        since = time.monotonic()
+        taken = drive(webhooks.take_up(received, length, self._registry.names()), self.perform)
+        if isinstance(taken, webhooks.WebhookAnswer):
+            return taken
+        holding = Holding(flows.leased(taken), length, since)
+        function = self._registry.find(taken.workflow).function
+        work = partial(attempt, holding, self._clients(), function, self._registry)
+        if wait:
+            webhooks.quietly(received, work)
+            return webhooks.acceptance(received, 200)
+        threads.in_background(partial(webhooks.quietly, received, work), f"run {taken.run_id}")
+        return webhooks.acceptance(received, 202)
 
     def send_event(
         self,
@@ -351,6 +461,66 @@ class Tidebase:
         `batch` is rows at a time, `budget` seconds in all; the answer counts what was done.
         """
         return self.execute(calls.reconcile(batch=batch, budget=budget))
+
+    def health(self) -> Health:
+        """Whether upkeep runs, and the age or number of everything that should be young or none.
+
+        >>> tide.health().oldest_ready_run_age
+        """
+        return self.execute(calls.health())
+
+    def pause(self, *, reason: str | None = None, actor: str | None = None) -> None:
+        """Pause the whole installation: nothing is claimed, fired or sent until `resume`. What runs
+        goes on; new runs may be enqueued.
+
+        >>> tide.pause(reason="moving house", actor="ops")
+        """
+        self.execute(calls.pause(reason=reason, actor=actor))
+
+    def resume(self) -> None:
+        """Let a paused installation go on. Raises IllegalTransition in a copy: see `adopt`."""
+        self.execute(calls.resume())
+
+    def adopt(
+        self,
+        mode: Literal["resume", "skip_missed", "quarantine"] | None = None,
+        *,
+        actor: str | None = None,
+    ) -> dict[str, Any]:
+        """Put a restored copy of an installation to work, which is paused until then.
+
+        "resume", the default: it takes the place of the original. "skip_missed": schedules and
+        webhooks due by now are passed over. "quarantine": active runs are cancelled as well, as
+        for a staging copy. The answer counts what was done.
+
+        >>> tide.adopt("quarantine", actor="ops")
+        """
+        return self.execute(calls.adopt(mode=mode, actor=actor))
+
+    def prune(
+        self,
+        *,
+        older_than: Duration | None = None,
+        max_runs: int | None = None,
+        queue: str | None = None,
+    ) -> int:
+        """Remove at most `max_runs` (1000) finished runs, and return how many went: those that
+        ended more than `older_than` seconds ago, else as the retention of their queues says.
+
+        >>> while tide.prune(older_than=timedelta(days=90)) == 1000: ...
+        """
+        return self.execute(calls.prune(older_than=older_than, max_runs=max_runs, queue=queue))
+
+    def set_retention(self, retention: Duration | None) -> None:
+        """How many seconds finished runs are kept whose queue says nothing; None = for ever."""
+        self.execute(calls.set_retention(retention))
+
+    def next_wakeup(self, queues: Sequence[str] | None = None) -> timedelta | None:
+        """How long nothing becomes due in these queues by itself; None = never, 0 = now.
+
+        What is enqueued meanwhile is not foreseen. Default: queue "default".
+        """
+        return self.execute(calls.next_wakeup(queues=queues))
 
     def execute(self, call: Call[T]) -> T:
         """The answer to any call of `tidebase_pg.calls`."""
@@ -387,6 +557,10 @@ class Tidebase:
         if holding is None:
             raise RunFinished(f"run {row.run_id} has completed; there is nothing to attach to")
         return Session(holding, self._clients(), self._registry, on_lease_lost)
+
+    def set_schedule(self, name: str, options: ScheduleOptions) -> Schedule:
+        """See `schedules.set`."""
+        return self.execute(self._registry.set_schedule(name, **options))
 
     def close(self) -> None:
         """Close the connections opened here; a pool or connection given stays open."""

@@ -243,11 +243,28 @@ class QueueRow(Record):
     created_at: datetime
     updated_at: datetime
     budget_text: str | None = field(repr=False)
+    push_url: str | None
+    """Where its runs are pushed to; None = workers claim them."""
+    push_secret: str | None
+    """The name of the secret that signs what is pushed; None = default."""
+    retention_keeps: list[str]
+    """What stays when retention removes a run: gates, usage."""
 
     @property
     def budget(self) -> Any:
         """The budget of runs that have none of their own."""
         return decode(self.budget_text, f"the budget of queue {self.queue}")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueGrant(Record):
+    """Which logins may use a restricted queue, `tide.queue_grants`."""
+
+    queue: str
+    role: str
+    verbs: list[str]
+    granted_at: datetime
+    granted_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +388,8 @@ class GateRow(Record):
 
 @dataclass(frozen=True, slots=True)
 class OpenGate(Record):
-    """The answer of open_gate; the token that resolves the gate is in the first answer only."""
+    """The answer of open_gate; the token that resolves the gate is in the first answer only, and
+    in what is sent to its channels."""
 
     gate_id: UUID
     status: str
@@ -511,6 +529,150 @@ class AwaitedEvent(Record):
     parked: bool
     received: bool
     payload_text: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule(Record):
+    """What is enqueued when, `tide.schedules`."""
+
+    schedule: str
+    cron: str
+    time_zone: str
+    workflow: str
+    input_text: str = field(repr=False)
+    queue: str
+    priority: int
+    max_attempts: int | None
+    deadline: timedelta | None
+    metadata_text: str = field(repr=False)
+    misfire: str
+    """What becomes of fires nobody was there for: one, skip or all."""
+    overlap: str
+    """allow, or skip = no run while an earlier one is active."""
+    enabled: bool
+    """As declared."""
+    paused: bool
+    """As an operator says."""
+    next_fire_at: datetime
+    """In the past when nobody has been there to fire it."""
+    last_fire_at: datetime | None
+    last_run_id: UUID | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def input(self) -> Any:
+        """What its runs are enqueued with. Raises BadPayload when Python cannot read it."""
+        return decode(self.input_text, f"the input of schedule {self.schedule!r}")
+
+    @property
+    def metadata(self) -> Any:
+        """Free facts of its runs. Raises BadPayload when Python cannot read them."""
+        return decode(self.metadata_text, f"the metadata of schedule {self.schedule!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Fire(Record):
+    """What became of one time of a schedule, `tide.schedule_fires`."""
+
+    schedule: str
+    fire_at: datetime
+    outcome: str
+    """enqueued, by_hand, overlap = an earlier run was active, or missed."""
+    fires: int
+    """missed: how many, from fire_at to last_at; counted up to 1000."""
+    last_at: datetime | None
+    run_id: UUID | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Health(Record):
+    """Whether upkeep runs, and what should be young or none, `tide.health`; None = none."""
+
+    paused_at: datetime | None
+    pause_reason: str | None
+    last_tick_age: timedelta | None
+    """Since a claim last carried the small tick; grows while no worker claims, None = never."""
+    last_reconcile_age: timedelta | None
+    """None = reconcile was never called."""
+    oldest_expired_lease_age: timedelta | None
+    oldest_ready_run_age: timedelta | None
+    oldest_due_schedule_age: timedelta | None
+    oldest_due_delivery_age: timedelta | None
+    dead_deliveries: int
+    open_breakers: int
+    """Hosts to which nothing is sent for a while, after failures."""
+    poison_rows: int
+    """Rows that upkeep failed on and tries again later."""
+    leaked_slots: int
+    oldest_transaction_age: timedelta | None
+    vacuum_horizon_age: int | None
+    """So many transactions ago ended what vacuum may remove."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow(Record):
+    """One webhook of the outbox, `tide.deliveries`."""
+
+    run_id: UUID
+    delivery_id: UUID
+    type: str
+    gate_id: UUID | None
+    url: str
+    endpoint: str
+    """Scheme, host and port of the url."""
+    secret_name: str
+    body: str = field(repr=False)
+    """The JSON text, the same at every attempt."""
+    token: str | None = field(repr=False)
+    """None in every answer."""
+    status: str
+    """pending, delivered, dead = given up, or dropped = nobody needs it any more."""
+    attempts: int
+    max_attempts: int
+    due_at: datetime
+    expires_at: datetime
+    lease_id: UUID | None = field(repr=False)
+    ended_lease_id: UUID | None = field(repr=False)
+    http_status: int | None
+    response: str | None = field(repr=False)
+    """The beginning of what came back last."""
+    error: str | None
+    logged: bool
+    """Whether the event delivery.failed was written."""
+    created_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedDelivery(Record):
+    """What a dispatcher has to send, `claim_deliveries`."""
+
+    delivery_id: UUID
+    lease_id: UUID = field(repr=False)
+    run_id: UUID
+    type: str
+    attempt: int
+    url: str
+    secret_name: str
+    headers_text: str = field(repr=False)
+    body: str = field(repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Id and time, and the signatures where the database holds the secret."""
+        return cast("dict[str, str]", decode(self.headers_text, "the headers of a delivery"))
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryStatus(Record):
+    """Where a delivery stands after a report, `finish_delivery`."""
+
+    status: str
+    attempts: int
+    due_at: datetime
+    """When it is sent again, while pending."""
 
 
 @dataclass(frozen=True, slots=True)

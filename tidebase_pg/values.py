@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import secrets
@@ -30,6 +31,11 @@ def new_run_id() -> UUID:
     milliseconds = time.time_ns() // 1_000_000
     bits = milliseconds << 80 | int.from_bytes(os.urandom(10), "big")
     return UUID(int=bits & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62)
+
+
+def new_secret() -> str:
+    """A random secret for webhooks, in the form of Standard Webhooks."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def worker_name() -> str:
@@ -62,6 +68,16 @@ def interval(name: str, value: object) -> timedelta:
 def interval_or_text(name: str, value: object) -> timedelta | str:
     """For an argument that is a length of time in one function and a document in another."""
     return value if isinstance(value, str) else interval(name, value)
+
+
+def integer_or_moment(name: str, value: object) -> int | datetime:
+    """For an argument that is a place in one function and a time in another."""
+    return moment(name, value) if isinstance(value, datetime) else integer(name, value)
+
+
+def identifier_or_moment(name: str, value: object) -> UUID | datetime:
+    """For an argument that is an id in one function and a time in another."""
+    return moment(name, value) if isinstance(value, datetime) else identifier(name, value)
 
 
 def seconds(name: str, value: Duration, *, least: float = 0.0) -> float:

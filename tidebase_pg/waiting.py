@@ -44,6 +44,8 @@ class GateOptions(TypedDict, total=False):
     """Seconds until it decides by itself; default never."""
     on_timeout: Decision
     """What it decides then; default "rejected"."""
+    channels: Sequence[Mapping[str, Any]] | None
+    """Where it is sent, with its token: [{"type": "webhook", "url", "secret_name", "events"}]."""
     capability: str | None
     """For people: who may decide."""
 

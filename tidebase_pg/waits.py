@@ -125,7 +125,8 @@ class RunGates(RunPart):
     """Gates for workflows that do something else meanwhile."""
 
     def begin(self, name: str, prompt: str, **options: Unpack[GateOptions]) -> OpenGate:
-        """Open a gate and go on. The token that resolves it is in the first answer only.
+        """Open a gate and go on. The token that resolves it is in the first answer only, and in
+        what is sent to its channels.
 
         >>> opened = run.gates.begin("approve", "Send the report?")
         """

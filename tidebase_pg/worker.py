@@ -18,13 +18,15 @@ from tidebase_pg import flows
 from tidebase_pg.async_handles import AsyncRun
 from tidebase_pg.client import AsyncClient, Client
 from tidebase_pg.connections import AsyncKept, AsyncSource, Kept, Source
+from tidebase_pg.dispatcher import Dispatcher
 from tidebase_pg.errors import BadPayload, TideError
 from tidebase_pg.flows import Outcome
 from tidebase_pg.handles import Run
+from tidebase_pg.hearing import AsyncEar, Bell, Ear
 from tidebase_pg.heartbeat import AsyncHeart, Heart
 from tidebase_pg.holdings import Holding
 from tidebase_pg.registry import Registry
-from tidebase_pg.shift import Request, Shift, Terms, WorkReport
+from tidebase_pg.shift import Registration, Request, Shift, Terms, WorkReport
 from tidebase_pg.threads import in_thread
 from tidebase_pg.types import LeasedRun
 
@@ -44,18 +46,28 @@ Ended = tuple[Holding, Outcome | None, BaseException | None]
 class Worker:
     """Claims and runs in slot threads until stopped; made by `Tidebase.worker`."""
 
-    def __init__(self, source: Source, registry: Registry, terms: Terms) -> None:
+    def __init__(
+        self,
+        source: Source,
+        registry: Registry,
+        terms: Terms,
+        dispatcher: Dispatcher | None = None,
+    ) -> None:
+        """`dispatcher` sends webhooks as long as the worker works."""
         self._registry = registry
+        self._dispatcher = dispatcher
         self._shift = Shift(terms)
         sources = [Kept(source) for _ in range(3)]
         self._sources = [*sources, source]
         self._claims = Client(sources[0], patience=0.0)
+        self._ear = Ear(self._shift.waiter, sources[0])
         self._steps = Client(sources[1], patience=terms.lease)
         self._heart = Heart(
             Client(sources[2], patience=0.0), terms.lease, reconcile=terms.reconcile
         )
         self._work: queue.SimpleQueue[Holding | None] = queue.SimpleQueue()
         self._ended: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
+        self._bell = Bell(lambda: not self._ended.empty())
         self._slots = 0
 
     def stop(self) -> None:
@@ -63,6 +75,7 @@ class Worker:
         handed back; a second call hands them back at once. For any thread or signal handler."""
         self._shift.stop()
         self._ended.put(None)
+        self._bell.ring()
 
     def run(self) -> WorkReport:
         """Work until stopped, drained, or max_runs is reached. Raises what cannot be mended."""
@@ -71,15 +84,18 @@ class Worker:
         interrupt: BaseException | None = None
         with self._signals():
             self._heart.start()
+            if self._dispatcher is not None:
+                self._dispatcher.start()
             try:
                 while not shift.over():
-                    if (request := shift.request()) is not None:
+                    if (registration := shift.registration()) is not None:
+                        self._register(registration)
+                    elif (request := shift.request()) is not None:
                         self._exchange(request)
                         interrupt = self._collect(0.0) or interrupt
                     else:
-                        pause = shift.pause()
-                        wait = LONGEST_WAIT if pause is None else min(pause, LONGEST_WAIT)
-                        interrupt = self._collect(wait) or interrupt
+                        interrupt = self._wait(shift.pause()) or interrupt
+                    self._take_notice()
                     if interrupt is not None and not shift.stopping:
                         shift.stop()
                     if shift.impatient():
@@ -88,6 +104,10 @@ class Worker:
                 self._heart.stop()
                 for _ in range(self._slots):
                     self._work.put(None)
+                self._withdraw()
+                if self._dispatcher is not None:
+                    farewell(self._dispatcher, shift)
+                self._bell.close()
                 for source in self._sources:
                     source.close()
         logger.info("worker %s ends: %s", shift.terms.name, shift.report())
@@ -109,6 +129,46 @@ class Worker:
                 threading.Thread(
                     target=self._slot, name=f"tidebase slot {self._slots}", daemon=True
                 ).start()
+
+    def _register(self, registration: Registration) -> None:
+        try:
+            if not registration.withdraws and not self._ear.listen():
+                self._shift.deaf()
+                return
+            foreseen = self._claims.execute(registration.call)
+        except (psycopg.Error, TideError) as error:
+            self._shift.unregistered(registration, error)
+        else:
+            self._shift.registered(registration, foreseen)
+
+    def _withdraw(self) -> None:
+        """What fails here is forgotten soon anyway."""
+        with contextlib.suppress(psycopg.Error, TideError):
+            if (farewell := self._shift.farewell()) is not None:
+                self._claims.execute(farewell.call)
+            self._ear.close()
+
+    def _wait(self, pause: float | None) -> BaseException | None:
+        """Until a run ends, a run may be ready, or the pause is over."""
+        seconds = LONGEST_WAIT if pause is None else min(pause, LONGEST_WAIT)
+        self._heart.rest(self._shift.resting)
+        if not self._ear.open:
+            return self._collect(seconds)
+        try:
+            self._ear.wait(self._bell, seconds)
+        except psycopg.OperationalError:
+            self._ear.lose()
+            self._shift.cut_off()
+        return self._collect(0.0)
+
+    def _take_notice(self) -> None:
+        """Tell the shift what was heard, during whatever was done last."""
+        heard = self._ear.heard
+        if heard.any:
+            self._shift.heard(alone=heard.alone)
+            heard.forget()
+        if not self._shift.resting:
+            self._heart.rest(False)
 
     def _collect(self, timeout: float) -> BaseException | None:
         """Take in the runs that have ended, waiting for the first at most so long."""
@@ -136,6 +196,7 @@ class Worker:
                 if holding.stop is None:
                     outcome = flows.released(holding.leased)
             self._ended.put((holding, outcome, interrupt))
+            self._bell.ring()
 
     def _attend(self, holding: Holding) -> Outcome | None:
         leased = holding.leased
@@ -172,12 +233,21 @@ class Worker:
 class AsyncWorker:
     """Claims and runs in tasks until stopped; made by `AsyncTidebase.worker`."""
 
-    def __init__(self, source: AsyncSource, registry: Registry, terms: Terms) -> None:
+    def __init__(
+        self,
+        source: AsyncSource,
+        registry: Registry,
+        terms: Terms,
+        dispatcher: Dispatcher | None = None,
+    ) -> None:
+        """`dispatcher` sends webhooks as long as the worker works, in threads."""
         self._registry = registry
+        self._dispatcher = dispatcher
         self._shift = Shift(terms)
         sources = [AsyncKept(source) for _ in range(3)]
         self._sources = [*sources, source]
         self._claims = AsyncClient(sources[0], patience=0.0)
+        self._ear = AsyncEar(self._shift.waiter, sources[0])
         self._steps = AsyncClient(sources[1], patience=terms.lease)
         self._heart = AsyncHeart(
             AsyncClient(sources[2], patience=0.0), terms.lease, reconcile=terms.reconcile
@@ -201,6 +271,8 @@ class AsyncWorker:
         logger.info("worker %s starts on queues %s", shift.terms.name, shift.terms.queues)
         with self._signals():
             self._heart.start()
+            if self._dispatcher is not None:
+                self._dispatcher.start()
             loop = asyncio.create_task(self._loop(), name="tidebase worker")
             try:
                 await asyncio.shield(loop)
@@ -213,6 +285,9 @@ class AsyncWorker:
             finally:
                 await self._unwind()
                 await self._heart.stop()
+                await self._withdraw()
+                if (dispatcher := self._dispatcher) is not None:
+                    await in_thread(lambda: farewell(dispatcher, shift))
                 for source in self._sources:
                     await source.close()
         logger.info("worker %s ends: %s", shift.terms.name, shift.report())
@@ -223,12 +298,14 @@ class AsyncWorker:
     async def _loop(self) -> None:
         shift = self._shift
         while not shift.over():
-            if (request := shift.request()) is not None:
+            if (registration := shift.registration()) is not None:
+                await self._register(registration)
+            elif (request := shift.request()) is not None:
                 await self._exchange(request)
             else:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), shift.pause())
+                await self._wait(shift.pause())
             self._news.clear()
+            self._take_notice()
             if shift.impatient():
                 shift.release_all()
 
@@ -245,6 +322,46 @@ class AsyncWorker:
             self._tasks[task] = holding
             task.add_done_callback(self._tasks.pop)
             holding.interrupt = lambda stop, run=run, task=task: _interrupt(run, task)
+
+    async def _register(self, registration: Registration) -> None:
+        try:
+            if not registration.withdraws and not await self._ear.listen():
+                self._shift.deaf()
+                return
+            foreseen = await self._claims.execute(registration.call)
+        except (psycopg.Error, TideError) as error:
+            self._shift.unregistered(registration, error)
+        else:
+            self._shift.registered(registration, foreseen)
+
+    async def _withdraw(self) -> None:
+        """What fails here is forgotten soon anyway."""
+        with contextlib.suppress(psycopg.Error, TideError):
+            if (farewell := self._shift.farewell()) is not None:
+                await self._claims.execute(farewell.call)
+            await self._ear.close()
+
+    async def _wait(self, pause: float | None) -> None:
+        """Until a run ends, a run may be ready, or the pause is over."""
+        self._heart.rest(self._shift.resting)
+        if not self._ear.open:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), pause)
+            return
+        try:
+            await self._ear.wait(self._news, pause)
+        except psycopg.OperationalError:
+            self._ear.lose()
+            self._shift.cut_off()
+
+    def _take_notice(self) -> None:
+        """Tell the shift what was heard, during whatever was done last."""
+        heard = self._ear.heard
+        if heard.any:
+            self._shift.heard(alone=heard.alone)
+            heard.forget()
+        if not self._shift.resting:
+            self._heart.rest(False)
 
     async def _slot(self, holding: Holding, run: AsyncRun) -> None:
         outcome: Outcome | None = None
@@ -335,6 +452,14 @@ def raised(holding: Holding, error: Exception) -> Outcome | None:
         failure.error["traceback"],
     )
     return flows.failed(leased, failure)
+
+
+def farewell(dispatcher: Dispatcher, shift: Shift) -> None:
+    """Let what is being sent come to its end, unless there is hurry: then it is sent again."""
+    if shift.hurried:
+        dispatcher.end()
+    else:
+        dispatcher.stop()
 
 
 def _interrupt(run: AsyncRun, task: asyncio.Task[None]) -> None:

@@ -1,4 +1,5 @@
-create or replace view tide.pending_gates as
+create or replace view tide.pending_gates
+with (security_barrier = true) as
 select
   g.gate_id,
   g.run_id,

@@ -1,4 +1,5 @@
-create or replace view tide.queue_stats as
+create or replace view tide.queue_stats
+with (security_barrier = true) as
 with recursive finished as (
   -- One probe of the index for each queue.
   (

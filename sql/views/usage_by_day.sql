@@ -1,4 +1,5 @@
-create or replace view tide.usage_by_day as
+create or replace view tide.usage_by_day
+with (security_barrier = true) as
 select
   (u.created_at at time zone 'UTC')::date as day,
   count(*) as records,

@@ -1,4 +1,5 @@
-create or replace view tide.usage_by_run as
+create or replace view tide.usage_by_run
+with (security_barrier = true) as
 select
   u.run_id,
   count(*) as records,

@@ -1,4 +1,5 @@
-create or replace view tide.usage_by_workflow as
+create or replace view tide.usage_by_workflow
+with (security_barrier = true) as
 select
   r.workflow,
   count(*) as records,

@@ -9,8 +9,13 @@ import pytest
 from tests.conventions.bodies import routines
 from tests.support import Connection, value
 
-NEVER_FINISHED = {"waiting_on", "waiting_for", "open_gates", "slot", "ready", "leased_until"}
-"""Columns a finished run never fills: it waits for nothing and holds nothing."""
+NEVER_FINISHED = {"waiting_on", "waiting_for", "open_gates", "slot", "ready", "leased_until"} | {
+    "recover_at",
+    "recoveries",
+    "dispatched_until",
+    "dispatches",
+}
+"""Columns a finished run never fills: it waits for nothing, holds nothing, is called by nobody."""
 
 
 def names(connection: Connection, query: str) -> list[str]:

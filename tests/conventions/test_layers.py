@@ -17,6 +17,7 @@ from tidebase_pg import calls
 PACKAGE = ROOT / "tidebase_pg"
 
 PURE = {
+    "addresses",
     "call",
     "calls",
     "calls.children",
@@ -24,10 +25,12 @@ PURE = {
     "calls.gates",
     "calls.queues",
     "calls.runs",
+    "calls.schedules",
     "calls.state",
     "calls.steps",
     "calls.upkeep",
     "calls.usage",
+    "calls.webhooks",
     "documents",
     "errors",
     "flows",
@@ -36,6 +39,7 @@ PURE = {
     "types",
     "values",
     "version",
+    "webhooks",
 }
 """Modules that compute: they import nothing that waits, and only each other."""
 
@@ -55,8 +59,8 @@ WAITING = {
 
 # Which modules may do what; everything else may not.
 MAY = {
-    "touch cursors": {"client", "schema"},
-    "read the files of sql/": {"schema"},
+    "touch cursors": {"client", "doctor", "drift", "roles", "schema", "uninstall"},
+    "read the files of sql/": {"drift", "schema"},
     "sleep": {
         "async_tidebase",
         "client",
@@ -69,16 +73,28 @@ MAY = {
     "start threads or tasks": {
         "async_handles",
         "async_waits",
+        "dispatcher",
         "heartbeat",
         "threads",
         "waits",
         "worker",
     },
-    "handle signals": {"worker", "commands.dev"},
+    "handle signals": {"worker", "commands.signals"},
     "start processes": {"embedded"},
     "leave the program": {"cli", "commands.output", "__main__"},
     "print": set(),
-    "hold SQL": {"call", "calls.queues", "calls.runs", "client", "schema", "types"},
+    "hold SQL": {
+        "call",
+        "calls.queues",
+        "calls.runs",
+        "client",
+        "doctor",
+        "drift",
+        "roles",
+        "schema",
+        "types",
+        "uninstall",
+    },
 }
 """client sleeps before it sends again, schema before it tries for the lock again, tidebase when a
 flow asks for a pause, subscriptions where they cannot listen; waits run children beside each other;
@@ -215,12 +231,17 @@ def test_commands_go_through_the_application_face(name: str) -> None:
     inner = {
         "async_tidebase",
         "commands",
+        "doctor",
+        "drift",
         "embedded",
         "errors",
+        "reconciler",
         "registry",
+        "roles",
         "schema",
         "tidebase",
         "types",
+        "uninstall",
         "values",
         "version",
     }
@@ -250,7 +271,7 @@ def test_a_module_begins_with_what_it_is_for(name: str) -> None:
 
 def test_each_call_stands_in_the_module_of_its_topic() -> None:
     topics = {routine.name: routine.topic for routine in routines() if routine.public}
-    homes = {"queue_stats": "queues", "pending_gates": "gates"}
+    homes = {"queue_stats": "queues", "pending_gates": "gates", "health": "upkeep"}
     topics |= {path.stem: homes[path.stem] for path in views() if path.stem in homes}
     for name in calls.__all__:
         home = inspect.getmodule(getattr(calls, name))

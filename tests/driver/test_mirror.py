@@ -11,12 +11,13 @@ import pytest
 from tests.support import Connection
 from tidebase_pg import calls, types
 
-VIEWS = {"queue_stats", "pending_gates"}
+VIEWS = {"queue_stats", "pending_gates", "health"}
 FUNCTIONS = sorted(set(calls.__all__) - VIEWS)
 ROWS = {
     "runs": types.RunRow,
     "steps": types.StepRow,
     "events": types.EventRow,
+    "queue_grants": types.QueueGrant,
     "queues": types.QueueRow,
     "enqueued": types.Enqueued,
     "queue_stats": types.QueueStats,
@@ -25,7 +26,16 @@ ROWS = {
     "state_versions": types.VersionRow,
     "usage": types.UsageRow,
     "pending_gates": types.PendingGate,
+    "deliveries": types.DeliveryRow,
+    "schedules": types.Schedule,
+    "schedule_fires": types.Fire,
+    "health": types.Health,
 }
+UNREAD = {
+    "schedules": {"timing"},
+    "runs": {"recovery_url", "recover_at", "recoveries", "dispatched_until", "dispatches"},
+}
+"""Columns that only the database understands, or that a schema one minor version older lacks."""
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -73,5 +83,5 @@ def test_a_row_has_the_columns_of_its_relation_in_their_order(
     )
     record: Any = ROWS[name]
     assert [field.name.removesuffix("_text") for field in fields(record)] == [
-        row.attname for row in rows
+        row.attname for row in rows if row.attname not in UNREAD.get(name, ())
     ]

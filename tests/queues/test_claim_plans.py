@@ -144,3 +144,76 @@ def test_enqueue_and_settle_touch_few_buffers_beside_millions(statistics: Connec
 def test_tick_touches_few_buffers_beside_millions(statistics: Connection) -> None:
     statistics.execute("update tide.ticks set next_at = '-infinity'")
     assert warmed(statistics, "select tide._tick()") < 2 * FEW
+
+
+BOUNDS = {
+    "select * from tide.claim('{plain}')": 33,
+    "select * from tide.claim('{capped}')": 55,
+    "select * from tide.claim('{rated}')": 62,
+    "select * from tide.claim('{idle}')": 9,
+    "select * from tide.enqueue('work', queue => 'plain')": 23,
+}
+"""Buffers that calls may touch in a small installation that uses neither channels nor waiters.
+
+Without the looks for both they touch 26, 43, 48, 7 and 14.
+"""
+
+
+@pytest.mark.parametrize("query", BOUNDS)
+def test_what_nobody_uses_costs_next_to_nothing(connection: Connection, query: str) -> None:
+    no_tick(connection)
+    connection.execute("select tide.set_queue('capped', '{\"concurrency\": 1000}')")
+    connection.execute("select tide.set_queue('rated', '{\"rate_limit\": 1000}')")
+    for queue in ("plain", "capped", "rated"):
+        connection.execute(
+            "select tide.enqueue_many(%s, jsonb_agg(jsonb_build_object('workflow', 'work'))) "
+            "from generate_series(1, 200)",
+            (queue,),
+        )
+    assert warmed(connection, query) <= BOUNDS[query]
+
+
+WAITING = """
+insert into tide.schedules (
+  schedule, cron, time_zone, timing, workflow, input, queue, priority, metadata, misfire, overlap,
+  enabled, next_fire_at, created_at, updated_at
+)
+select
+  'nightly ' || n.i, '@daily', 'UTC', tide._parse_cron('@daily'), 'work', '{}', 'plain', 0, '{}',
+  'one', 'allow', true, now() + interval '1 day', now(), now()
+from generate_series(1, 10000) as n(i);
+insert into tide.deliveries (
+  run_id, delivery_id, type, url, endpoint, secret_name, body, max_attempts, due_at, expires_at,
+  created_at
+)
+select
+  gen_random_uuid(), gen_random_uuid(), 'run.completed', 'https://' || n.i % 50 || '.example.com/',
+  'https://' || n.i % 50 || '.example.com', 'default', '{}', 20, now() + interval '1 hour',
+  now() + interval '3 days', now()
+from generate_series(1, 100000) as n(i);
+insert into tide.waiters (queue, waiter, since, until)
+select 'elsewhere', 'worker ' || n.i, now(), now() + interval '1 hour'
+from generate_series(1, 10000) as n(i);
+insert into tide.channels (run_id, channel, url, secret_name, events)
+select gen_random_uuid(), 1, 'https://example.com/', 'default', '{}'
+from generate_series(1, 10000) as n(i);
+"""
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_schedules_webhooks_and_waiters_that_are_not_due_cost_nothing(
+    connection: Connection, analyzed: bool
+) -> None:
+    connection.execute(WAITING.encode())
+    if analyzed:
+        for table in ("schedules", "deliveries", "waiters", "channels"):
+            connection.execute(f"analyze tide.{table}".encode())
+    connection.execute("select tide.enqueue('work', queue => 'plain')")
+    connection.execute("update tide.ticks set next_at = '-infinity'")
+    assert warmed(connection, "select tide._tick()") < 2 * FEW
+    no_tick(connection)
+    assert warmed(connection, "select * from tide.claim('{plain}')") < FEW
+    assert warmed(connection, "select * from tide.enqueue('work', queue => 'plain')") < FEW
+    assert warmed(connection, "select tide.next_wakeup('{plain}')") < FEW
+    # Two probes for each endpoint that anything is to be sent to.
+    assert warmed(connection, "select * from tide.claim_deliveries()") < 50 * 10

@@ -35,7 +35,7 @@ def test_a_reconcile_that_loses_its_turn_reports_what_it_has_done(
     for _ in range(2):
         leased(connection, lease="1 s", max_attempts=2)
     clock.advance(LATE)
-    stepper.gate("gate", "_sweep_keys")
+    stepper.gate("gate", "_expire_leases")
     stepper.session("a", reconcile="call tide.reconcile(batch => 1)")
     stepper.session("b", turn="select pg_advisory_xact_lock(1953064037, 1)::text")
     stepper.play(

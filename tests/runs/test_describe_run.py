@@ -11,7 +11,17 @@ def test_run_steps_and_events_are_described(tide: Tide) -> None:
     tide.begin_step(**own, name="plan", contract={"side_effects": ["read"], "timeout": "1 minute"})
     tide.complete_step(**own, name="plan", output={"parts": 3})
     told = tide.describe_run(run_id=run.run_id)
-    assert set(told) == {"run", "steps", "gates", "waits", "children", "state", "usage", "events"}
+    assert set(told) == {
+        "run",
+        "steps",
+        "gates",
+        "waits",
+        "children",
+        "deliveries",
+        "state",
+        "usage",
+        "events",
+    }
     assert told["run"]["run_id"] == str(run.run_id)
     assert told["run"]["input"] == {"topic": "tides"}
     (step,) = told["steps"]

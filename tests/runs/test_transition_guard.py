@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.runs.acts import Tide, contents, refused
+from tests.support import value
 
 LEASED = "leased_until = now(), lease_id = gen_random_uuid()"
 
@@ -130,7 +131,6 @@ def test_two_active_runs_cannot_have_one_dedupe_key(tide: Tide) -> None:
 @pytest.mark.parametrize(
     ("insert", "code"),
     [
-        ("insert into tide.settings default values", "23505"),
         ("insert into tide.settings (only_row) values (false)", "23514"),
         ("update tide.settings set max_payload_bytes = 1", "23514"),
         ("insert into tide.ticks (only_row) values (false)", "23514"),
@@ -145,3 +145,9 @@ def test_two_active_runs_cannot_have_one_dedupe_key(tide: Tide) -> None:
 def test_impossible_settings_are_refused(tide: Tide, insert: str, code: str) -> None:
     with refused(code):
         tide.connection.execute(insert.encode())
+
+
+@pytest.mark.parametrize("table", ["settings", "ticks", "identity"])
+def test_a_table_of_one_row_keeps_one_row_which_a_restore_replaces(tide: Tide, table: str) -> None:
+    tide.connection.execute(f"insert into tide.{table} default values".encode())
+    assert value(tide.connection, f"select count(*) from tide.{table}") == 1

@@ -6,25 +6,45 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.runs.acts import MINUTE, Tide, contents, refused
-from tests.support import Clock, Connection, at_once, results, value
+from tests.support import (
+    Clock,
+    Connection,
+    at_once,
+    one,
+    results,
+    value,
+    wait_until_blocked,
+)
 
 SWEEPS = {
+    "identity",
     "expired_leases",
     "overdue",
+    "schedules",
     "due",
     "gate_timeouts",
     "due_waits",
     "ended_children",
     "cascades",
+    "dispatches",
+    "push",
+    "stalled_runs",
+    "deliveries",
     "leaked_slots",
     "settled_clock",
     "claim_floors",
     "finished_counts",
+    "retention",
     "stale_rows",
 }
+
+
+NEEDED = ("reconcile", "_sweep", "_sweeps", "_valid_integer", "_valid_interval")
+"""What a role that calls reconcile has to be granted: it runs with the rights of its caller."""
 
 
 def test_report_names_every_sweep(tide: Tide) -> None:
@@ -241,3 +261,142 @@ def test_year_without_upkeep_is_caught_up(tide: Tide) -> None:
         tide.connection.execute("call tide.reconcile(budget => '1 hour')")
     age = value(tide.connection, "select clock_timestamp() - counted_until from tide.ticks")
     assert age < 2 * MINUTE
+
+
+def test_reconcilers_at_once_fire_each_time_once(
+    tide: Tide, hour: Clock, connect: Callable[..., Connection]
+) -> None:
+    for number in range(10):
+        tide.set_schedule(
+            name=f"s{number}",
+            cron="* * * * *",
+            workflow="report",
+            misfire="all",
+            queue=f"q{number}",
+        )
+    hour.advance(5 * MINUTE)
+    callers = [Tide(connect()) for _ in range(4)]
+    results(at_once([lambda c=c: c.reconcile(batch=3) for c in callers]))
+    tide.reconcile()
+    for number in range(10):
+        fires = tide.list_fires(name=f"s{number}")
+        assert [fire.outcome for fire in fires] == ["enqueued"] * 5
+        assert len(tide.list_runs(queue=f"q{number}")) == 5
+
+
+def test_reconcile_that_is_killed_half_way_leaves_whole_batches(
+    tide: Tide, hour: Clock, connect: Callable[..., Connection]
+) -> None:
+    """It is stopped at the insert of an event: what it had not committed is as it was."""
+    runs = [tide.started(max_attempts=2) for _ in range(5)]
+    tide.enqueue(workflow="report", deadline=MINUTE)
+    hour.connection.execute(
+        f"""
+        create or replace function tide_test.wait() returns trigger language plpgsql as $$
+        begin
+          perform pg_advisory_xact_lock_shared(4711);
+          return new;
+        end;
+        $$;
+        create trigger wait before insert on tide.events
+        for each row when (new.run_id = '{runs[2].run_id}') execute function tide_test.wait();
+        """.encode()
+    )
+    hour.advance(2 * MINUTE)
+    gate = connect(autocommit=False)
+    gate.execute("select pg_advisory_xact_lock(4711)")
+    killed = Tide(connect())
+    pid = killed.connection.info.backend_pid
+
+    def reconcile() -> None:
+        with pytest.raises(psycopg.OperationalError):
+            killed.reconcile(batch=2)
+
+    def kill() -> None:
+        wait_until_blocked(tide.connection, pid)
+        tide.connection.execute("select pg_terminate_backend(%s, 10000)", (pid,))
+
+    results(at_once([reconcile, kill]))
+    queued = [run for run in runs if tide.get_run(run_id=run.run_id).status == "queued"]
+    assert len(queued) == 2
+    gate.rollback()
+    report = tide.reconcile()
+    assert (report["expired_leases"], report["overdue"]) == (3, 1)
+    for run in runs:
+        assert tide.log(run.run_id) == ["run.enqueued", "run.claimed", "run.requeued"]
+
+
+def test_reconcile_needs_no_right_but_its_own(
+    tide: Tide, hour: Clock, connect: Callable[..., Connection]
+) -> None:
+    """Whoever may only call it, as a cron job may, reads and changes nothing else."""
+    run = tide.started(max_attempts=2)
+    hour.advance(2 * MINUTE)
+    role = one(tide.connection, "select 'tide_cron_' || pg_backend_pid() as name").name
+    tide.connection.execute(
+        f"""
+        create role {role};
+        grant usage on schema tide to {role};
+        grant execute on routine {", ".join(f"tide.{name}" for name in NEEDED)} to {role};
+        """.encode()
+    )
+    try:
+        other = connect()
+        other.execute(f"set role {role}".encode())
+        report = value(other, "call tide.reconcile()")
+        assert report["expired_leases"] == 1
+        assert tide.get_run(run_id=run.run_id).status == "queued"
+        for forbidden in ("select from tide.runs", "select tide.claim()", "select tide._now()"):
+            with refused("42501"):
+                other.execute(forbidden.encode())
+        other.close()
+    finally:
+        tide.connection.execute(f"drop owned by {role}; drop role {role}".encode())
+
+
+def test_poisoned_schedule_is_set_aside_and_the_others_fire(tide: Tide, hour: Clock) -> None:
+    for name in ("a", "bad", "c"):
+        tide.set_schedule(name=name, cron="* * * * *", workflow=f"work-{name}")
+    hour.connection.execute(
+        """
+        create or replace function tide_test.poison() returns trigger language plpgsql as $$
+        begin
+          raise exception 'poison';
+        end;
+        $$;
+        create trigger poison before insert on tide.runs_active
+        for each row when (new.workflow = 'work-bad') execute function tide_test.poison();
+        """
+    )
+    hour.advance(MINUTE)
+    tide.connection.execute("call tide.reconcile()")
+    assert sorted(run.workflow for run in tide.list_runs()) == ["work-a", "work-c"]
+    (failure,) = tide.sweep_failures()
+    assert (failure.sweep, failure.key, failure.error) == ("schedules", "bad", "poison")
+    hour.connection.execute("drop trigger poison on tide.runs_active")
+    hour.advance(MINUTE)
+    tide.connection.execute("call tide.reconcile()")
+    assert [fire.outcome for fire in tide.list_fires(name="bad")] == ["enqueued", "missed"]
+
+
+def test_time_box_is_honoured_and_the_next_call_goes_on(tide: Tide, hour: Clock) -> None:
+    """The box is looked at between batches: each sweep does one batch and no second."""
+    tide.enqueue_many(queue="default", runs=[{"workflow": "report", "delay": "1 minute"}] * 5000)
+    hour.advance(2 * MINUTE)
+    query = "call tide.reconcile(batch => 1, budget => '10 milliseconds')"
+    first = value(tide.connection, query)["due"]
+    assert 1 <= first < 5000
+    assert tide.reconcile()["due"] == 5000 - first
+
+
+def test_time_of_a_whole_call_is_that_of_the_statement(tide: Tide, hour: Clock) -> None:
+    """A statement_timeout stops the call, keeps what was committed and breaks nothing."""
+    tide.enqueue_many(queue="default", runs=[{"workflow": "report", "delay": "1 minute"}] * 5000)
+    hour.advance(2 * MINUTE)
+    tide.connection.execute("set statement_timeout = '100ms'")
+    with refused("57014"):
+        tide.connection.execute("call tide.reconcile(batch => 1, budget => '1 hour')")
+    tide.connection.execute("reset statement_timeout")
+    done = value(tide.connection, "select count(*) from tide.runs_active where ready")
+    assert done < 5000
+    assert tide.reconcile()["due"] == 5000 - done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -21,9 +22,10 @@ def open_gate(
     timeout: Duration | None = None,
     on_timeout: str | None = None,
     capability: str | None = None,
+    channels: Sequence[Mapping[str, Any]] | None = None,
 ) -> Call[OpenGate]:
     """Ask people for a decision about a leased run; the same name again gives the same gate. The
-    token that resolves it is in the first answer only.
+    token that resolves it is in the first answer, and in what is sent to the channels, only.
     """
     return call(
         "open_gate",
@@ -37,6 +39,7 @@ def open_gate(
         timeout=timeout,
         on_timeout=on_timeout,
         capability=capability,
+        channels=optional(channels, "channels"),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, cast
 
 from tidebase_pg.call import Call, call
 from tidebase_pg.documents import encode, optional
@@ -12,6 +12,7 @@ from tidebase_pg.types import (
     Enqueued,
     EnqueuedMany,
     LeasedRun,
+    QueueGrant,
     QueueRow,
     QueueStats,
     Row,
@@ -38,10 +39,12 @@ def enqueue(
     budget: Mapping[str, Any] | None = None,
     run_id: RunId | None = None,
     backoff: Mapping[str, Any] | None = None,
+    channels: Sequence[Mapping[str, Any]] | None = None,
 ) -> Call[Enqueued]:
     """Queue a run. With a dedupe key, at most one run of the queue with that key is active:
     on_conflict return gives that run, replace gives it the new input, time and priority unless
-    it has begun, raise is TD023. run_id makes the call repeatable.
+    it has begun, raise is TD023. run_id makes the call repeatable; channels are sent the events
+    of the run.
     """
     return call(
         "enqueue",
@@ -61,6 +64,7 @@ def enqueue(
         budget=optional(budget, "budget"),
         run_id=run_id,
         backoff=optional(backoff and backoff_lengths(backoff), "backoff"),
+        channels=optional(channels, "channels"),
     )
 
 
@@ -149,9 +153,56 @@ def set_queue(queue: str, settings: Mapping[str, Any]) -> Call[QueueRow]:
     )
 
 
+def await_work(
+    worker: str, *, queues: Sequence[str] | None = None, duration: Duration | None = None
+) -> Call[timedelta]:
+    """Register an idle worker: it is notified on channel tide_work, with its name or * as payload,
+    when a run of its queues is ready. Returns how long nothing can become ready by itself. Listen
+    first, then register, then claim once more, then wait; duration 0 withdraws.
+    """
+    return call(
+        "await_work", "await_work", _length, worker=worker, queues=queues, duration=duration
+    )
+
+
+def next_wakeup(*, queues: Sequence[str] | None = None) -> Call[timedelta | None]:
+    """How long no run of these queues can become ready by itself: until the next delay, schedule,
+    time-out or lease ends; null = never, 0 = now. What is enqueued meanwhile is not foreseen.
+    """
+    return call("next_wakeup", "next_wakeup", _length_or_none, queues=queues)
+
+
+def grant_queue(queue: str, role: str, *, verbs: Sequence[str] | None = None) -> Call[QueueGrant]:
+    """Restrict a queue to logins that are members of the role, beside those granted before. The
+    login counts, not set role. Needs the right to call the functions as well.
+    """
+    return call(
+        "grant_queue", QueueGrant.columns(), QueueGrant.one, queue=queue, role=role, verbs=verbs
+    )
+
+
+def revoke_queue(queue: str, role: str) -> Call[bool]:
+    """Take back what grant_queue gave; false = there was nothing. With its last grant gone a queue
+    is open again to everybody who may call the functions.
+    """
+    return call("revoke_queue", "revoke_queue", _whether, queue=queue, role=role)
+
+
 def queue_stats() -> Call[list[QueueStats]]:
     """The view of every queue: its settings, what waits in it and what it did lately."""
     return call("queue_stats", QueueStats.columns(), QueueStats.many, "view")
+
+
+def _whether(rows: Sequence[Row]) -> bool:
+    return cast(bool, rows[0][0])
+
+
+def _length(rows: Sequence[Row]) -> timedelta:
+    return cast(timedelta, rows[0][0])
+
+
+def _length_or_none(rows: Sequence[Row]) -> timedelta | None:
+    return cast("timedelta | None", rows[0][0])
 
 
 _SETTLEMENT = f"{Verdict.columns()}, {LeasedRun.columns('(claimed).')}"

@@ -23,8 +23,12 @@ def create_run(
     budget: Mapping[str, Any] | None = None,
     run_id: RunId | None = None,
     backoff: Mapping[str, Any] | None = None,
+    recovery_url: str | None = None,
+    channels: Sequence[Mapping[str, Any]] | None = None,
 ) -> Call[RunRow]:
-    """Make a pending run, begun by its id; the same run_id again returns the run it made."""
+    """Make a pending run, begun by its id; the same run_id again returns the run it made.
+    recovery_url is asked to resume the run when it stalls; channels are sent its events.
+    """
     return call(
         "create_run",
         RunRow.columns(),
@@ -37,14 +41,16 @@ def create_run(
         budget=optional(budget, "budget"),
         run_id=run_id,
         backoff=optional(backoff and backoff_lengths(backoff), "backoff"),
+        recovery_url=recovery_url,
+        channels=optional(channels, "channels"),
     )
 
 
 def begin_run(
     run_id: RunId, *, worker: str | None = None, lease: Duration | None = None
 ) -> Call[RunRow]:
-    """Lease a pending run, or a plain run whose lease expired, by its id. Completed: the run as it
-    is; overdue: the run, cancelled; else TD001, TD003, TD004.
+    """Lease by its id a pending run, a plain run whose lease expired, or a run that was pushed.
+    Completed: the run as it is; overdue: the run, cancelled; else TD001, TD003, TD004, TD030.
     """
     return call(
         "begin_run", RunRow.columns(), RunRow.one, run_id=run_id, worker=worker, lease=lease
@@ -203,7 +209,7 @@ def get_run(run_id: RunId) -> Call[RunRow]:
 
 def describe_run(run_id: RunId) -> Call[dict[str, Any]]:
     """Everything about a run in one snapshot, as jsonb: run, steps, gates, waits, children
-    (newest 1000), state, usage totals, events (newest 1000).
+    (newest 1000), deliveries (newest 1000), state, usage totals, events (newest 1000).
     """
 
     def read(rows: Sequence[Row]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from tidebase_pg.call import Call, call
-from tidebase_pg.types import Row
-from tidebase_pg.values import Duration
+from tidebase_pg.types import Health, Row
+from tidebase_pg.values import Duration, interval
 
 
 def reconcile(*, batch: int | None = None, budget: Duration | None = None) -> Call[dict[str, Any]]:
@@ -15,7 +15,7 @@ def reconcile(*, batch: int | None = None, budget: Duration | None = None) -> Ca
     runs, leaked slots, counts. Call it from anywhere at any rate, in autocommit; report says
     what was done.
     """
-    return call("reconcile", "", _report, "procedure", batch=batch, budget=budget)
+    return call("reconcile", "", _document, "procedure", batch=batch, budget=budget)
 
 
 def version() -> Call[str | None]:
@@ -23,9 +23,60 @@ def version() -> Call[str | None]:
     return call("version", "version", _text)
 
 
-def _report(rows: Sequence[Row]) -> dict[str, Any]:
+def pause(*, reason: str | None = None, actor: str | None = None) -> Call[None]:
+    """Pause the whole installation: nothing is claimed, fired, swept or sent until resume. What
+    runs may go on and report; new runs may be enqueued.
+    """
+    return call("pause", "true", _nothing, reason=reason, actor=actor)
+
+
+def resume() -> Call[None]:
+    """Let a paused installation go on; in a copy of it: TD030, call adopt."""
+    return call("resume", "true", _nothing)
+
+
+def adopt(*, mode: str | None = None, actor: str | None = None) -> Call[dict[str, Any]]:
+    """Put a restored copy to work. resume = it takes the place of the original; skip_missed = so,
+    but fires and webhooks due by now are passed over; quarantine = everything active is cancelled
+    as well, as for a staging copy. Returns what was done, as jsonb.
+    """
+    return call("adopt", "adopt", _document, mode=mode, actor=actor)
+
+
+def prune(
+    *, older_than: Duration | None = None, max_runs: int | None = None, queue: str | None = None
+) -> Call[int]:
+    """Remove up to max_runs finished runs, oldest first, with all that belongs to them: those that
+    ended longer than older_than ago, or, without it, as the retention of their queues says.
+    Returns how many went; call again while it is max_runs.
+    """
+    return call("prune", "prune", _number, older_than=older_than, max_runs=max_runs, queue=queue)
+
+
+def set_retention(retention: Duration | None) -> Call[None]:
+    """How long finished runs are kept that have no queue, or whose queue has no retention of its
+    own; null = for ever.
+    """
+    length = None if retention is None else interval("retention", retention)
+    return Call("set_retention", "true", {"retention": length}, _nothing)
+
+
+def health() -> Call[Health]:
+    """The view of whether upkeep runs, and of everything that should be young or none."""
+    return call("health", Health.columns(), Health.one, "view")
+
+
+def _document(rows: Sequence[Row]) -> dict[str, Any]:
     return cast("dict[str, Any]", rows[0][0] or {})
 
 
 def _text(rows: Sequence[Row]) -> str | None:
     return cast("str | None", rows[0][0])
+
+
+def _number(rows: Sequence[Row]) -> int:
+    return cast(int, rows[0][0])
+
+
+def _nothing(rows: Sequence[Row]) -> None:
+    return None

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,8 +18,9 @@ from tidebase_pg.tidebase import Tidebase
 if TYPE_CHECKING:
     DocumentType = click.ParamType[Any]
     LengthType = click.ParamType[timedelta]
+    MomentType = click.ParamType[datetime]
 else:  # generic from click 8.4 on only
-    DocumentType = LengthType = click.ParamType
+    DocumentType = LengthType = MomentType = click.ParamType
 
 _UNITS = {"": 1, "s": 1, "ms": 0.001, "m": 60, "h": 3600, "d": 86400}
 
@@ -74,5 +75,25 @@ class Length(LengthType):
             self.fail(f"{value!r} is too long", param, ctx)
 
 
+class Moment(MomentType):
+    """A time with its zone: 2026-06-12T10:30:00Z or 2026-06-12T12:30+02:00."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            found = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a time: give 2026-06-12T10:30:00Z", param, ctx)
+        if found.tzinfo is None:
+            self.fail(f"{value!r} has no time zone: add Z or +02:00", param, ctx)
+        return found
+
+
 DOCUMENT = Document()
 LENGTH = Length()
+MOMENT = Moment()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 import click
 
 from tidebase_pg import schema
 from tidebase_pg.commands.output import Command, echo_fact
+from tidebase_pg.commands.signals import ended
 from tidebase_pg.embedded import Server
 
 
@@ -39,7 +37,7 @@ def dev(data: Path, detach: bool, stop: bool) -> None:
         echo_fact(f"the server in {server.folder} {sentence}", stopped=stopped)
         return
     ours = not server.running
-    ended = _ended()
+    stop_asked = ended(by_force=False)  # a server being started is always stopped
     dsn = server.start()
     try:
         schema.install(dsn)
@@ -60,20 +58,8 @@ def dev(data: Path, detach: bool, stop: bool) -> None:
         dsn=dsn,
     )
     if not stays:
-        ended.wait()
+        stop_asked.wait()
         server.stop()
-
-
-def _ended() -> threading.Event:
-    """Set by Ctrl-C and SIGTERM, so that a server being started is always stopped."""
-    event = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        event.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    return event
 
 
 COMMANDS: Final = [dev]

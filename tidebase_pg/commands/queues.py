@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tidebase_pg.commands.connect import LENGTH, connected
-from tidebase_pg.commands.output import Group, echo_row, echo_rows
+from tidebase_pg.commands.output import Group, echo_fact, echo_row, echo_rows
 from tidebase_pg.registry import QueueSettings
 
 COLUMNS = (
@@ -16,7 +16,7 @@ COLUMNS = (
 )  # fmt: skip
 CLEARABLE = (
     "concurrency", "rate_limit", "max_attempts", "backoff_base", "backoff_max", "backoff_jitter",
-    "retention",
+    "retention", "retention_keeps", "push_url", "push_secret",
 )  # fmt: skip
 
 
@@ -43,6 +43,14 @@ def list_() -> None:
 @click.option("--backoff-jitter", type=float, help="The share added at random, 0 to 1.")
 @click.option("--retention", type=LENGTH, help="How long finished runs are kept.")
 @click.option(
+    "--retention-keeps",
+    multiple=True,
+    type=click.Choice(["gates", "usage"]),
+    help="What stays when a run is removed; may be given several times.",
+)
+@click.option("--push-url", help="Push runs there, instead of letting workers claim them.")
+@click.option("--push-secret", help="Name of the secret that signs what is pushed.")
+@click.option(
     "--clear",
     multiple=True,
     type=click.Choice(CLEARABLE),
@@ -52,7 +60,7 @@ def set_(queue: str, clear: tuple[str, ...], **given: Any) -> None:
     """Change settings of a queue; what is not named stays."""
     settings: QueueSettings = {}
     for name, value in given.items():
-        if value is not None:
+        if value not in (None, ()):
             settings[name] = value  # type: ignore[literal-required]
     for name in clear:
         settings[name] = None  # type: ignore[literal-required]
@@ -76,6 +84,38 @@ def resume(queue: str) -> None:
     """Let a paused queue be claimed from again."""
     with connected() as tide:
         echo_row(tide.queues.resume(queue).facts())
+
+
+@queues.command()
+@click.argument("queue")
+@click.argument("role")
+@click.option(
+    "--verb",
+    "verbs",
+    multiple=True,
+    type=click.Choice(["enqueue", "claim"]),
+    help="What its members may do; without it both.",
+)
+def grant(queue: str, role: str, verbs: tuple[str, ...]) -> None:
+    """Restrict a queue to members of ROLE, beside those granted before."""
+    with connected() as tide:
+        echo_row(tide.queues.grant(queue, role, verbs=verbs or None).facts())
+
+
+@queues.command()
+@click.argument("queue")
+@click.argument("role")
+def revoke(queue: str, role: str) -> None:
+    """Take back a grant; with its last one gone a queue is open again."""
+    with connected() as tide:
+        revoked = tide.queues.revoke(queue, role)
+    sentence = f"{role} has no grant on queue {queue} any more"
+    echo_fact(
+        sentence if revoked else f"{role} had no grant on queue {queue}",
+        queue=queue,
+        role=role,
+        revoked=revoked,
+    )
 
 
 COMMANDS = [queues]

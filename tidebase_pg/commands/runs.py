@@ -40,6 +40,7 @@ COLUMNS = (
     type=click.Choice(["return", "replace", "raise"]),
     help="When the dedupe key is taken; default return.",
 )
+@click.option("--channels", type=DOCUMENT, help="JSON array: where its events are sent.")
 @click.option("--run-id", type=click.UUID, help="An id of your own; repeating it is harmless.")
 def enqueue(workflow: str, **given: Any) -> None:
     """Enqueue a run of a workflow."""

@@ -1,22 +1,113 @@
-"""Commands that keep the installation going: reconcile."""
+"""Commands that keep the installation going: reconcile, prune, pause, resume, adopt."""
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
+from typing import Final, Literal
 
 import click
 
-from tidebase_pg.commands.connect import LENGTH, connected
-from tidebase_pg.commands.output import Command, echo_row
+from tidebase_pg.commands.connect import LENGTH, actor, connected
+from tidebase_pg.commands.output import Command, dsn, echo_fact, echo_row
+from tidebase_pg.commands.signals import ended
+from tidebase_pg.reconciler import reports
+from tidebase_pg.tidebase import Tidebase
+from tidebase_pg.values import seconds
+
+BATCH: Final = 1000
+MOST: Final = 2**31 - 1
+BOOKKEEPING: Final = {"claim_floors", "finished_counts", "settled_clock", "stale_rows"}
+"""What upkeep does for itself, every minute or so; a loop does not speak of it."""
 
 
 @click.command(cls=Command)
 @click.option("--batch", type=int, help="Rows at a time; default 100.")
-@click.option("--budget", type=LENGTH, help="Time in all; default 5s.")
-def reconcile(batch: int | None, budget: timedelta | None) -> None:
-    """Do what has become due: leases, deadlines, delayed runs. For cron; workers do it too."""
+@click.option("--budget", type=LENGTH, help="Time in all of one call; default 5s.")
+@click.option("--loop", is_flag=True, help="Again and again until SIGTERM or Ctrl-C.")
+@click.option("--every", type=LENGTH, help="With --loop: the pause between two calls; default 1s.")
+def reconcile(
+    batch: int | None, budget: timedelta | None, loop: bool, every: timedelta | None
+) -> None:
+    """Do what has become due: leases, deadlines, delayed runs. For cron; workers do it too.
+
+    With --loop only what was done is printed, and a database that goes away is waited for.
+    """
+    if every is not None and not loop:
+        raise click.UsageError("--every is for --loop")
+    if not loop:
+        with connected() as tide:
+            echo_row(tide.reconcile(batch=batch, budget=budget))
+        return
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    pause = seconds("every", timedelta(seconds=1) if every is None else every, least=0.01)
+    stop = ended(by_force=True)
+    # Without patience of its own each call ends soon, and so does the program when told to.
+    with Tidebase(dsn(), patience=0) as tide:
+        for report in reports(lambda: tide.reconcile(batch=batch, budget=budget), pause, stop):
+            done = {
+                sweep: count
+                for sweep, count in report.items()
+                if count and count is not True and sweep not in BOOKKEEPING
+            }
+            if done:
+                echo_fact(", ".join(f"{sweep} {count}" for sweep, count in done.items()), **done)
+
+
+@click.command(cls=Command)
+@click.option(
+    "--older-than", type=LENGTH, help="Ended longer ago: 90d; default: as retention says."
+)
+@click.option("--queue", help="Only of this queue; needs --older-than.")
+@click.option(
+    "--max-runs", type=click.IntRange(1), default=MOST, help="At most so many; default all."
+)
+def prune(older_than: timedelta | None, queue: str | None, max_runs: int) -> None:
+    """Remove finished runs with all that belongs to them.
+
+    In transactions of 1000 runs, oldest first; what was removed stays so if this is interrupted.
+    """
+    removed = 0
     with connected() as tide:
-        echo_row(tide.reconcile(batch=batch, budget=budget))
+        while removed < max_runs:
+            wanted = min(BATCH, max_runs - removed)
+            count = tide.prune(older_than=older_than, max_runs=wanted, queue=queue)
+            removed += count
+            if count < wanted:
+                break
+    echo_fact(f"removed {removed} runs", removed=removed)
 
 
-COMMANDS = [reconcile]
+@click.command(cls=Command)
+@click.option("--reason", help="Shown to whoever asks why nothing runs.")
+def pause(reason: str | None) -> None:
+    """Pause the whole installation.
+
+    Nothing is claimed, fired or sent until resume; what runs goes on, new runs are accepted.
+    """
+    with connected() as tide:
+        tide.pause(reason=reason, actor=actor())
+    echo_fact("paused", paused=True)
+
+
+@click.command(cls=Command)
+def resume() -> None:
+    """Let a paused installation go on."""
+    with connected() as tide:
+        tide.resume()
+    echo_fact("at work", paused=False)
+
+
+@click.command(cls=Command)
+@click.argument("mode", type=click.Choice(["resume", "skip_missed", "quarantine"]))
+def adopt(mode: Literal["resume", "skip_missed", "quarantine"]) -> None:
+    """Put a restored copy to work, which is paused until then.
+
+    resume: it takes the place of the original. skip_missed: schedules and webhooks due by now are
+    passed over. quarantine: active runs are cancelled as well, as for a staging copy.
+    """
+    with connected() as tide:
+        echo_row(tide.adopt(mode, actor=actor()))
+
+
+COMMANDS: Final = [reconcile, prune, pause, resume, adopt]

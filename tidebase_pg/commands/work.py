@@ -23,8 +23,10 @@ from tidebase_pg.tidebase import Tidebase, WorkOptions
 @click.option("--queues", help="Comma-separated, in this order; default: those registered.")
 @click.option("--concurrency", type=int, default=1, show_default=True, help="Runs at once.")
 @click.option("--lease", type=LENGTH, help="Until others may take over; default 60s.")
-@click.option("--poll", type=LENGTH, help="The longest pause when idle; default 1s.")
+@click.option("--poll", type=LENGTH, help="The longest pause when idle and polling; default 1s.")
 @click.option("--grace", type=LENGTH, help="For running runs after SIGTERM; default 30s.")
+@click.option("--no-listen", is_flag=True, help="Poll only, as behind a pooler.")
+@click.option("--deliver", is_flag=True, help="Send webhooks too.")
 @click.option("--no-reconcile", is_flag=True, help="Leave the background work to others.")
 @click.option("--drain", is_flag=True, help="End when nothing is ready any more.")
 @click.option("--max-runs", type=int, help="End after so many runs.")
@@ -35,6 +37,8 @@ def work(
     lease: timedelta | None,
     poll: timedelta | None,
     grace: timedelta | None,
+    no_listen: bool,
+    deliver: bool,
     no_reconcile: bool,
     drain: bool,
     max_runs: int | None,
@@ -56,6 +60,10 @@ def work(
         options["poll"] = poll
     if grace is not None:
         options["grace"] = grace
+    if no_listen:
+        options["listen"] = False
+    if deliver:
+        options["deliver"] = True
     if no_reconcile:
         options["reconcile"] = False
     if max_runs is not None:

@@ -50,6 +50,9 @@ begin
   if child.queue is not null and child.ready and child.run_at < child.created_at then
     perform tide._lower_floor(child.queue, child.priority, child.run_at);
   end if;
+  if child.queue is not null and child.run_at < tide._soon() then
+    perform tide._wake_workers(child.queue, 1);
+  end if;
   perform tide._emit(
     array[child.run_id],
     array[1],

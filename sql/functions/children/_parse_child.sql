@@ -13,6 +13,7 @@ declare
 begin
   if v_queue is not null then
     perform tide._valid_name(v_argument || '.queue', v_queue);
+    perform tide._require_queue(v_queue, 'enqueue');
     select q.max_attempts
     into v_max_attempts
     from tide.queues as q

@@ -1,4 +1,9 @@
-create or replace function tide._log(run_id uuid, type text, payload jsonb)
+create or replace function tide._log(
+  run_id uuid,
+  type text,
+  payload jsonb,
+  renews boolean default true
+)
 returns void
 language plpgsql
 volatile
@@ -9,7 +14,10 @@ begin
   update tide.runs_active as r
   set
     last_seq = r.last_seq + 1,
-    leased_until = case when r.status = 'running' then tide._now() + r.lease end
+    leased_until = case
+      when r.status = 'running' and _log.renews then tide._now() + r.lease
+      else r.leased_until
+    end
   where r.run_id = _log.run_id
   returning r.last_seq into v_seq;
   if not found then
@@ -23,4 +31,5 @@ end;
 $$;
 
 comment on function tide._log is
-  'Log an event of a run the caller has locked; a running run has its lease renewed.';
+  'Log an event of a run the caller has locked; the lease of a running run is renewed, unless it was not '
+  'its worker who acted.';

@@ -15,6 +15,7 @@ declare
     'max_events', list_events.max_events, 1, 10000
   );
 begin
+  perform tide._require_run(list_events.run_id);
   return query
   select e.*
   from tide.events as e

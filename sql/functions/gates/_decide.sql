@@ -25,6 +25,7 @@ begin
   update tide.runs_active as r
   set open_gates = r.open_gates - 1
   where r.run_id = run.run_id;
+  perform tide._forget_tokens(array[run.run_id], v_gate.gate_id);
   perform tide._log(
     run.run_id,
     'gate.resolved',

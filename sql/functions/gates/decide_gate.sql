@@ -12,9 +12,12 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
+declare
+  v_gate constant tide.gates := tide._find_gate(decide_gate.gate_id);
 begin
+  perform tide._require_run(v_gate.run_id);
   return tide._resolve(
-    tide._find_gate(decide_gate.gate_id),
+    v_gate,
     decide_gate.decision,
     tide._valid_text('actor', decide_gate.actor, 4096),
     decide_gate.payload

@@ -6,7 +6,8 @@ create or replace function tide.open_gate(
   data jsonb default '{}',
   timeout interval default null,
   on_timeout text default 'rejected',
-  capability text default null
+  capability text default null,
+  channels jsonb default '[]'
 )
 returns table (gate_id uuid, status text, payload jsonb, actor text, token text)
 language plpgsql
@@ -61,6 +62,7 @@ begin
   update tide.runs_active as r
   set open_gates = r.open_gates + 1
   where r.run_id = v_run.run_id;
+  perform tide._add_channels(v_run.run_id, open_gate.channels, v_gate.gate_id);
   perform tide._log(
     v_run.run_id,
     'gate.created',
@@ -72,10 +74,16 @@ begin
       'expires_at', v_gate.expires_at
     )
   );
+  -- What is sent to people has the token, so that they can decide; the event has it not.
+  update tide.deliveries as d
+  set token = v_token
+  where d.run_id = v_run.run_id
+    and d.gate_id = v_gate.gate_id
+    and d.type = 'gate.created';
   return query select v_gate.gate_id, v_gate.status, v_gate.payload, v_gate.actor, v_token;
 end;
 $$;
 
 comment on function tide.open_gate is
   'Ask people for a decision about a leased run; the same name again gives the same gate. The token '
-  'that resolves it is in the first answer only.';
+  'that resolves it is in the first answer, and in what is sent to the channels, only.';

@@ -31,12 +31,15 @@ begin
             hint = 'Name 1 to 1000 queues; workflows null = any.';
   end if;
   perform tide._require_read_committed('claim');
-  perform tide._tick();
+  if not tide._tick() then
+    return v_runs;
+  end if;
   perform tide._promote(greatest(100, 2 * max_runs));
   if v_worker is not null then
     perform tide._register_worker(v_worker, queues, workflows);
   end if;
   foreach v_queue in array queues loop
+    perform tide._require_queue(v_queue, 'claim');
     v_runs := v_runs || tide._claim_queue(
       v_queue, max_runs - cardinality(v_runs), v_lease, v_worker, workflows
     );

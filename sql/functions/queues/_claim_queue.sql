@@ -1,5 +1,3 @@
--- The shared lock keeps set_queue from counting running runs while a claim is between reading the
--- cap and committing; it is only tried, so a claim still never waits.
 create or replace function tide._claim_queue(
   queue text,
   max_runs integer,
@@ -12,62 +10,18 @@ language plpgsql
 volatile
 as $$
 declare
-  v_queue tide.queues;
-  v_drains boolean;
-  v_room integer := _claim_queue.max_runs;
-  v_picked uuid[];
-  v_slots integer[];
-  v_permits integer[];
+  v_taken constant tide.taken := tide._take(
+    _claim_queue.queue, _claim_queue.max_runs, _claim_queue.workflows, push => false
+  );
   v_runs tide.runs[];
   v_run_ids uuid[];
   v_seqs integer[];
   v_payloads jsonb[];
   v_now timestamptz;
 begin
-  if not pg_try_advisory_xact_lock_shared(1953064038, hashtext(_claim_queue.queue)) then
+  if v_taken.run_ids is null then
     return array[]::tide.runs[];
   end if;
-  select q.*
-  into v_queue
-  from tide.queues as q
-  where q.queue = _claim_queue.queue;
-  if v_queue.paused then
-    return array[]::tide.runs[];
-  end if;
-  v_drains := tide._drains(v_queue);
-  -- While a lowered cap drains, one claim at a time counts who runs.
-  if v_drains and not pg_try_advisory_xact_lock(1953064040, hashtext(_claim_queue.queue)) then
-    return array[]::tide.runs[];
-  end if;
-  v_room := tide._room(v_queue, v_room, v_drains);
-  if v_room = 0 then
-    return array[]::tide.runs[];
-  end if;
-  v_picked := tide._pick(_claim_queue.queue, v_room, _claim_queue.workflows);
-  if cardinality(v_picked) = 0 then
-    return array[]::tide.runs[];
-  end if;
-  if v_queue.concurrency is not null then
-    v_slots := array(
-      select s.slot
-      from tide.slots as s
-      where s.queue = _claim_queue.queue
-        and s.slot <= v_queue.concurrency
-        and s.run_id is null
-      order by s.slot
-      limit cardinality(v_picked)
-      for no key update skip locked
-    );
-    v_picked := v_picked[:cardinality(v_slots)];
-  end if;
-  if v_queue.rate_limit is not null then
-    v_permits := tide._hold_permits(v_queue, cardinality(v_picked));
-    v_picked := v_picked[:cardinality(v_permits)];
-  end if;
-  if cardinality(v_picked) = 0 then
-    return array[]::tide.runs[];
-  end if;
-
   v_now := tide._now();
   with leased as (
     update tide.runs_active as r
@@ -81,10 +35,10 @@ begin
       lease_id = gen_random_uuid(),
       worker = _claim_queue.worker,
       slot = p.slot,
-      budget = coalesce(r.budget, v_queue.budget),
+      budget = coalesce(r.budget, (v_taken.settings).budget),
       ended_by = null,
       last_seq = r.last_seq + 1
-    from unnest(v_picked, v_slots) as p(run_id, slot)
+    from unnest(v_taken.run_ids, v_taken.slots) as p(run_id, slot)
     where r.run_id = p.run_id
     returning
       r::tide.runs as run,
@@ -99,21 +53,16 @@ begin
     array_agg(l.payload)
   into v_runs, v_run_ids, v_seqs, v_payloads
   from leased as l;
-  if v_slots is not null then
-    update tide.slots as s
-    set run_id = p.run_id
-    from unnest(v_picked, v_slots) as p(run_id, slot)
-    where s.queue = _claim_queue.queue
-      and s.slot = p.slot
-      and p.run_id is not null;
+  if v_taken.slots is not null then
+    perform tide._use_slots(v_taken);
   end if;
   perform tide._emit(v_run_ids, v_seqs, 'run.claimed', v_payloads);
-  if v_permits is not null then
-    perform tide._use_permits(v_queue, v_permits);
+  if v_taken.permits is not null then
+    perform tide._use_permits(v_taken.settings, v_taken.permits);
   end if;
   return v_runs;
 end;
 $$;
 
 comment on function tide._claim_queue is
-  'Lease ready runs of one queue: pick runs, take a slot and a permit for each, write the leases.';
+  'Lease ready runs of one queue: take runs, slots and permits, write the leases.';

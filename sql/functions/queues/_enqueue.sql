@@ -4,7 +4,8 @@
 create or replace function tide._enqueue(
   run tide.runs,
   on_conflict text,
-  given_id boolean
+  given_id boolean,
+  channels jsonb default null
 )
 returns tide.enqueued
 language plpgsql
@@ -73,6 +74,12 @@ begin
     elsif v_inserted then
       if run.ready and run.run_at < run.created_at then
         perform tide._lower_floor(run.queue, run.priority, run.run_at);
+      end if;
+      if run.ready or run.run_at < tide._soon() then
+        perform tide._wake_workers(run.queue, 1);
+      end if;
+      if channels is not null then
+        perform tide._add_channels(run.run_id, channels);
       end if;
       perform tide._emit(
         array[run.run_id],

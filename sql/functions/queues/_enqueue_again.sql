@@ -49,6 +49,9 @@ begin
     if v_run.ready then
       perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at);
     end if;
+    if v_run.run_at < tide._soon() then
+      perform tide._wake_workers(v_run.queue, 1);
+    end if;
     perform tide._emit(
       array[v_run.run_id],
       array[v_run.last_seq],

@@ -21,6 +21,18 @@ begin
         v_queue.paused := coalesce(tide._option_boolean(v_key, v_value), false);
       when 'budget' then
         v_queue.budget := tide._valid_budget(nullif(v_value, 'null'));
+      when 'push_url' then
+        v_queue.push_url := tide._option_text(v_key, v_value, 2048);
+        if v_queue.push_url is not null then
+          perform tide._valid_url(v_key, v_queue.push_url);
+        end if;
+      when 'push_secret' then
+        v_queue.push_secret := tide._option_text(v_key, v_value, 128);
+        if v_queue.push_secret is not null then
+          perform tide._valid_name(v_key, v_queue.push_secret);
+        end if;
+      when 'retention_keeps' then
+        v_queue.retention_keeps := tide._option_choices(v_key, v_value, '{gates,usage}');
       when 'concurrency' then
         v_queue.concurrency := tide._option_integer(v_key, v_value, 1, 2000);
       when 'rate_limit' then

@@ -12,7 +12,7 @@ begin
     _parse_runs.runs,
     array[
       'workflow', 'input', 'dedupe_key', 'priority', 'delay', 'run_at', 'max_attempts',
-      'deadline', 'metadata', 'on_conflict', 'run_id', 'backoff', 'budget'
+      'deadline', 'metadata', 'on_conflict', 'run_id', 'backoff', 'budget', 'channels'
     ],
     100000
   );

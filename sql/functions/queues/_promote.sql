@@ -40,6 +40,7 @@ begin
       p.priority
   loop
     perform tide._lower_floor(v_group.queue, v_group.priority, v_group.run_at);
+    perform tide._wake_workers(v_group.queue, v_group.runs::integer);
     v_promoted := v_promoted + v_group.runs;
   end loop;
   return v_promoted;

@@ -18,7 +18,7 @@ begin
       select r.run_id
       from tide.runs_active as r
       where r.queue = _set_slots.queue
-        and r.status = 'running'
+        and (r.status = 'running' or r.dispatched_until is not null)
         and r.slot is null
       order by r.run_id
       for no key update
@@ -58,4 +58,4 @@ end;
 $$;
 
 comment on function tide._set_slots is
-  'Make as many slots as the cap says and give one to each running run that has none.';
+  'Make as many slots as the cap says and give one to each running or pushed run that has none.';

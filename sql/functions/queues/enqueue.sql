@@ -12,7 +12,8 @@ create or replace function tide.enqueue(
   on_conflict text default 'return',
   budget jsonb default null,
   run_id uuid default null,
-  backoff jsonb default null
+  backoff jsonb default null,
+  channels jsonb default null
 )
 returns tide.enqueued
 language plpgsql
@@ -30,6 +31,7 @@ begin
   v_run.run_id := coalesce(enqueue.run_id, tide._uuid7());
   v_run.workflow := tide._valid_name('workflow', enqueue.workflow);
   v_run.queue := tide._valid_name('queue', enqueue.queue);
+  perform tide._require_queue(v_run.queue, 'enqueue');
   v_run.priority := coalesce(tide._valid_priority(enqueue.priority), 0);
   v_run.created_at := v_now;
   v_run.run_at := tide._valid_start(v_now, enqueue.delay, enqueue.run_at);
@@ -62,11 +64,13 @@ begin
       using errcode = '22023',
             hint = 'Give return, replace or raise.';
   end if;
-  return tide._enqueue(v_run, enqueue.on_conflict, given_id => enqueue.run_id is not null);
+  return tide._enqueue(
+    v_run, enqueue.on_conflict, enqueue.run_id is not null, enqueue.channels
+  );
 end;
 $$;
 
 comment on function tide.enqueue is
   'Queue a run. With a dedupe key, at most one run of the queue with that key is active: on_conflict '
   'return gives that run, replace gives it the new input, time and priority unless it has begun, '
-  'raise is TD023. run_id makes the call repeatable.';
+  'raise is TD023. run_id makes the call repeatable; channels are sent the events of the run.';

@@ -21,6 +21,7 @@ declare
   v_answer tide.enqueued;
   v_answers tide.enqueued[];
 begin
+  perform tide._require_queue(enqueue_many.queue, 'enqueue');
   perform tide._require_read_committed('enqueue_many');
   perform pg_advisory_xact_lock(1953064041, b.bucket)
   from (
@@ -85,6 +86,32 @@ begin
     where i.run_id <> all (v_ended);
   end if;
   if v_inserted is not null then
+    perform tide._add_channels(
+      f.run_id, f.element -> 'channels', prefix => format('runs[%s].', f.ordinality - 1)
+    )
+    from (
+      -- The same id may come again; its channels are those of the first.
+      select distinct on (u.run_id)
+        u.run_id,
+        e.element,
+        e.ordinality
+      from jsonb_array_elements(enqueue_many.runs) with ordinality as e(element, ordinality)
+      join unnest(v_runs) with ordinality as u on u.ordinality = e.ordinality
+      where e.element ? 'channels'
+        and u.run_id = any (v_inserted)
+      order by
+        u.run_id,
+        e.ordinality
+    ) as f;
+    perform tide._wake_workers(
+      enqueue_many.queue,
+      (
+        select count(*)
+        from unnest(v_runs) as g
+        where g.ready
+          or g.run_at < (select tide._soon())
+      )::integer
+    );
     perform tide._emit(
       v_inserted, array_fill(1, array[cardinality(v_inserted)]), 'run.enqueued', v_payloads
     );
@@ -102,7 +129,8 @@ begin
       select
         g.ordinality::integer as ordinal,
         e.element ->> 'on_conflict' as on_conflict,
-        e.element ->> 'run_id' is not null as given_id
+        e.element ->> 'run_id' is not null as given_id,
+        e.element -> 'channels' as channels
       from (
         select
           u.run_id,
@@ -136,7 +164,7 @@ begin
         v_answer := (v_run.run_id, false, null)::tide.enqueued;
       else
         v_answer := tide._enqueue(
-          v_run, coalesce(v_rest.on_conflict, 'return'), v_rest.given_id
+          v_run, coalesce(v_rest.on_conflict, 'return'), v_rest.given_id, v_rest.channels
         );
       end if;
       v_answers[v_rest.ordinal] := v_answer;

@@ -17,7 +17,7 @@ begin
     set_queue.settings,
     array[
       'concurrency', 'rate_limit', 'rate_period', 'max_attempts', 'backoff_base', 'backoff_max',
-      'backoff_jitter', 'paused', 'retention', 'budget'
+      'backoff_jitter', 'paused', 'retention', 'retention_keeps', 'budget', 'push_url', 'push_secret'
     ]
   );
   perform pg_advisory_xact_lock(1953064038, hashtext(v_queue));
@@ -42,12 +42,16 @@ begin
     backoff_max = v_new.backoff_max,
     backoff_jitter = v_new.backoff_jitter,
     retention = v_new.retention,
+    retention_keeps = v_new.retention_keeps,
+    push_url = v_new.push_url,
+    push_secret = v_new.push_secret,
     budget = v_new.budget,
     updated_at = tide._now()
   where q.queue = v_queue
   returning q.* into v_new;
   perform tide._set_slots(v_queue, v_new.concurrency);
   perform tide._set_permits(v_old, v_new);
+  perform tide._wake_workers(v_queue, 1000);
   return v_new;
 end;
 $$;

@@ -36,6 +36,24 @@ begin
             and e.child_status is null
         )
       );
+    when 'push' then
+      return tide._reason(
+        'push',
+        'pushed to its application, which has not begun it yet',
+        (
+          select jsonb_build_object(
+            'delivery_id', d.delivery_id,
+            'endpoint', d.endpoint,
+            'status', d.status,
+            'http_status', d.http_status,
+            'error', d.error,
+            'until', run.dispatched_until
+          )
+          from tide.deliveries as d
+          where d.run_id = run.run_id
+            and d.delivery_id::text = run.waiting_for
+        )
+      );
     when 'budget' then
       return tide._reason(
         'budget',

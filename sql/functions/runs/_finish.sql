@@ -42,7 +42,8 @@ begin
       run_id, workflow, queue, status, dedupe_key, priority, attempt, max_attempts, last_seq,
       run_at, created_at, started_at, finished_at, deadline_at, lease, lease_id, worker,
       ended_by, failure_class, cancel_reason, cancel_actor,
-      input, metadata, result, error, backoff, deadline, parent_id, forked_from, budget
+      input, metadata, result, error, backoff, deadline, parent_id, forked_from, budget,
+      recovery_url
     )
     select
       g.run_id,
@@ -74,7 +75,8 @@ begin
       g.deadline,
       g.parent_id,
       g.forked_from,
-      g.budget
+      g.budget,
+      g.recovery_url
     from gone as g
   )
   select
@@ -116,6 +118,7 @@ begin
       resolved_at = v_now
     where g.run_id = any (v_asking)
       and g.status = 'pending';
+    perform tide._forget_tokens(v_asking);
   end if;
   if _finish.status = 'cancelled' then
     perform tide._begin_cascade(v_run_ids, _finish.reason, _finish.actor);

@@ -7,6 +7,7 @@ begin
   if lease_id is not null then
     return tide._hold(_lock_for.run_id, _lock_for.lease_id);
   end if;
+  perform tide._require_run(_lock_for.run_id);
   return tide._lock_active(_lock_for.run_id);
 end;
 $$;

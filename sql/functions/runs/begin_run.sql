@@ -15,6 +15,7 @@ declare
   v_lease constant interval := tide._valid_lease(begin_run.lease);
   v_worker constant text := tide._valid_worker(begin_run.worker);
   v_run tide.runs;
+  v_budget jsonb;
   v_now timestamptz;
 begin
   -- Again when a retry has brought the run back between the two looks.
@@ -34,16 +35,19 @@ begin
     end if;
   end loop;
 
+  perform tide._require_queue(v_run.queue, 'claim');
   v_now := tide._now();
   if v_run.deadline_at <= v_now then
     perform tide._finish(
       array[v_run.run_id], 'cancelled', reason => 'deadline', actor => 'tide'
     );
     return tide._find_run(v_run.run_id);
-  elsif v_run.status = 'queued' then
+  elsif v_run.status = 'queued' and v_run.waiting_on is distinct from 'push' then
     raise exception 'run % is queued and cannot be begun by id', v_run.run_id
       using errcode = 'TD030',
-            hint = format('Let a worker of queue %s claim it.', v_run.queue);
+            hint = format(
+              'Let a worker of queue %s claim it, or wait for its next dispatch.', v_run.queue
+            );
   elsif v_run.status = 'running'
     and (v_run.queue is not null or v_run.leased_until > v_now)
   then
@@ -53,6 +57,12 @@ begin
             hint = 'Wait for it to end, or cancel the run.';
   end if;
 
+  if v_run.queue is not null then
+    select q.budget
+    into v_budget
+    from tide.queues as q
+    where q.queue = v_run.queue;
+  end if;
   update tide.runs_active as r
   set
     status = 'running',
@@ -65,6 +75,10 @@ begin
     lease = v_lease,
     lease_id = gen_random_uuid(),
     worker = v_worker,
+    budget = coalesce(r.budget, v_budget),
+    dispatched_until = null,
+    dispatches = 0,
+    recover_at = case when r.recovery_url is not null then v_now + v_lease end,
     ended_by = null,
     last_seq = r.last_seq + 1
   where r.run_id = v_run.run_id
@@ -80,5 +94,5 @@ end;
 $$;
 
 comment on function tide.begin_run is
-  'Lease a pending run, or a plain run whose lease expired, by its id. Completed: the run as it is; '
-  'overdue: the run, cancelled; else TD001, TD003, TD004.';
+  'Lease by its id a pending run, a plain run whose lease expired, or a run that was pushed. Completed: '
+  'the run as it is; overdue: the run, cancelled; else TD001, TD003, TD004, TD030.';

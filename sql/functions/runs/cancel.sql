@@ -16,6 +16,7 @@ declare
   v_actor constant text := tide._valid_note('actor', cancel.actor);
   v_run tide.runs;
 begin
+  perform tide._require_run(cancel.run_id);
   -- Again when a retry has brought the run back between the two looks.
   loop
     perform

@@ -19,6 +19,7 @@ declare
   v_limit constant integer := tide._valid_integer(
     'max_runs', cancel_many.max_runs, 1, 100000
   );
+  v_closed constant text[] := tide._closed_queues();
   v_run_ids uuid[];
 begin
   if cancel_many.queue is null
@@ -32,7 +33,8 @@ begin
   v_run_ids := array(
     select r.run_id
     from tide.runs_active as r
-    where (cancel_many.queue is null or r.queue = cancel_many.queue)
+    where (r.queue is null or r.queue <> all (v_closed))
+      and (cancel_many.queue is null or r.queue = cancel_many.queue)
       and (cancel_many.workflow is null or r.workflow = cancel_many.workflow)
       and (cancel_many.metadata is null or r.metadata @> cancel_many.metadata)
     order by r.run_id

@@ -6,7 +6,9 @@ create or replace function tide.create_run(
   max_attempts integer default 1,
   budget jsonb default null,
   run_id uuid default null,
-  backoff jsonb default null
+  backoff jsonb default null,
+  recovery_url text default null,
+  channels jsonb default '[]'
 )
 returns tide.runs
 language plpgsql
@@ -23,7 +25,7 @@ declare
 begin
   insert into tide.runs_active as r (
     run_id, workflow, status, max_attempts, last_seq, run_at, created_at, deadline_at,
-    input, metadata, backoff, deadline, budget
+    input, metadata, backoff, deadline, budget, recovery_url
   )
   values (
     v_run_id,
@@ -38,7 +40,11 @@ begin
     tide._valid_metadata('metadata', create_run.metadata),
     tide._valid_backoff(create_run.backoff),
     create_run.deadline,
-    tide._valid_budget(create_run.budget)
+    tide._valid_budget(create_run.budget),
+    case
+      when create_run.recovery_url is not null
+        then tide._valid_url('recovery_url', create_run.recovery_url)
+    end
   )
   on conflict do nothing
   returning r.* into v_run;
@@ -47,6 +53,7 @@ begin
   then
     return tide._find_run(v_run_id);
   end if;
+  perform tide._add_channels(v_run_id, create_run.channels);
   perform tide._emit(
     array[v_run.run_id],
     array[1],
@@ -60,4 +67,5 @@ end;
 $$;
 
 comment on function tide.create_run is
-  'Make a pending run, begun by its id; the same run_id again returns the run it made.';
+  'Make a pending run, begun by its id; the same run_id again returns the run it made. recovery_url is '
+  'asked to resume the run when it stalls; channels are sent its events.';

@@ -11,6 +11,7 @@ as $$
 declare
   v_run constant tide.runs := tide._find_run(describe_run.run_id);
 begin
+  perform tide._require_run(describe_run.run_id);
   return jsonb_build_object(
     'run', to_jsonb(v_run) - 'lease_id',
     'steps', (
@@ -55,6 +56,22 @@ begin
         limit 1000
       ) as c
     ),
+    'deliveries', (
+      select coalesce(
+        jsonb_agg(
+          to_jsonb(d) - '{run_id,token,lease_id,ended_lease_id,secret_name}'::text[]
+          order by d.delivery_id
+        ),
+        '[]'
+      )
+      from (
+        select l.*
+        from tide.deliveries as l
+        where l.run_id = v_run.run_id
+        order by l.delivery_id desc
+        limit 1000
+      ) as d
+    ),
     'state', (
       select coalesce(jsonb_object_agg(s.stream, to_jsonb(s) - '{run_id,stream}'::text[]), '{}')
       from tide.state_streams as s
@@ -81,4 +98,4 @@ $$;
 
 comment on function tide.describe_run is
   'Everything about a run in one snapshot, as jsonb: run, steps, gates, waits, children '
-  '(newest 1000), state, usage totals, events (newest 1000).';
+  '(newest 1000), deliveries (newest 1000), state, usage totals, events (newest 1000).';

@@ -11,8 +11,13 @@ declare
   v_run constant tide.runs := tide._find_run(explain_wait.run_id);
   v_queue tide.queues;
   v_reasons jsonb := '[]'::jsonb;
+  v_paused constant boolean := (
+    select t.paused_at is not null
+    from tide.ticks as t
+  );
   v_ahead bigint;
 begin
+  perform tide._require_run(explain_wait.run_id);
   select q.*
   into v_queue
   from tide.queues as q
@@ -56,7 +61,12 @@ begin
       v_reasons := v_reasons || tide._reason('paused', 'the queue is paused');
     end if;
     v_reasons := v_reasons || tide._explain_cap(v_queue) || tide._explain_rate(v_queue, v_now);
-    if not exists (
+    if v_paused then
+      v_reasons := v_reasons || tide._reason('installation_paused', 'the installation is paused');
+    end if;
+    if v_queue.push_url is not null then
+      v_reasons := v_reasons || tide._explain_push(v_queue);
+    elsif not exists (
       select
       from tide.workers as w
       where w.seen_at > v_now - interval '1 minute'

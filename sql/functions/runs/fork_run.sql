@@ -29,6 +29,7 @@ begin
   if not found then
     v_old := tide._find_run(fork_run.run_id);
   end if;
+  perform tide._require_queue(v_old.queue, 'enqueue');
   select s.*
   into v_step
   from tide.steps as s
@@ -120,6 +121,9 @@ begin
   );
   perform tide._copy_decisions(v_old.run_id, v_fork_id, v_step.started_at);
 
+  if v_new.queue is not null then
+    perform tide._wake_workers(v_new.queue, 1);
+  end if;
   perform tide._emit(
     array[v_new.run_id],
     array[1],

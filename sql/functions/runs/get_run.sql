@@ -8,6 +8,7 @@ set enable_seqscan = off
 set jit = off
 as $$
 begin
+  perform tide._require_run(get_run.run_id);
   return tide._find_run(get_run.run_id);
 end;
 $$;

@@ -15,6 +15,7 @@ set plan_cache_mode = force_custom_plan
 as $$
 declare
   v_limit constant integer := tide._valid_integer('max_runs', list_runs.max_runs, 1, 1000);
+  v_closed constant text[] := tide._closed_queues();
   v_run tide.runs;
 begin
   if list_runs.status not in (
@@ -27,7 +28,8 @@ begin
   for v_run in
     select r.*
     from tide.runs as r
-    where (list_runs.status is null or r.status = list_runs.status)
+    where (r.queue is null or r.queue <> all (v_closed))
+      and (list_runs.status is null or r.status = list_runs.status)
       and (list_runs.queue is null or r.queue = list_runs.queue)
       and (list_runs.workflow is null or r.workflow = list_runs.workflow)
       and (list_runs.metadata is null or r.metadata @> list_runs.metadata)

@@ -15,6 +15,7 @@ declare
   v_run_at constant timestamptz := tide._valid_time('run_at', reschedule.run_at);
   v_run tide.runs;
 begin
+  perform tide._require_run(reschedule.run_id);
   -- Again when a retry has brought the run back between the two looks.
   loop
     select r.*
@@ -41,6 +42,9 @@ begin
   returning r.* into v_run;
   if v_run.ready then
     perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at);
+  end if;
+  if v_run.run_at < tide._soon() then
+    perform tide._wake_workers(v_run.queue, 1);
   end if;
   v_run.lease_id := null;
   return v_run;

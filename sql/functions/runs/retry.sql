@@ -22,6 +22,7 @@ begin
   if retry.run_at is not null then
     v_run_at := tide._valid_time('run_at', retry.run_at);
   end if;
+  perform tide._require_run(retry.run_id, 'enqueue');
   delete from tide.runs_finished as r
   where r.run_id = retry.run_id
     and r.status in ('failed', 'cancelled')
@@ -39,7 +40,7 @@ begin
   insert into tide.runs_active as r (
     run_id, workflow, queue, status, dedupe_key, priority, attempt, max_attempts, last_seq, ready,
     run_at, created_at, started_at, deadline_at, worker, input, metadata, error, backoff,
-    deadline, parent_id, forked_from, budget
+    deadline, parent_id, forked_from, budget, recovery_url, recover_at
   )
   values (
     v_old.run_id,
@@ -68,7 +69,9 @@ begin
     v_old.deadline,
     v_old.parent_id,
     v_old.forked_from,
-    v_old.budget
+    v_old.budget,
+    v_old.recovery_url,
+    case when v_old.recovery_url is not null then v_run_at end
   )
   on conflict do nothing
   returning r.* into v_run;
@@ -81,6 +84,9 @@ begin
   perform tide._undo_ending(v_run);
   if v_run.ready then
     perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at);
+  end if;
+  if v_run.queue is not null and v_run.run_at < tide._soon() then
+    perform tide._wake_workers(v_run.queue, 1);
   end if;
   perform tide._emit(
     array[v_run.run_id],

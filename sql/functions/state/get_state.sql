@@ -10,6 +10,7 @@ as $$
 declare
   v_state tide.state_streams;
 begin
+  perform tide._require_run(get_state.run_id);
   perform tide._find_run(get_state.run_id);
   select s.*
   into v_state

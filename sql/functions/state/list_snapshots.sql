@@ -8,6 +8,7 @@ set enable_seqscan = off
 set jit = off
 as $$
 begin
+  perform tide._require_run(list_snapshots.run_id);
   perform tide._find_run(list_snapshots.run_id);
   return query
   select v.*

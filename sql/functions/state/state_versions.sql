@@ -12,6 +12,7 @@ set enable_seqscan = off
 set jit = off
 as $$
 begin
+  perform tide._require_run(state_versions.run_id);
   perform tide._find_run(state_versions.run_id);
   return query
   select v.*

@@ -28,6 +28,7 @@ begin
             hint = 'Give retry, use_output or fail.';
   end if;
   v_run := tide._lock_active(resolve_step.run_id);
+  perform tide._require_queue(v_run.queue);
   select s.*
   into v_step
   from tide.steps as s

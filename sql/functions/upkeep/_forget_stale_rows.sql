@@ -28,6 +28,43 @@ begin
       for update skip locked
     )
   );
+  delete from tide.waiters as w
+  using (
+    select
+      s.queue,
+      s.waiter,
+      s.since
+    from tide.waiters as s
+    where s.until < v_now
+    for update skip locked
+  ) as s
+  where w.queue = s.queue
+    and w.waiter = s.waiter
+    and w.since = s.since;
+  delete from tide.deliveries as d
+  where d.delivery_id = any (
+    array(
+      select s.delivery_id
+      from tide.deliveries as s
+      where s.status in ('delivered', 'dropped')
+        and s.finished_at < v_now - interval '7 days'
+      order by s.finished_at
+      limit 1000
+      for update skip locked
+    )
+  );
+  delete from tide.schedule_fires as f
+  where f.fire_at < v_now - interval '400 days'
+    and f.created_at < v_now - interval '400 days';
+  delete from tide.endpoints as e
+  where e.endpoint = any (
+    array(
+      select s.endpoint
+      from tide.endpoints as s
+      where s.claimed_at < v_now - interval '30 days'
+      for update skip locked
+    )
+  );
   perform
   from tide.ticks as t
   for no key update skip locked;
@@ -40,4 +77,5 @@ end;
 $$;
 
 comment on function tide._forget_stale_rows is
-  'Remove old minutes, workers not seen for an hour, watchers that went and failures nobody met again.';
+  'Remove what only helps for a while: old minutes, fires and sent webhooks, workers not seen for an '
+  'hour, waiters and watchers that went, failures nobody met again.';

@@ -13,6 +13,21 @@ begin
     when 'overdue' then
       perform tide._finish(keys::uuid[], 'cancelled', reason => 'deadline', actor => 'tide');
       return cardinality(keys);
+    when 'identity' then
+      perform tide._check_identity();
+      return 0;
+    when 'schedules' then
+      return tide._fire_schedules(keys);
+    when 'dispatches' then
+      return tide._end_dispatches(keys::uuid[]);
+    when 'push' then
+      return tide._push_runs(batch);
+    when 'stalled_runs' then
+      return tide._recover_runs(keys::uuid[]);
+    when 'deliveries' then
+      return tide._settle_deliveries(batch);
+    when 'retention' then
+      return tide._retain(batch);
     when 'due' then
       return tide._promote(batch);
     when 'gate_timeouts' then

@@ -16,6 +16,12 @@ declare
   v_key text;
   v_done integer := 0;
 begin
+  -- While the installation is paused only its own bookkeeping goes on.
+  if sweep not in ('identity', 'settled_clock', 'claim_floors', 'finished_counts')
+    and not tide._is_at_work()
+  then
+    return 0;
+  end if;
   begin
     return tide._run_sweep(sweep, tide._sweep_keys(sweep, batch), batch);
   exception

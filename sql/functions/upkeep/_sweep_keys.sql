@@ -5,9 +5,13 @@ volatile
 as $$
 declare
   v_now constant timestamptz := tide._now();
+  v_failed_over_at timestamptz;
 begin
   case sweep
     when 'expired_leases' then
+      select i.failed_over_at
+      into v_failed_over_at
+      from tide.identity as i;
       -- Plain runs have no queue to go back to: they wait for begin_run or their worker.
       return array(
         select r.run_id::text
@@ -15,7 +19,8 @@ begin
         where r.status = 'running'
           and r.queue is not null
           and r.leased_until < v_now
-          and not tide._is_set_aside('expired_leases', r.run_id, v_now)
+          and (v_failed_over_at is null or v_failed_over_at + r.lease < v_now)
+          and not tide._is_set_aside('expired_leases', r.run_id::text, v_now)
         limit _sweep_keys.batch
         for no key update skip locked
       );
@@ -24,8 +29,40 @@ begin
         select r.run_id::text
         from tide.runs_active as r
         where r.deadline_at <= v_now
-          and not tide._is_set_aside('overdue', r.run_id, v_now)
+          and not tide._is_set_aside('overdue', r.run_id::text, v_now)
         order by r.deadline_at
+        limit _sweep_keys.batch
+        for no key update skip locked
+      );
+    when 'schedules' then
+      return array(
+        select s.schedule
+        from tide.schedules as s
+        where s.enabled
+          and not s.paused
+          and s.next_fire_at <= v_now
+          and not tide._is_set_aside('schedules', s.schedule, v_now)
+        order by s.next_fire_at
+        -- A fire is short, and each is whole: few of them share a transaction.
+        limit least(_sweep_keys.batch, 10)
+        for no key update skip locked
+      );
+    when 'dispatches' then
+      return array(
+        select r.run_id::text
+        from tide.runs_active as r
+        where r.dispatched_until <= v_now
+          and not tide._is_set_aside('dispatches', r.run_id::text, v_now)
+        limit _sweep_keys.batch
+        for no key update skip locked
+      );
+    when 'stalled_runs' then
+      return array(
+        select r.run_id::text
+        from tide.runs_active as r
+        where r.recover_at <= v_now
+          and not tide._is_set_aside('stalled_runs', r.run_id::text, v_now)
+        order by r.recover_at
         limit _sweep_keys.batch
         for no key update skip locked
       );
@@ -36,4 +73,5 @@ end;
 $$;
 
 comment on function tide._sweep_keys is
-  'Lock the next runs a sweep has to handle and return their ids; null for sweeps without rows.';
+  'Lock the next runs or schedules a sweep has to handle and return their ids; null for sweeps '
+  'without rows.';

@@ -7,13 +7,15 @@ as $$
 begin
   if every_tick then
     return array[
-      'expired_leases', 'overdue', 'gate_timeouts', 'due_waits', 'ended_children', 'cascades',
-      'settled_clock', 'claim_floors'
+      'expired_leases', 'overdue', 'schedules', 'gate_timeouts', 'due_waits', 'ended_children',
+      'cascades', 'dispatches', 'push', 'stalled_runs', 'deliveries', 'settled_clock',
+      'claim_floors'
     ];
   end if;
   return array[
-    'expired_leases', 'overdue', 'due', 'gate_timeouts', 'due_waits', 'ended_children',
-    'cascades', 'leaked_slots', 'settled_clock', 'claim_floors', 'finished_counts', 'stale_rows'
+    'identity', 'expired_leases', 'overdue', 'schedules', 'due', 'gate_timeouts', 'due_waits',
+    'ended_children', 'cascades', 'dispatches', 'push', 'stalled_runs', 'deliveries',
+    'leaked_slots', 'settled_clock', 'claim_floors', 'finished_counts', 'retention', 'stale_rows'
   ];
 end;
 $$;

@@ -5,9 +5,9 @@ immutable
 parallel safe
 as $$
 begin
-  return sweep in ('expired_leases', 'overdue');
+  return sweep in ('expired_leases', 'overdue', 'schedules', 'dispatches', 'stalled_runs');
 end;
 $$;
 
 comment on function tide._sweeps_rows is
-  'Whether a sweep handles runs one by one when their batch fails.';
+  'Whether a sweep handles its rows one by one when their batch fails.';

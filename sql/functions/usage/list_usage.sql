@@ -12,6 +12,7 @@ declare
     'max_records', list_usage.max_records, 1, 10000
   );
 begin
+  perform tide._require_run(list_usage.run_id);
   perform tide._find_run(list_usage.run_id);
   return query
   select u.*

@@ -1,0 +1,16 @@
+create or replace function tide._closed_queues()
+returns text[]
+language plpgsql
+stable
+as $$
+begin
+  return array(
+    select distinct g.queue
+    from tide.queue_grants as g
+    where not tide._may_use(g.queue)
+    order by g.queue
+  );
+end;
+$$;
+
+comment on function tide._closed_queues is 'Restricted queues the login may not use.';

@@ -1,0 +1,27 @@
+create or replace function tide.resume_schedule(name text)
+returns tide.schedules
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now constant timestamptz := tide._now();
+  v_schedule tide.schedules := tide._lock_schedule(resume_schedule.name);
+begin
+  if v_schedule.paused then
+    update tide.schedules as s
+    set
+      paused = false,
+      next_fire_at = tide._next_fire(s.timing, v_now, s.time_zone),
+      updated_at = v_now
+    where s.schedule = v_schedule.schedule
+    returning s.* into v_schedule;
+    perform tide._wake_workers(v_schedule.queue, 1);
+  end if;
+  return v_schedule;
+end;
+$$;
+
+comment on function tide.resume_schedule is
+  'Let a paused schedule go on with its next time; what fell into the pause is not made up for.';

@@ -1,0 +1,29 @@
+create or replace function tide._check_identity()
+returns boolean
+language plpgsql
+volatile
+as $$
+declare
+  v_now constant timestamptz := tide._now();
+begin
+  if tide._is_copy() then
+    update tide.ticks as t
+    set
+      paused_at = v_now,
+      paused_by = 'tide',
+      pause_reason = 'this database is a copy of the one tide was installed in; call tide.adopt'
+    where t.paused_at is null;
+  else
+    update tide.identity as i
+    set
+      timeline = h.timeline,
+      failed_over_at = v_now
+    from tide._here() as h
+    where i.timeline <> h.timeline;
+  end if;
+  return tide._is_at_work();
+end;
+$$;
+
+comment on function tide._check_identity is
+  'Pause a copy of the installation, note a failover, and say whether work may go on.';

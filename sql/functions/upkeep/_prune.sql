@@ -1,0 +1,59 @@
+-- The outcome of a child is read again when its parent replays, so it stays while the parent is
+-- active or may be retried.
+create or replace function tide._prune(
+  queue text,
+  before timestamptz,
+  max_runs integer,
+  keeps text[]
+)
+returns integer
+language plpgsql
+volatile
+as $$
+declare
+  v_run_ids uuid[];
+begin
+  if max_runs <= 0 then
+    return 0;
+  elsif _prune.queue is null then
+    v_run_ids := array(
+      select r.run_id
+      from tide.runs_finished as r
+      where r.queue is null
+        and r.finished_at < _prune.before
+        and not exists (
+          select
+          from tide.runs as p
+          where p.run_id = r.parent_id
+            and p.status <> 'completed'
+        )
+      order by r.finished_at
+      limit _prune.max_runs
+      for update skip locked
+    );
+  else
+    v_run_ids := array(
+      select r.run_id
+      from tide.runs_finished as r
+      where r.queue = _prune.queue
+        and r.finished_at < _prune.before
+        and not exists (
+          select
+          from tide.runs as p
+          where p.run_id = r.parent_id
+            and p.status <> 'completed'
+        )
+      order by r.finished_at
+      limit _prune.max_runs
+      for update skip locked
+    );
+  end if;
+  if cardinality(v_run_ids) > 0 then
+    perform tide._remove_runs(v_run_ids, keeps);
+  end if;
+  return cardinality(v_run_ids);
+end;
+$$;
+
+comment on function tide._prune is
+  'Remove finished runs of one queue, null = those without one, that ended before a time.';

@@ -1,0 +1,55 @@
+create or replace function tide.prune(
+  older_than interval default null,
+  max_runs integer default 1000,
+  queue text default null
+)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_max constant integer := tide._valid_integer('max_runs', prune.max_runs, 1, 100000);
+  v_before timestamptz;
+  v_queue text;
+  v_removed integer;
+begin
+  if prune.older_than is null then
+    if prune.queue is not null then
+      raise exception 'queue % is given without older_than', quote_literal(left(prune.queue, 200))
+        using errcode = '22023',
+              hint = 'Give both, or neither to apply the retention of all queues.';
+    end if;
+    return tide._retain(v_max);
+  end if;
+  v_before := tide._now()
+    - tide._valid_interval('older_than', prune.older_than, '0', '36500 days');
+  if prune.queue is not null then
+    v_queue := tide._valid_name('queue', prune.queue);
+    return tide._prune(v_queue, v_before, v_max, tide._retention_keeps(v_queue));
+  end if;
+  v_removed := tide._prune(null, v_before, v_max, '{}');
+  v_queue := '';
+  loop
+    select f.queue
+    into v_queue
+    from tide.runs_finished as f
+    where f.queue > v_queue
+    order by f.queue
+    limit 1;
+    exit when not found or v_removed >= v_max;
+    v_removed := v_removed + tide._prune(
+      v_queue, v_before, v_max - v_removed, tide._retention_keeps(v_queue)
+    );
+  end loop;
+  return v_removed;
+end;
+$$;
+
+comment on function tide.prune is
+  'Remove up to max_runs finished runs, oldest first, with all that belongs to them: those that ended '
+  'longer than older_than ago, or, without it, as the retention of their queues says. Returns how '
+  'many went; call again while it is max_runs.';

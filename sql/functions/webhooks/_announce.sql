@@ -1,0 +1,58 @@
+-- delivery.failed goes to no channel: it would tell a dead endpoint about itself, for ever.
+create or replace function tide._announce(
+  run_ids uuid[],
+  type text,
+  payloads jsonb[]
+)
+returns void
+language plpgsql
+volatile
+as $$
+declare
+  v_now constant timestamptz := tide._now();
+begin
+  insert into tide.deliveries (
+    run_id, delivery_id, type, gate_id, url, endpoint, secret_name, body, max_attempts, due_at,
+    expires_at, created_at
+  )
+  select
+    n.run_id,
+    n.delivery_id,
+    _announce.type,
+    n.gate_id,
+    n.url,
+    tide._endpoint(n.url),
+    n.secret_name,
+    json_build_object(
+      'type', _announce.type,
+      'run_id', n.run_id,
+      'gate_id', n.gate_id,
+      'delivery_id', n.delivery_id,
+      'payload', n.payload
+    )::text,
+    20,
+    v_now,
+    v_now + interval '3 days',
+    v_now
+  from (
+    select
+      c.run_id,
+      tide._uuid7() as delivery_id,
+      (e.payload ->> 'gate_id')::uuid as gate_id,
+      c.url,
+      c.secret_name,
+      e.payload
+    from unnest(_announce.run_ids, _announce.payloads) as e(run_id, payload)
+    join tide.channels as c on c.run_id = e.run_id
+    where _announce.type <> 'delivery.failed'
+      and (c.gate_id is null or c.gate_id = (e.payload ->> 'gate_id')::uuid)
+      and (cardinality(c.events) = 0 or _announce.type = any (c.events))
+    order by
+      c.run_id,
+      c.channel
+  ) as n;
+end;
+$$;
+
+comment on function tide._announce is
+  'Write deliveries of events to the channels of their runs that want them.';

@@ -1,0 +1,61 @@
+create or replace function tide._push_queue(queue text, max_runs integer)
+returns integer
+language plpgsql
+volatile
+as $$
+declare
+  v_queue tide.queues;
+  v_taken tide.taken;
+  v_run tide.runs;
+  v_seqs integer[] := array[]::integer[];
+  v_payloads jsonb[] := array[]::jsonb[];
+begin
+  v_taken := tide._take(_push_queue.queue, _push_queue.max_runs, null, push => true);
+  if v_taken.run_ids is null then
+    return 0;
+  end if;
+  v_queue := v_taken.settings;
+  for v_position in 1..cardinality(v_taken.run_ids) loop
+    select r.*
+    into v_run
+    from tide.runs_active as r
+    where r.run_id = v_taken.run_ids[v_position];
+    update tide.runs_active as r
+    set
+      ready = false,
+      run_at = 'infinity',
+      waiting_on = 'push',
+      waiting_for = tide._post(
+        v_run,
+        'run.invoke',
+        v_queue.push_url,
+        v_queue.push_secret,
+        'queue_dispatch',
+        expires_in => interval '60 seconds'
+      ),
+      slot = v_taken.slots[v_position],
+      dispatched_until = tide._now() + interval '60 seconds',
+      dispatches = r.dispatches + 1,
+      last_seq = r.last_seq + 1
+    where r.run_id = v_run.run_id
+    returning r.* into v_run;
+    v_seqs := v_seqs || v_run.last_seq;
+    v_payloads := v_payloads || jsonb_build_object(
+      'delivery_id', v_run.waiting_for,
+      'dispatches', v_run.dispatches,
+      'until', v_run.dispatched_until
+    );
+  end loop;
+  if v_taken.slots is not null then
+    perform tide._use_slots(v_taken);
+  end if;
+  perform tide._emit(v_taken.run_ids, v_seqs, 'run.dispatched', v_payloads);
+  if v_taken.permits is not null then
+    perform tide._use_permits(v_queue, v_taken.permits);
+  end if;
+  return cardinality(v_taken.run_ids);
+end;
+$$;
+
+comment on function tide._push_queue is
+  'Dispatch ready runs of one push queue: a slot, a permit and a webhook for each.';

@@ -1,0 +1,10 @@
+create or replace view tide.event_payloads
+with (security_barrier = true) as
+select
+  e.run_id,
+  e.seq,
+  e.payload
+from tide.events as e;
+
+comment on view tide.event_payloads is
+  'Payloads of events. Granted to no role of tide: grant select on it to whom it concerns.';

@@ -1,0 +1,13 @@
+create or replace view tide.run_payloads
+with (security_barrier = true) as
+select
+  r.run_id,
+  r.dedupe_key,
+  r.input,
+  r.metadata,
+  r.result,
+  r.error
+from tide.runs as r;
+
+comment on view tide.run_payloads is
+  'What runs carry. Granted to no role of tide: grant select on it to whom it concerns.';

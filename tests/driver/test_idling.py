@@ -1,0 +1,150 @@
+"""How often an idle worker looks: soon at first, then ever later, never in a tight loop."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+import pytest
+
+from tidebase_pg import heartbeat, idling
+from tidebase_pg.idling import Idling
+
+NEVER = 15.0
+"""What await_work answers when nothing is foreseen: as long as the registration holds."""
+
+
+class Worker:
+    """An idle worker in simulated time, whose claims give nothing."""
+
+    def __init__(self, *, poll: float = 1.0, lease: float = 60.0, listens: bool = True) -> None:
+        self.idling = Idling(poll, lease, listens=listens)
+        self.now = self.next = 1000.0
+        self.claims: list[float] = []
+        self.registrations: list[float] = []
+
+    def work(self, seconds: float, foreseen: float = NEVER) -> None:
+        """For so long; `foreseen` is what every registration answers."""
+        until = self.now + seconds
+        while self.next <= until:
+            self.now = self.next
+            if self.idling.due(self.now):
+                self.registrations.append(self.now)
+                self.idling.register(foreseen)
+            self.claims.append(self.now)
+            self.next = self.idling.nothing(self.now)
+        self.now = until
+
+    def hear(self) -> None:
+        self.idling.heard(alone=True)
+        self.next = self.now
+
+
+def gaps(times: list[float]) -> list[float]:
+    return [after - before for before, after in pairwise(times)]
+
+
+def test_a_worker_that_does_not_listen_polls() -> None:
+    worker = Worker(listens=False, poll=1.0)
+    worker.work(60)
+    assert worker.registrations == []
+    assert 60 < len(worker.claims) < 70
+    assert not worker.idling.resting
+
+
+def test_a_worker_is_quick_before_it_registers() -> None:
+    worker = Worker()
+    worker.work(0.1)
+    assert worker.registrations == []
+    assert len(worker.claims) == 3
+    worker.work(0.09)
+    assert len(worker.registrations) == 1
+
+
+def test_an_idle_worker_asks_twice_in_ten_seconds() -> None:
+    worker = Worker()
+    worker.work(30)
+    claims, registrations = len(worker.claims), len(worker.registrations)
+    assert registrations < 10
+    worker.work(600)
+    assert len(worker.claims) - claims <= 62
+    assert len(worker.registrations) - registrations <= 61
+    assert worker.idling.resting
+
+
+def test_a_worker_registers_anew_before_its_registration_ends() -> None:
+    worker = Worker()
+    worker.work(600)
+    assert max(gaps(worker.registrations)) < worker.idling.duration
+
+
+def test_what_began_before_the_registration_is_found_after_at_most_as_long_again() -> None:
+    worker = Worker()
+    worker.work(60)
+    first = worker.registrations[0]
+    for before, after in pairwise(worker.claims):
+        if before > first:
+            assert after - first <= 2 * (before - first) + idling.SHORTEST_STEP + 1e-6
+
+
+@pytest.mark.parametrize("lease", [0.1, 1.0, 3.0])
+def test_a_lease_that_begins_while_a_worker_waits_is_seen_before_it_ends(lease: float) -> None:
+    worker = Worker(lease=lease)
+    worker.work(60)
+    assert max(gaps(worker.registrations)) <= lease + 1e-6
+
+
+def test_what_is_foreseen_is_claimed_when_it_is_due() -> None:
+    worker = Worker()
+    worker.work(20)
+    worker.hear()
+    heard = worker.now
+    worker.work(4.0, foreseen=1.0)
+    assert heard in worker.claims
+    # Registered at 0.1, 0.3, 0.7 and 1.5 seconds, and then no look before the moment foreseen.
+    assert any(abs(at - heard - 2.5) < 1e-6 for at in worker.claims)
+
+
+@pytest.mark.parametrize("foreseen", [0.0, 0.001])
+def test_what_is_due_and_not_to_be_had_makes_no_tight_loop(foreseen: float) -> None:
+    worker = Worker()
+    worker.work(10, foreseen=foreseen)
+    settled = len(worker.claims)
+    assert settled < 60
+    worker.work(100, foreseen=foreseen)
+    assert len(worker.claims) - settled <= 2 * 101
+    assert not worker.idling.resting
+
+
+def test_a_notification_leads_to_a_new_registration() -> None:
+    worker = Worker()
+    worker.work(60)
+    before = len(worker.registrations)
+    worker.hear()
+    assert not worker.idling.registered
+    worker.work(0.01)
+    assert len(worker.registrations) == before + 1
+    assert worker.idling.registered
+
+
+def test_a_worker_that_could_not_register_polls_for_a_while() -> None:
+    worker = Worker(poll=1.0)
+    worker.idling.deaf(worker.now)
+    worker.work(idling.DEAF - 0.1)
+    assert worker.registrations == []
+    worker.work(10)
+    assert len(worker.registrations) > 0
+
+
+def test_a_resting_heart_ticks_less_often() -> None:
+    rhythm = heartbeat.Rhythm(60.0, 5.0)
+    begun = time.monotonic()
+    assert not rhythm.tick_is_due(begun + 4)
+    assert rhythm.tick_is_due(begun + 6)
+    rhythm.resting = True
+    assert not rhythm.tick_is_due(begun + 30)
+    rhythm.resting = False
+    assert rhythm.tick_is_due(begun + 30)
+    rhythm.resting = True
+    assert rhythm.tick_is_due(begun + 61)
+    assert not heartbeat.Rhythm(60.0, None).tick_is_due(begun + 10**6)
