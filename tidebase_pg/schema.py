@@ -7,23 +7,33 @@ import json
 import random
 import re
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import psycopg
-from psycopg.errors import DeadlockDetected, InsufficientPrivilege, LockNotAvailable
+from psycopg.errors import DeadlockDetected, Diagnostic, LockNotAvailable
 
 from tidebase_pg.errors import MigrationDrift, SchemaError, SchemaTooNew, SchemaTooOld
 from tidebase_pg.version import __version__
 
-NO_TRANSACTION: Final = "-- tide: no transaction"
+NO_TRANSACTION: Final = "no transaction"
+AFTER_THE_DEPLOY: Final = "after the deploy"
+WITH_THE_FUNCTIONS: Final = "with the functions"
+AFTER_THE_FUNCTIONS: Final = "after the functions"
+PRE: Final = "pre"
+POST: Final = "post"
 FUNCTIONS: Final = "functions"  # stands for the functions' digest beside the migrations' names
 OLDEST_SERVER: Final = 15
 WAIT: Final = 60.0
 LOCKED: Final = (LockNotAvailable, DeadlockDetected)
+
+BLOCKING: Final = {
+    "access exclusive": r"alter table (?:if exists )?(?:only )?tide\.(\w+) (?!validate )",
+    "share row exclusive": r"create or replace trigger .* on tide\.(\w+) for each ",
+}
 
 BEGIN: Final = "begin isolation level read committed read write;"
 LOCK: Final = "select pg_try_advisory_xact_lock(hashtext('tide.install'))"
@@ -39,26 +49,52 @@ set local standard_conforming_strings = on;
 set local search_path = pg_catalog, pg_temp;
 """
 
-# `create index concurrently if not exists` steps over the invalid index a failed build leaves.
-VALID_INDEXES: Final = """\
+# How long a script takes is measured by the server, so that printed text measures it too.
+BEGAN: Final = """\
 do $tide$
-declare
-  v_index text := (
-    select min(format('%I.%I', n.nspname, c.relname))
-    from pg_catalog.pg_index as i
-    join pg_catalog.pg_class as c on c.oid = i.indexrelid
-    join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-    where n.nspname = 'tide' and not i.indisvalid and c.relkind = 'i'
-  );
 begin
-  if v_index is not null then
-    raise exception 'index % is invalid: an earlier build of it failed', v_index
-      using errcode = 'object_not_in_prerequisite_state',
-            hint = format('Run: drop index concurrently %s; then upgrade again.', v_index);
-  end if;
+  perform set_config('tide.began', extract(epoch from clock_timestamp())::text, {local});
 end;
 $tide$;
 """
+
+# A lock that stops others is had within half a second, over all partitions, or not at all: before
+# any deadlock with an application is noticed (1 s), so it is the installer that gives way.
+# Partitions first, as workers do: they touch the active runs, then look at all.
+LOCK_TABLES: Final = """\
+do $tide$
+declare
+  v_until constant timestamptz := clock_timestamp() + interval '500 milliseconds';
+  v_table regclass;
+begin
+  for v_table in
+    select coalesce(p.relid, c.oid::regclass)
+    from unnest({tables}) with ordinality as n(name, place)
+    join pg_class as c on c.relname = n.name and c.relnamespace = to_regnamespace('tide')
+    left join lateral pg_partition_tree(c.oid) as p on true
+    order by n.place, p.level desc, p.relid::text
+  loop
+    perform set_config(
+      'lock_timeout',
+      greatest(1, ceil(1000 * extract(epoch from v_until - clock_timestamp())))::text,
+      true
+    );
+    execute format('lock table only %s in {mode} mode', v_table);
+  end loop;
+  perform set_config('lock_timeout', '1s', true);
+end;
+$tide$;
+"""
+
+# A build that failed leaves an invalid index, which `if not exists` would step over.
+INVALID_INDEXES: Final = """\
+select format('drop index concurrently if exists %I.%I', n.nspname, c.relname)
+from pg_catalog.pg_index as i
+join pg_catalog.pg_class as c on c.oid = i.indexrelid
+join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+where n.nspname = 'tide' and c.relkind = 'i' and not i.indisvalid
+  and c.relname = any ({indexes})
+order by c.relname"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +110,60 @@ class Script:
 
     @property
     def transactional(self) -> bool:
-        return not self.body.startswith(NO_TRANSACTION)
+        return NO_TRANSACTION not in self._marks
+
+    @property
+    def contracting(self) -> bool:
+        """Whether it takes away what the release before still needs."""
+        return AFTER_THE_DEPLOY in self._marks
+
+    @property
+    def with_functions(self) -> bool:
+        """Whether the functions of the release before cannot live with it for a moment."""
+        return WITH_THE_FUNCTIONS in self._marks
+
+    @property
+    def later(self) -> bool:
+        """Whether the functions can live without it, so that they need not wait for it."""
+        return not self.transactional or AFTER_THE_FUNCTIONS in self._marks
+
+    @property
+    def _marks(self) -> list[str]:
+        """The first line may say how to run it: -- tide: no transaction, after the deploy"""
+        said = re.match(r"-- tide: (.*)", self.body)
+        return [] if said is None else [mark.strip() for mark in said[1].split(",")]
+
+    @property
+    def only_builds_indexes(self) -> bool:
+        """Whether it could run in a transaction too, without `concurrently`."""
+        return all(
+            re.match(
+                r"((create (unique )?|drop )index concurrently|comment on) ", _words(statement)
+            )
+            for statement in split(self.body)
+        )
+
+    @property
+    def indexes(self) -> list[str]:
+        """The indexes it builds concurrently."""
+        found = (
+            re.match(
+                r"create (?:unique )?index concurrently (?:if not exists )?(\w+) on ",
+                _words(statement),
+            )
+            for statement in split(self.body)
+        )
+        return [match[1] for match in found if match]
+
+    @property
+    def locks(self) -> tuple[str, tuple[str, ...]] | None:
+        """The lock that stops others, and the tables of the schema it is for."""
+        statements = [_words(statement) for statement in split(self.body)]
+        for mode, pattern in BLOCKING.items():
+            found = [re.match(pattern, statement) for statement in statements]
+            if tables := {match[1] for match in found if match}:
+                return mode, tuple(sorted(tables))
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +201,18 @@ class Release:
             repeatables=tuple(
                 script(path)
                 for path in (
-                    *sorted((folder / "functions").rglob("*.sql")),
+                    *sorted((folder / "functions").rglob("*.sql"), key=_triggers_last),
                     *sorted((folder / "views").rglob("*.sql")),
+                    *folder.glob("roles.sql"),
                     *folder.glob("grants.sql"),
                 )
             ),
         )
+
+
+def _triggers_last(path: Path) -> tuple[bool, Path]:
+    """Making a trigger stops writers of its table until the end of the transaction."""
+    return "create or replace trigger" in path.read_text(), path
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +221,11 @@ class State:
 
     version: str | None = None
     applied: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def fresh(self) -> bool:
+        """Whether no migration has run: whatever is built is empty, and nobody is there to wait."""
+        return not self.applied.keys() - {FUNCTIONS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +236,7 @@ class Outcome:
     version: str
     migrations: tuple[str, ...]
     functions: int
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +251,17 @@ class Status:
     @property
     def current(self) -> bool:
         return not self.pending and not self.functions_differ
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """One statement of a rehearsal, and the locks it took on tables and views that were there."""
+
+    script: str
+    statement: str
+    seconds: float | None
+    """null = it cannot run in a transaction, so it was not tried."""
+    locks: tuple[tuple[str, str], ...]
 
 
 # --- pure: what is to be done ---------------------------------------------------------------
@@ -169,58 +281,115 @@ def current() -> Release:
     return Release.read(sql_folder())
 
 
-def plan(release: Release, applied: Mapping[str, str]) -> list[Script]:
+def released(version: str, folder: Path | None = None) -> State:
+    """What the ledger says where nothing but this release was installed."""
+    releases = json.loads(((folder or sql_folder()) / "releases.json").read_text())
+    if version not in releases:
+        raise SchemaError(
+            f"{version} is no release this package can upgrade from; it knows {', '.join(releases)}"
+        )
+    release = releases[version]
+    return State(version, {**release["migrations"], FUNCTIONS: release["functions"]})
+
+
+def plan(release: Release, applied: Mapping[str, str], phase: str | None = None) -> list[Script]:
     """The scripts still to run, in order; pure, so it is also what --print prints.
 
     `applied` has the sha256 of each applied migration by name, and under "functions" the digest
-    of the newest installation.
+    of the newest installation. Phase "pre" is what the release before can live with, "post" the
+    rest; None is both.
     """
     for script in release.migrations:
         recorded = applied.get(script.name, script.digest)
         if recorded != script.digest:
             raise MigrationDrift(script.name, recorded, script.digest)
     pending = [script for script in release.migrations if script.name not in applied]
-    if not pending and applied.get(FUNCTIONS) == release.digest:
-        return []
-    return [*pending, *release.repeatables]
+    contracting = [script for script in pending if script.contracting]
+    later = [script for script in pending if script.later and not script.contracting]
+    early = [script for script in pending if not (script.later or script.contracting)]
+    early.sort(key=lambda script: script.with_functions)
+    if early or applied.get(FUNCTIONS) != release.digest:
+        scripts = [*early, *release.repeatables, *later]
+    else:
+        scripts = later
+    if phase == POST and scripts:
+        raise SchemaTooOld(
+            "what comes before the deploy has not all been applied "
+            f"for {release.version}; run: tidebase-pg upgrade --phase pre"
+        )
+    return scripts if phase == PRE else [*scripts, *contracting]
 
 
-def batches(release: Release, scripts: Sequence[Script]) -> list[list[Script]]:
-    """A plan cut into transactions; a script that must run outside one stands alone.
+def prepared(release: Release, state: State) -> State:
+    """The state after phase "pre", for the text of phase "post"."""
+    scripts = plan(release, state.applied, PRE)
+    made = {script.name: script.digest for script in scripts if script in release.migrations}
+    return State(release.version, {**state.applied, **made, FUNCTIONS: release.digest})
 
-    The last batch is a transaction, since it records the installation.
+
+def batches(
+    release: Release, scripts: Sequence[Script], *, fresh: bool = False
+) -> list[list[Script]]:
+    """A plan cut into transactions: one when nothing is there yet.
+
+    Else a migration that changes a table stands alone: with two tables locked, an installer and an
+    application would wait for each other. So does what must run outside a transaction.
     """
-    if not scripts:
-        return []
     cut: list[list[Script]] = [[]]
     for script in scripts:
-        if not script.transactional:
+        changes = script in release.migrations and script.locks is not None
+        alone = changes and not script.with_functions and not fresh
+        if alone or _outside(script, fresh=fresh):
             cut += [[script], []]
         else:
             cut[-1].append(script)
-    return [batch for batch in cut[:-1] if batch] + cut[-1:]
+    return [batch for batch in cut if batch]
+
+
+def _outside(script: Script, *, fresh: bool) -> bool:
+    return not script.transactional and not (fresh and script.only_builds_indexes)
+
+
+def _body(script: Script, *, fresh: bool) -> str:
+    """What runs in a transaction; a fresh install is all of one, so nothing is concurrent there."""
+    if script.transactional or not fresh:
+        return script.body
+    return "".join(
+        "" if token.lastgroup == "word" and token.group().lower() == "concurrently" else text
+        for token, text in _tokens(script.body)
+    ).replace("index  ", "index ")
 
 
 def split(body: str) -> list[str]:
     """The statements of a script, without comments around them; quotes and bodies stay whole."""
-    statements: list[str] = []
-    start = position = 0
+    statements = [""]
+    for token, text in _tokens(body):
+        if token.lastgroup == "end":
+            statements.append("")
+        else:
+            statements[-1] += text
+    bare = (_without_leading_comments(statement) for statement in statements)
+    return [statement for statement in bare if statement]
+
+
+def _tokens(body: str) -> Iterator[tuple[re.Match[str], str]]:
+    """How each piece of a script begins, and the whole of it."""
+    position = 0
     while position < len(body):
         token = TOKEN.match(body, position)
         assert token is not None  # the last alternative takes any character
-        kind = token.lastgroup
-        position = token.end()
-        if kind == "block":
-            position = _end_of_comment(body, position)
-        elif kind == "dollar":
-            closing = body.find(token.group(), position)
-            position = len(body) if closing < 0 else closing + len(token.group())
-        elif kind == "end":
-            statements.append(body[start : position - 1])
-            start = position
-    statements.append(body[start:])
-    bare = (_without_leading_comments(statement) for statement in statements)
-    return [statement for statement in bare if statement]
+        end = token.end()
+        if token.lastgroup == "block":
+            end = _end_of_comment(body, end)
+        elif token.lastgroup == "dollar":
+            closing = body.find(token.group(), end)
+            end = len(body) if closing < 0 else closing + len(token.group())
+        yield token, body[position:end]
+        position = end
+
+
+def _words(statement: str) -> str:
+    return " ".join(statement.lower().split()) + " "
 
 
 TOKEN: Final = re.compile(
@@ -258,7 +427,7 @@ def _without_leading_comments(statement: str) -> str:
     return statement
 
 
-def render(release: Release, state: State | None = None) -> str:
+def render(release: Release, state: State | None = None, phase: str | None = None) -> str:
     """The text psql runs for the same result as `install`; the same for the same state.
 
     Each transaction first checks that the ledger is as this text expects it, so running it on
@@ -266,30 +435,36 @@ def render(release: Release, state: State | None = None) -> str:
     """
     state = state or State()
     _refuse_newer(release, state)
-    scripts = plan(release, state.applied)
+    scripts = plan(release, state.applied, phase)
     if not scripts:
         return f"-- tidebase-pg {release.version}: the schema tide is current; nothing to run.\n"
     ledger = dict(state.applied)
     parts: list[str] = []
-    cut = batches(release, scripts)
-    for number, batch in enumerate(cut, start=1):
+    for batch in batches(release, scripts, fresh=state.fresh):
         guard = _guard(ledger)
-        if batch and not batch[0].transactional:
+        if batch and _outside(batch[0], fresh=state.fresh):
             (script,) = batch
-            parts += [guard, _titled(script), BEGIN, SETTINGS + VALID_INDEXES, _record(script)]
-            parts.append("commit;\n")
+            repair = f"{_invalid_indexes(script)} \\gexec\n" if script.indexes else ""
+            parts += [guard, BEGAN.format(local="false"), repair, _titled(script, script.body)]
+            parts += [BEGIN, SETTINGS + _refuse_invalid(script), _titled(release.header)]
+            parts += [_record(script), "commit;\n"]
             ledger[script.name] = script.digest
             continue
         parts += [BEGIN, SETTINGS + guard, _titled(release.header)]
         for script in batch:
-            parts.append(_titled(script))
-            if script in release.migrations:
+            migration = script in release.migrations
+            if migration:
+                parts.append(BEGAN.format(local="true"))
+            parts.append(_lock_tables(script, fresh=state.fresh))
+            parts.append(_titled(script, _body(script, fresh=state.fresh)))
+            if migration:
                 parts.append(_record(script))
                 ledger[script.name] = script.digest
-        if number == len(cut):
+        if _installs(release, batch):
             parts.append(_record_installation(release))
+            ledger[FUNCTIONS] = release.digest
         parts.append("commit;\n")
-    text = "\\set ON_ERROR_STOP on\n\n" + "\n".join(parts)
+    text = "\\set ON_ERROR_STOP on\n\n" + "\n".join(part for part in parts if part)
     return _preamble(release, state, scripts, text) + text
 
 
@@ -342,9 +517,47 @@ def _literal(text: str) -> str:
 
 def _record(script: Script) -> str:
     return (
-        "insert into tide.migrations (name, sha256)\n"
-        f"values ({_literal(script.name)}, {_literal(script.digest)});\n"
+        "insert into tide.migrations (name, sha256, took)\n"
+        f"values (\n  {_literal(script.name)},\n  {_literal(script.digest)},\n"
+        "  make_interval(secs => extract(epoch from clock_timestamp())::double precision\n"
+        "    - current_setting('tide.began')::double precision)\n"
+        ");\n"
     )
+
+
+def _installs(release: Release, batch: Sequence[Script]) -> bool:
+    """Whether the batch is the one that records the installation: that of the functions."""
+    return release.repeatables[-1] in batch
+
+
+def _lock_tables(script: Script, *, fresh: bool) -> str:
+    if fresh or script.locks is None:
+        return ""
+    mode, tables = script.locks
+    return LOCK_TABLES.format(mode=mode, tables=_array(tables))
+
+
+def _array(texts: Sequence[str]) -> str:
+    return f"array[{', '.join(map(_literal, texts))}]::text[]"
+
+
+def _invalid_indexes(script: Script) -> str:
+    return INVALID_INDEXES.format(indexes=_array(script.indexes))
+
+
+def _refuse_invalid(script: Script) -> str:
+    if not script.indexes:
+        return ""
+    return f"""\
+do $tide$
+begin
+  if exists ({_invalid_indexes(script)}) then
+    raise exception 'an index of {script.name} is invalid: its build failed'
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Upgrade again.';
+  end if;
+end;
+$tide$;
+"""
 
 
 def _record_installation(release: Release) -> str:
@@ -354,9 +567,9 @@ def _record_installation(release: Release) -> str:
     )
 
 
-def _titled(script: Script) -> str:
-    body = script.body if script.body.endswith("\n") else script.body + "\n"
-    return f"-- {script.name}\n{body}"
+def _titled(script: Script, body: str | None = None) -> str:
+    text = script.body if body is None else body
+    return f"-- {script.name}\n{text.rstrip()}\n"
 
 
 def _preamble(release: Release, state: State, scripts: Sequence[Script], text: str) -> str:
@@ -376,7 +589,11 @@ def _preamble(release: Release, state: State, scripts: Sequence[Script], text: s
             for script in scripts
             if script in release.migrations
         ),
-        f"-- functions, views and grants {release.digest}",
+        *(
+            [f"-- functions, views, roles and grants {release.digest}"]
+            if _installs(release, scripts)
+            else []
+        ),
         "-- " + "-" * 85,
     ]
     return "\n".join(lines) + "\n"
@@ -430,50 +647,115 @@ $tide$;
 
 
 def install(
-    dsn: str, release: Release | None = None, *, upgrade: bool = False, wait: float = WAIT
+    dsn: str,
+    release: Release | None = None,
+    *,
+    upgrade: bool = False,
+    wait: float = WAIT,
+    phase: str | None = None,
 ) -> Outcome:
     """Bring the schema of a database to this release; safe to repeat and to run at once.
 
     With `upgrade` an installation must be there already. `wait` is how many seconds to try for
-    the lock against other installers and for the locks on tables in use.
+    the lock against other installers and for the locks on tables in use. `phase` "pre" stops
+    before what the release before cannot live with; "post" is the rest.
     """
     release = release or current()
     first: State | None = None
     migrations: list[str] = []
     functions = 0
-    give_up_at = time.monotonic() + wait
+    notices: list[str] = []
+    patience = _Patience(wait)
     with _connect(dsn) as connection:
+        connection.add_notice_handler(lambda notice: notices.append(_fact(notice)))
         _refuse_unsuitable(connection)
         while True:
+            batch: list[Script] = []
             try:
                 with _alone(connection) as alone:
                     if not alone:
                         raise LockNotAvailable("another installation is under way")
-                    state = _read(connection)
+                    state = _read(connection, to_write=True)
                     first = first or state
+                    _refuse_newer(release, state)
                     if upgrade and state.version is None:
                         raise _missing(connection)
-                    _refuse_newer(release, state)
-                    pending = batches(release, plan(release, state.applied))
+                    scripts = plan(release, state.applied, phase)
+                    pending = batches(release, scripts, fresh=state.fresh)
                     if not pending:
-                        return Outcome(first.version, release.version, tuple(migrations), functions)
-                    batch, last = pending[0], len(pending) == 1
+                        return Outcome(
+                            first.version,
+                            release.version,
+                            tuple(migrations),
+                            functions,
+                            tuple(dict.fromkeys(notices)),
+                        )
+                    batch = pending[0]
                     _refuse_unprivileged(connection)
-                    if batch and not batch[0].transactional:
-                        _apply_outside(dsn, batch[0])
-                    else:
-                        _apply(connection, release, batch, last=last)
+                    _apply(connection, release, batch, fresh=state.fresh, dsn=dsn, wait=wait)
             except LOCKED as error:
-                if time.monotonic() >= give_up_at:
-                    raise SchemaError(
-                        f"gave up after {wait:g} s of waiting for locks: {_one_line(error)}"
-                    ) from error
-                time.sleep(random.uniform(0.05, 0.25))
+                patience.after(error)
                 continue
+            except psycopg.OperationalError as error:
+                raise SchemaError(
+                    f"the connection was lost: {_one_line(error)}; what was not committed is "
+                    "undone: run the command again, it goes on from there"
+                ) from error
             applied = [script for script in batch if script in release.migrations]
             migrations += [script.name for script in applied]
             functions += len(batch) - len(applied)
-            give_up_at = time.monotonic() + wait
+            patience = _Patience(wait)
+
+
+def rehearse(
+    dsn: str,
+    release: Release | None = None,
+    *,
+    upgrade: bool = False,
+    wait: float = WAIT,
+    phase: str | None = None,
+) -> list[Rehearsed]:
+    """Do what `install` would in one transaction, roll it back, and tell what each statement took.
+
+    The locks are real ones, held until everything has run: up to a second or so.
+    """
+    release = release or current()
+    patience = _Patience(wait)
+    with _connect(dsn) as connection:
+        _refuse_unsuitable(connection)
+        while True:
+            try:
+                with _alone(connection, keep=False) as alone:
+                    if not alone:
+                        raise LockNotAvailable("another installation is under way")
+                    state = _read(connection, to_write=True)
+                    _refuse_newer(release, state)
+                    if upgrade and state.version is None:
+                        raise _missing(connection)
+                    scripts = plan(release, state.applied, phase)
+                    if not scripts:
+                        return []
+                    _refuse_unprivileged(connection)
+                    return _rehearse(connection, release, scripts, fresh=state.fresh)
+            except LOCKED as error:
+                patience.after(error)
+
+
+class _Patience:
+    """Trying again after a lock could not be had, for so many seconds."""
+
+    def __init__(self, wait: float) -> None:
+        self.wait = wait
+        self.give_up_at = time.monotonic() + wait
+
+    def after(self, error: psycopg.Error) -> None:
+        if time.monotonic() >= self.give_up_at:
+            where = (error.diag.context or "").partition("\n")[0]
+            raise SchemaError(
+                f"gave up after {self.wait:g} s of waiting for locks: {_one_line(error)}"
+                + (f" ({where})" if where else "")
+            ) from error
+        time.sleep(random.uniform(0.05, 0.25))
 
 
 def status(dsn: str, release: Release | None = None) -> Status:
@@ -506,7 +788,7 @@ def _connect(dsn: str) -> psycopg.Connection:
 
 
 @contextmanager
-def _alone(connection: psycopg.Connection) -> Generator[bool, None, None]:
+def _alone(connection: psycopg.Connection, *, keep: bool = True) -> Generator[bool, None, None]:
     """A transaction that holds the installation lock, if it could be had at once.
 
     Polled, never waited for: a waiter holds a snapshot, and `create index concurrently` would
@@ -520,29 +802,126 @@ def _alone(connection: psycopg.Connection) -> Generator[bool, None, None]:
         if not connection.closed:
             connection.execute("rollback")
         raise
-    connection.execute("commit")
+    connection.execute("commit" if keep else "rollback")
 
 
 def _apply(
-    connection: psycopg.Connection, release: Release, batch: Sequence[Script], *, last: bool
+    connection: psycopg.Connection,
+    release: Release,
+    batch: Sequence[Script],
+    *,
+    fresh: bool,
+    dsn: str,
+    wait: float,
 ) -> None:
+    if batch and _outside(batch[0], fresh=fresh):
+        (script,) = batch
+        _execute(connection, BEGAN.format(local="true"))
+        _apply_outside(dsn, script, wait)
+        _run(connection, release.header, release.header.body)
+        _execute(connection, _record(script))
+        return
     _run(connection, release.header, release.header.body)
     for script in batch:
-        _run(connection, script, script.body)
-        if script in release.migrations:
+        migration = script in release.migrations
+        if migration:
+            _execute(connection, BEGAN.format(local="true"))
+        _execute(connection, _lock_tables(script, fresh=fresh))
+        _run(connection, script, _body(script, fresh=fresh))
+        if migration:
             _execute(connection, _record(script))
-    if last:
+    if _installs(release, batch):
         _execute(connection, _record_installation(release))
 
 
-def _apply_outside(dsn: str, script: Script) -> None:
-    """On a connection of its own, while the caller's transaction holds the lock."""
+def _apply_outside(dsn: str, script: Script, wait: float) -> None:
+    """On a connection of its own, while the caller's transaction holds the lock.
+
+    Building an index waits for transactions that are older, and stops nobody meanwhile.
+    """
     with _connect(dsn) as connection:
-        for statement in split(script.body):
+        connection.execute(
+            "select set_config(s.name, s.setting, false)"
+            " from unnest(%s::text[], %s::text[]) as s(name, setting)",
+            (
+                ["lock_timeout", "statement_timeout", "client_min_messages", "search_path"],
+                [str(max(1, int(wait * 1000))), "0", "warning", "pg_catalog, pg_temp"],
+            ),
+        )
+        _drop_invalid_indexes(connection, script)
+        try:
+            for statement in split(script.body):
+                _run(connection, script, statement)
+        except BaseException:
+            if not connection.closed:
+                with suppress(psycopg.Error):
+                    _drop_invalid_indexes(connection, script)
+            raise
+        _run(connection, script, _refuse_invalid(script))
+
+
+def _drop_invalid_indexes(connection: psycopg.Connection, script: Script) -> None:
+    if script.indexes:
+        for (drop,) in connection.execute(_invalid_indexes(script).encode()).fetchall():
+            _execute(connection, str(drop))
+
+
+def _rehearse(
+    connection: psycopg.Connection, release: Release, scripts: Sequence[Script], *, fresh: bool
+) -> list[Rehearsed]:
+    there = [
+        oid
+        for (oid,) in connection.execute(
+            """
+            select c.oid
+            from pg_class as c
+            join pg_namespace as n on n.oid = c.relnamespace
+            where n.nspname !~ '^(pg_|information_schema$)'
+            """
+        )
+    ]
+    known: set[tuple[str, str]] = set()
+
+    def locks() -> tuple[tuple[str, str], ...]:
+        taken = connection.execute(
+            """
+            select l.relation::regclass::text, l.mode
+            from pg_locks as l
+            where l.pid = pg_backend_pid() and l.locktype = 'relation' and l.granted
+              and l.relation = any (%s)
+            order by 1, 2
+            """,
+            (there,),
+        ).fetchall()
+        new = tuple((str(name), str(mode)) for name, mode in taken if (name, mode) not in known)
+        known.update(new)
+        return new
+
+    def tried(script: Script, statements: Sequence[str]) -> Iterator[Rehearsed]:
+        for statement in statements:
+            began = time.monotonic()
             _run(connection, script, statement)
-        with connection.transaction():
-            _run(connection, script, VALID_INDEXES)
-            _execute(connection, _record(script))
+            seconds = time.monotonic() - began
+            yield Rehearsed(script.name, _first_line(statement), seconds, locks())
+
+    locks()
+    done = list(tried(release.header, split(release.header.body)))
+    for script in scripts:
+        _execute(connection, _lock_tables(script, fresh=fresh))
+        if _outside(script, fresh=fresh):
+            done += [
+                Rehearsed(script.name, _first_line(statement), None, ())
+                for statement in split(script.body)
+            ]
+        elif script in release.migrations:
+            done += tried(script, split(_body(script, fresh=fresh)))
+        else:
+            done += tried(script, [script.body])
+    return done
+
+
+def _first_line(statement: str) -> str:
+    return _without_leading_comments(statement).partition("\n")[0]
 
 
 def _execute(connection: psycopg.Connection, text: str) -> None:
@@ -568,8 +947,12 @@ def _value(connection: psycopg.Connection, query: str) -> object:
 
 
 def _one_line(error: psycopg.Error) -> str:
-    message = error.diag.message_primary or str(error)
-    return f"{message}. {error.diag.message_hint}" if error.diag.message_hint else message
+    return _fact(error.diag) if error.diag.message_primary else str(error)
+
+
+def _fact(said: Diagnostic) -> str:
+    message = said.message_primary or ""
+    return f"{message}. {said.message_hint}" if said.message_hint else message
 
 
 def _missing(connection: psycopg.Connection) -> SchemaTooOld:
@@ -587,59 +970,79 @@ def _refuse_unsuitable(connection: psycopg.Connection) -> None:
         )
     if _value(connection, "select pg_is_in_recovery()"):
         raise SchemaError("the server is a standby: connect to the primary")
+    backend = _value(connection, "select pg_backend_pid()")
+    if backend != connection.info.backend_pid:
+        raise SchemaError(
+            "there is a pooler before the server: it hands each transaction to any session, and "
+            "building an index needs one that lasts; nothing was changed: give --dsn the address "
+            "of the server itself"
+        )
 
 
 def _refuse_unprivileged(connection: psycopg.Connection) -> None:
     """All missing rights at once, each as the statement that gives it."""
-    row = connection.execute(
+    rows = connection.execute(
         """
-        select
-          case when not has_database_privilege(current_database(), 'create')
-            then format('grant create on database %I to %I;', current_database(), current_user)
-          end,
-          case when not has_schema_privilege(n.oid, 'create')
-            then format('grant create, usage on schema tide to %I;', current_user)
-          end,
-          case when c.relowner is not null and not pg_has_role(c.relowner, 'usage')
-            then format('grant %I to %I;', pg_get_userbyid(c.relowner), current_user)
-          end
-        from (select to_regnamespace('tide')::oid as tide) as s
-        left join pg_namespace as n on n.oid = s.tide
-        left join pg_class as c on c.relnamespace = s.tide and c.relname = 'migrations'
+        select format('grant create on database %I to %I;', current_database(), current_user)
+        where not has_database_privilege(current_database(), 'create')
+        union all
+        select format('grant create, usage on schema tide to %I;', current_user)
+        from pg_namespace as n
+        where n.nspname = 'tide'
+          and not (has_schema_privilege(n.oid, 'create') and has_schema_privilege(n.oid, 'usage'))
+        union all
+        select distinct format('grant %I to %I;', pg_get_userbyid(o.owner), current_user)
+        from (
+          select c.relowner, c.relnamespace from pg_class as c
+          union all
+          select p.proowner, p.pronamespace from pg_proc as p
+          union all
+          select t.typowner, t.typnamespace from pg_type as t
+        ) as o(owner, namespace)
+        join pg_namespace as n on n.oid = o.namespace
+        where n.nspname = 'tide' and not pg_has_role(o.owner, 'usage')
         """
-    ).fetchone()
-    assert row is not None
-    grants = [str(grant) for grant in row if grant is not None]
-    if grants:
+    ).fetchall()
+    if rows:
         raise SchemaError(
             f"role {connection.info.user} may not install the schema tide; "
-            f"an administrator runs: {' '.join(grants)}"
+            f"an administrator runs: {' '.join(str(grant) for (grant,) in rows)}"
         )
 
 
-def _read(connection: psycopg.Connection) -> State:
+def _read(connection: psycopg.Connection, *, to_write: bool = False) -> State:
     row = connection.execute(
         """
         select
           (
             select count(*) = 4
             from pg_attribute as a
-            where (a.attrelid = to_regclass('tide.migrations')
-                and a.attname in ('name', 'sha256'))
-              or (a.attrelid = to_regclass('tide.installs')
-                and a.attname in ('version', 'functions_sha256'))
+            join pg_class as c on c.oid = a.attrelid
+            where c.relnamespace = n.oid
+              and (c.relname, a.attname) in (
+                ('migrations', 'name'), ('migrations', 'sha256'),
+                ('installs', 'version'), ('installs', 'functions_sha256')
+              )
           ),
           exists (
-            select from pg_class as c where c.relnamespace = to_regnamespace('tide')::oid
+            select from pg_class as c where c.relnamespace = n.oid
             union all
-            select from pg_proc as p where p.pronamespace = to_regnamespace('tide')::oid
+            select from pg_proc as p where p.pronamespace = n.oid
             union all
-            select from pg_type as t where t.typnamespace = to_regnamespace('tide')::oid
+            select from pg_type as t where t.typnamespace = n.oid
+          ),
+          has_schema_privilege(n.oid, 'usage') and (
+            select bool_and(has_table_privilege(c.oid, 'select'))
+            from pg_class as c
+            where c.relnamespace = n.oid and c.relname in ('migrations', 'installs')
           )
+        from pg_namespace as n
+        where n.nspname = 'tide'
         """
     ).fetchone()
-    assert row is not None
-    ledger, anything = row
+    if row is None:
+        return State()
+    ledger, anything, readable = row
     if not ledger and anything:
         raise SchemaError(
             f"database {connection.info.dbname} has a schema tide that tidebase-pg did not make; "
@@ -647,26 +1050,25 @@ def _read(connection: psycopg.Connection) -> State:
         )
     if not ledger:
         return State()
-    try:
-        applied = {
-            str(name): str(sha256)
-            for name, sha256 in connection.execute(
-                "select m.name, m.sha256 from tide.migrations as m"
-            )
-        }
-        newest = connection.execute(
-            """
-            select i.version, i.functions_sha256
-            from tide.installs as i
-            order by i.install_id desc
-            limit 1
-            """
-        ).fetchone()
-    except InsufficientPrivilege as error:
+    if not readable:
+        if to_write:
+            _refuse_unprivileged(connection)
         raise SchemaError(
             f"role {connection.info.user} may not read the ledger of the schema tide; "
             "connect as the role that installed it"
-        ) from error
+        )
+    applied = {
+        str(name): str(sha256)
+        for name, sha256 in connection.execute("select m.name, m.sha256 from tide.migrations as m")
+    }
+    newest = connection.execute(
+        """
+        select i.version, i.functions_sha256
+        from tide.installs as i
+        order by i.install_id desc
+        limit 1
+        """
+    ).fetchone()
     if newest is None:
         return State(None, applied)
     return State(str(newest[0]), {**applied, FUNCTIONS: str(newest[1])})

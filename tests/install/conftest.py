@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.servers import Absent, RunningServer
+from tests.support import Databases
 from tidebase_pg import schema
 from tidebase_pg.schema import Release
 
@@ -61,3 +65,24 @@ def make_release(tmp_path: Path) -> MakeRelease:
         return Release.read(folder, version)
 
     return make
+
+
+@pytest.fixture
+def make_dsn(databases: Databases, server: RunningServer) -> Iterator[Callable[[], str]]:
+    with ExitStack() as made:
+        yield lambda: server.dsn(made.enter_context(databases.database()))
+
+
+@pytest.fixture
+def psql(server: RunningServer) -> Callable[..., subprocess.CompletedProcess[str]]:
+    try:
+        program = server.program("psql")
+    except Absent as absent:
+        pytest.skip(str(absent))
+
+    def run(dsn: str, text: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [program, "-X", "-q", "-f", "-", dsn], input=text, capture_output=True, text=True
+        )
+
+    return run

@@ -153,3 +153,44 @@ def test_upgrade_print_of_a_current_schema_runs_nothing(run: Run, empty_dsn: str
     printed = run("upgrade", "--print", "--dsn", empty_dsn)
     assert (printed.exit_code, printed.stdout[:2]) == (0, "--")
     assert "begin" not in printed.stdout
+
+
+def test_upgrade_prints_offline_for_a_release_and_a_phase(run: Run) -> None:
+    printed = run("upgrade", "--print", "--from", "0.1.0", "--to", __version__)
+    assert (printed.exit_code, printed.stdout) == (
+        0,
+        schema.render(schema.current(), schema.released("0.1.0")),
+    )
+    before = run("upgrade", "--print", "--from", "0.1.0", "--phase", "pre")
+    after = run("upgrade", "--print", "--from", "0.1.0", "--phase", "post")
+    contracting = any(script.contracting for script in schema.current().migrations)
+    assert (before.stdout == printed.stdout) is not contracting
+    assert ("begin" in after.stdout) is contracting
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--print", "--from", "0.0.9"], 3, "no release this package can upgrade from"),
+        (["--from", "0.1.0"], 2, "--from is for --print"),
+        (["--print", "--from", "0.1.0", "--to", "9.0.0"], 2, "pip install tidebase-pg==9.0.0"),
+        (["--print", "--dry-run"], 2, "--print or --dry-run"),
+        (["--phase", "during"], 2, "--phase"),
+    ],
+)
+def test_upgrade_refuses_what_it_cannot_do(
+    run: Run, arguments: list[str], code: int, words: str
+) -> None:
+    refused = run("upgrade", *arguments, "--dsn", NOWHERE)
+    assert (refused.exit_code, refused.stdout) == (code, "")
+    assert words in refused.stderr
+
+
+def test_dry_run_prints_statements_and_locks(run: Run, empty_dsn: str) -> None:
+    told = run("install", "--dry-run", "--dsn", empty_dsn)
+    assert told.exit_code == 0
+    assert "0001_queues.sql: create table tide.queues (" in told.stdout
+    assert told.stdout.splitlines()[-1].endswith("all rolled back")
+    rows = answer(run("install", "--dry-run", "--json", "--dsn", empty_dsn))
+    assert {"script", "statement", "seconds", "locks"} == rows[0].keys()
+    assert run("status", "--dsn", empty_dsn).exit_code == 3

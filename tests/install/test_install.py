@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from tests.install.conftest import COLUMN, INDEX, THINGS, MakeRelease
-from tests.servers import OwnServer, RunningServer, scratch
+from tests.servers import Absent, Bouncer, OwnServer, RunningServer, scratch
 from tests.support import Connection, at_once, one, open_connection, results, value
 from tidebase_pg import schema
 from tidebase_pg.errors import MigrationDrift, SchemaError, SchemaTooNew, SchemaTooOld
@@ -134,14 +134,15 @@ def test_of_three_simultaneous_installers_one_applies_and_two_find_it_done(
 def test_three_simultaneous_upgrades_build_an_index_outside_a_transaction_once(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
+    schema.install(empty_dsn, make_release())
     migrations = {"0001_things.sql": THINGS, "0002_index.sql": INDEX, "0003_size.sql": COLUMN}
-    release = make_release("0.1.0", migrations)
+    release = make_release("0.2.0", migrations)
     outcomes = results(at_once([lambda: schema.install(empty_dsn, release)] * 3))
 
     applied = [name for outcome in outcomes for name in outcome.migrations]
-    assert sorted(applied) == sorted(migrations)
-    assert ledger(database) == list(migrations)
-    assert value(database, "select count(*) from tide.installs") == 1
+    assert sorted(applied) == ["0002_index.sql", "0003_size.sql"]
+    assert ledger(database) == ["0001_things.sql", "0003_size.sql", "0002_index.sql"]
+    assert value(database, "select count(*) from tide.installs") == 2
 
 
 def test_installer_gives_up_when_another_holds_the_lock(
@@ -238,7 +239,7 @@ def test_installer_killed_in_the_middle_leaves_nothing(
     deadly = "create table tide.more (a int);\nselect pg_terminate_backend(pg_backend_pid());\n"
     release = make_release("0.1.0", {"0001_things.sql": THINGS, "0002_more.sql": deadly})
 
-    with pytest.raises(psycopg.OperationalError):
+    with pytest.raises(SchemaError, match=r"connection was lost: .* run the command again"):
         schema.install(empty_dsn, release)
 
     assert not has_schema(database)
@@ -268,11 +269,16 @@ def test_role_without_rights_is_told_the_grants_to_ask_for(
 
         schema.install(empty_dsn, make_release())
         newer = make_release("0.1.1", answer=43)
+        with pytest.raises(SchemaError) as refusal:
+            schema.install(f"{empty_dsn}&user={role}", newer)
+        for grant in (
+            f"grant create on database {name} to {role};",
+            f"grant create, usage on schema tide to {role};",
+            f"grant postgres to {role};",
+        ):
+            assert grant in str(refusal.value)
         with pytest.raises(SchemaError, match="may not read the ledger"):
-            schema.install(f"{empty_dsn}&user={role}", newer)
-        database.execute(f"grant select on all tables in schema tide to {role}".encode())
-        with pytest.raises(SchemaError, match=f"grant postgres to {role};"):
-            schema.install(f"{empty_dsn}&user={role}", newer)
+            schema.status(f"{empty_dsn}&user={role}", newer)
 
         database.execute(f"grant create on database {name} to {role}".encode())
         database.execute("drop schema tide cascade")
@@ -311,14 +317,15 @@ def test_newer_schema_is_not_overwritten(empty_dsn: str, make_release: MakeRelea
 def test_migration_outside_a_transaction_runs_in_its_place(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
+    schema.install(empty_dsn, make_release())
     migrations = {"0001_things.sql": THINGS, "0002_index.sql": INDEX, "0003_size.sql": COLUMN}
-    outcome = schema.install(empty_dsn, make_release("0.1.0", migrations))
+    outcome = schema.install(empty_dsn, make_release("0.2.0", migrations))
 
-    assert outcome.migrations == tuple(migrations)
-    assert ledger(database) == list(migrations)
+    assert outcome.migrations == ("0003_size.sql", "0002_index.sql")
+    assert ledger(database) == ["0001_things.sql", *outcome.migrations]
     assert value(database, "select indisvalid from pg_index where indexrelid = %s::regclass",
                  "tide.things_name_idx")  # fmt: skip
-    assert value(database, "select count(*) from tide.installs") == 1
+    assert value(database, "select count(*) from tide.installs") == 2
 
 
 def test_failed_migration_outside_a_transaction_stops_there_and_is_taken_up_again(
@@ -340,18 +347,107 @@ def test_failed_migration_outside_a_transaction_stops_there_and_is_taken_up_agai
 
     with pytest.raises(SchemaError, match=r"0003_index.sql.*could not create unique index"):
         schema.install(empty_dsn, release)
-    assert schema.status(empty_dsn, release).pending == ("0003_index.sql", "0004_more.sql")
-    assert value(database, "select tide.answer()") == 42
+    assert schema.status(empty_dsn, release).pending == ("0003_index.sql",)
+    assert value(database, "select to_regclass('tide.things_name_idx') is null")
 
     database.execute("update tide.things set name = thing_id::text")
-    with pytest.raises(SchemaError, match=r"drop index concurrently tide\.things_name_idx"):
-        schema.install(empty_dsn, release)
-    assert "0003_index.sql" not in ledger(database)
+    assert schema.install(empty_dsn, release).migrations == ("0003_index.sql",)
+    assert schema.status(empty_dsn, release).current
 
-    database.execute("drop index concurrently tide.things_name_idx")
-    outcome = schema.install(empty_dsn, release)
-    assert outcome.migrations == ("0003_index.sql", "0004_more.sql")
-    assert value(database, "select tide.answer()") == 43
+
+def test_half_finished_index_is_dropped_and_built_again(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    schema.install(empty_dsn, make_release())
+    database.execute("insert into tide.things values (1, 'same'), (2, 'same')")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        database.execute("create unique index concurrently things_name_idx on tide.things (name)")
+    valid = "select indisvalid from pg_index where indexrelid = 'tide.things_name_idx'::regclass"
+    assert value(database, valid) is False
+
+    release = make_release("0.2.0", {"0001_things.sql": THINGS, "0002_index.sql": INDEX})
+    assert schema.install(empty_dsn, release).migrations == ("0002_index.sql",)
+    assert value(database, valid) is True
+
+
+def test_fresh_install_is_one_transaction_whatever_it_builds(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    migrations = {
+        "0001_things.sql": THINGS,
+        "0002_index.sql": INDEX,
+        "0003_x.sql": "-- tide: after the functions\nselect oops;\n",
+    }
+    with pytest.raises(SchemaError, match="oops"):
+        schema.install(empty_dsn, make_release("0.1.0", migrations))
+    assert not has_schema(database)
+    del migrations["0003_x.sql"]
+    schema.install(empty_dsn, make_release("0.1.0", migrations))
+    assert value(database, "select to_regclass('tide.things_name_idx') is not null")
+
+
+def test_ledger_says_who_when_and_how_long(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    slow = THINGS + "select pg_sleep(0.05);\n"
+    schema.install(empty_dsn, make_release("0.1.0", {"0001_things.sql": slow}))
+    row = one(database, "select * from tide.migrations")
+    assert row.took.total_seconds() >= 0.05
+    assert row.applied_by == value(database, "select session_user::text")
+    assert row.applied_at <= value(database, "select clock_timestamp()")
+
+
+def test_what_takes_away_waits_for_the_phase_after_the_deploy(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    schema.install(empty_dsn, make_release())
+    drop = "-- tide: after the deploy\n-- Short lock.\nalter table tide.things drop column name;\n"
+    release = make_release(
+        "0.2.0",
+        {"0001_things.sql": THINGS, "0002_drop.sql": drop, "0003_size.sql": COLUMN},
+        answer=43,
+    )
+    with pytest.raises(SchemaTooOld, match="--phase pre"):
+        schema.install(empty_dsn, release, phase=schema.POST)
+    done = schema.install(empty_dsn, release, phase=schema.PRE)
+    assert (done.migrations, value(database, "select tide.answer()")) == (("0003_size.sql",), 43)
+    assert schema.status(empty_dsn, release).pending == ("0002_drop.sql",)
+    database.execute("insert into tide.things (thing_id, name) values (1, 'by the old driver')")
+
+    done = schema.install(empty_dsn, release, phase=schema.POST)
+    assert (done.migrations, done.functions) == (("0002_drop.sql",), 0)
+    assert schema.status(empty_dsn, release).current
+
+
+def test_dry_run_tells_the_locks_and_changes_nothing(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    schema.install(empty_dsn, make_release())
+    before = schema.read(empty_dsn)
+    release = make_release(
+        "0.2.0", {"0001_things.sql": THINGS, "0002_size.sql": COLUMN, "0003_index.sql": INDEX}
+    )
+    rows = schema.rehearse(empty_dsn, release)
+    assert schema.read(empty_dsn) == before
+    (size,) = [row for row in rows if row.script == "0002_size.sql"]
+    assert size.statement == COLUMN.strip().rstrip(";")
+    assert ("tide.things", "AccessExclusiveLock") in size.locks
+    assert size.seconds is not None
+    (index,) = [row for row in rows if row.script == "0003_index.sql"]
+    assert (index.seconds, index.locks) == (None, ())
+    assert value(database, "select to_regclass('tide.things_name_idx') is null")
+    assert schema.rehearse(empty_dsn, make_release()) == []
+
+
+def test_warnings_of_scripts_reach_whoever_installs(
+    empty_dsn: str, make_release: MakeRelease, tmp_path: Path
+) -> None:
+    make_release()
+    (tmp_path / "release" / "roles.sql").write_text(
+        "do $$ begin raise warning 'no role' using hint = 'Ask.'; end $$;\n"
+    )
+    release = schema.Release.read(tmp_path / "release", "0.1.0")
+    assert schema.install(empty_dsn, release).notices == ("no role. Ask.",)
 
 
 def test_waiting_installers_do_not_deadlock_with_a_concurrent_index_build(
@@ -383,10 +479,23 @@ def test_server_older_than_15_is_refused() -> None:
         schema._refuse_unsuitable(old)
 
 
-def test_installing_through_a_pooler_leaves_no_session_state(
-    dsn: str, connection: Connection, connect: Callable[..., Connection]
+def test_pooler_is_refused_with_the_reason_before_anything_is_written(
+    empty_dsn: str,
+    database: Connection,
+    server: RunningServer,
+    make_release: MakeRelease,
+    tmp_path: Path,
 ) -> None:
-    schema.install(dsn)
-    for name in ("search_path", "lock_timeout", "check_function_bodies", "statement_timeout"):
-        assert value(connection, f"show {name}") == value(connect(), f"show {name}")
-    assert value(connection, "select count(*) from pg_locks where locktype = 'advisory'") == 0
+    try:
+        bouncer = Bouncer(tmp_path, server)
+    except Absent as absent:
+        pytest.skip(str(absent))
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    front = bouncer.start()
+    try:
+        with pytest.raises(SchemaError, match=r"pooler.*the address of the server itself"):
+            schema.install(front.dsn(database.info.dbname), make_release())
+    finally:
+        bouncer.stop()
+    assert not has_schema(database)

@@ -54,24 +54,70 @@ def test_line_endings_of_a_checkout_do_not_change_the_hash(
     release = make_release()
     path = tmp_path / "release" / "migrations" / "0001_things.sql"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert schema.Release.read(tmp_path / "release") == release
+    assert schema.Release.read(tmp_path / "release", release.version) == release
     assert release.migrations[0].digest == hashlib.sha256(THINGS.encode()).hexdigest()
 
 
-def test_scripts_outside_a_transaction_stand_alone_and_the_last_batch_never_is_one(
+def test_what_changes_a_table_or_runs_outside_a_transaction_stands_alone_in_an_upgrade(
     make_release: MakeRelease,
 ) -> None:
-    one, two, three = Script("1", "select 1"), Script("2", INDEX), Script("3", "select 3")
-    release = make_release()
+    one, two, three = Script("1.sql", "select 1"), Script("2.sql", INDEX), Script("3.sql", COLUMN)
+    both = Script("4.sql", "-- tide: with the functions\n" + COLUMN)
+    release = make_release("0.1.0", {s.name: s.body for s in (one, two, three, both)})
 
-    def names(*scripts: Script) -> list[list[str]]:
-        return [[script.name for script in batch] for batch in schema.batches(release, scripts)]
+    def names(*scripts: Script, fresh: bool = False) -> list[list[str]]:
+        cut = schema.batches(release, scripts, fresh=fresh)
+        return [[script.name[0] for script in batch] for batch in cut]
 
     assert names() == []
-    assert names(one, three) == [["1", "3"]]
-    assert names(one, two, three) == [["1"], ["2"], ["3"]]
-    assert names(two, two, three) == [["2"], ["2"], ["3"]]
-    assert names(one, two) == [["1"], ["2"], []]
+    assert names(one, one) == [["1", "1"]]
+    assert names(one, three, one) == [["1"], ["3"], ["1"]]
+    assert names(one, two, one) == [["1"], ["2"], ["1"]]
+    assert names(two, two) == [["2"], ["2"]]
+    assert names(one, both, one) == [["1", "4", "1"]]
+    assert names(one, two, three, fresh=True) == [["1", "2", "3"]]
+    vacuum = Script("5.sql", "-- tide: no transaction\nvacuum tide.things;")
+    assert names(one, vacuum, one, fresh=True) == [["1"], ["5"], ["1"]]
+
+
+def test_what_the_functions_can_do_without_comes_after_them(make_release: MakeRelease) -> None:
+    check = "-- tide: after the functions\n-- A check.\nselect 1;\n"
+    columns = "-- tide: with the functions\n" + COLUMN
+    release = make_release(
+        "0.2.0",
+        {"1.sql": THINGS, "2.sql": INDEX, "3.sql": columns, "4.sql": check, "5.sql": "select 1;\n"},
+    )
+    names = [script.name for script in schema.plan(release, {}) if script.name[0].isdigit()]
+    assert names == ["1.sql", "5.sql", "3.sql", "2.sql", "4.sql"]
+    assert schema.plan(release, {})[3:-2] == list(release.repeatables)
+
+
+def test_phases_cut_at_the_deploy(make_release: MakeRelease) -> None:
+    drop = "-- tide: after the deploy\n-- Nobody reads it any more.\ndrop table tide.old;\n"
+    release = make_release("0.2.0", {"1.sql": THINGS, "2.sql": drop, "3.sql": COLUMN})
+
+    def names(applied: dict[str, str], phase: str | None) -> list[str]:
+        scripts = schema.plan(release, applied, phase)
+        return [script.name for script in scripts if script in release.migrations]
+
+    before = {"1.sql": release.migrations[0].digest, FUNCTIONS: "old"}
+    assert names(before, None) == ["3.sql", "2.sql"]
+    assert names(before, schema.PRE) == ["3.sql"]
+    with pytest.raises(SchemaTooOld, match="--phase pre"):
+        schema.plan(release, before, schema.POST)
+    ready = schema.prepared(release, schema.State("0.1.0", before))
+    assert (ready.version, ready.applied[FUNCTIONS]) == ("0.2.0", release.digest)
+    assert schema.plan(release, ready.applied, schema.PRE) == []
+    assert [s.name for s in schema.plan(release, ready.applied, schema.POST)] == ["2.sql"]
+
+
+def test_roles_come_after_views_and_before_grants(
+    make_release: MakeRelease, tmp_path: Path
+) -> None:
+    make_release()
+    (tmp_path / "release" / "roles.sql").write_text("select 1;\n")
+    names = [script.name for script in schema.Release.read(tmp_path / "release").repeatables]
+    assert names[-3:] == ["views/answers.sql", "roles.sql", "grants.sql"]
 
 
 @pytest.mark.parametrize(

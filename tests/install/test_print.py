@@ -4,40 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-
-import pytest
+from collections.abc import Callable
 
 from tests.install.conftest import COLUMN, INDEX, THINGS, MakeRelease
-from tests.servers import Absent, RunningServer
-from tests.support import Databases
+from tests.servers import RunningServer
 from tidebase_pg import schema
 from tidebase_pg.schema import State
 
 BOTH = {"0001_things.sql": THINGS, "0002_size.sql": COLUMN}
 ALL = {**BOTH, "0003_index.sql": INDEX, "0004_more.sql": "create table tide.more (a integer);\n"}
-
-
-@pytest.fixture
-def make_dsn(databases: Databases, server: RunningServer) -> Iterator[Callable[[], str]]:
-    with ExitStack() as made:
-        yield lambda: server.dsn(made.enter_context(databases.database()))
-
-
-@pytest.fixture
-def psql(server: RunningServer) -> Callable[..., subprocess.CompletedProcess[str]]:
-    try:
-        program = server.program("psql")
-    except Absent as absent:
-        pytest.skip(str(absent))
-
-    def run(dsn: str, text: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [program, "-X", "-q", "-f", "-", dsn], input=text, capture_output=True, text=True
-        )
-
-    return run
 
 
 def dump(server: RunningServer, dsn: str) -> str:
@@ -156,3 +131,23 @@ def test_printed_text_for_a_current_schema_runs_nothing(make_release: MakeReleas
     applied = {script.name: script.digest for script in release.migrations}
     text = schema.render(release, State("0.1.0", {**applied, schema.FUNCTIONS: release.digest}))
     assert all(line.startswith("--") for line in text.splitlines())
+
+
+def test_printed_upgrade_repairs_a_half_finished_index(
+    make_dsn: Callable[[], str],
+    psql: Callable[..., subprocess.CompletedProcess[str]],
+    make_release: MakeRelease,
+) -> None:
+    dsn = make_dsn()
+    schema.install(dsn, make_release("0.1.0", BOTH))
+    psql(
+        dsn,
+        "insert into tide.things values (1, 'same'), (2, 'same');"
+        "create unique index concurrently things_name_idx on tide.things (name);",
+    )
+    text = schema.render(make_release("0.2.0", ALL), schema.read(dsn))
+    done = psql(dsn, text)
+    assert (done.returncode, done.stderr) == (0, "")
+    valid = "select indisvalid from pg_index where indexrelid = 'tide.things_name_idx'::regclass"
+    assert "t" in psql(dsn, valid).stdout.split()
+    assert schema.read(dsn).applied.keys() >= ALL.keys()

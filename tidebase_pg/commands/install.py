@@ -7,11 +7,24 @@ from typing import Final
 import click
 
 from tidebase_pg import schema
-from tidebase_pg.commands.output import SCHEMA, Command, dsn, echo_fact, echo_row, settings
+from tidebase_pg.commands.output import (
+    SCHEMA,
+    Command,
+    dsn,
+    echo_fact,
+    echo_row,
+    echo_rows,
+    settings,
+)
 from tidebase_pg.version import __version__
 
 print_option = click.option(
     "--print", "only_print", is_flag=True, help="Print the SQL for review and psql; change nothing."
+)
+dry_run_option = click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Do it in a transaction, roll it back, print what each statement took.",
 )
 wait_option = click.option(
     "--wait",
@@ -25,33 +38,73 @@ wait_option = click.option(
 
 @click.command(cls=Command)
 @print_option
+@dry_run_option
 @wait_option
-def install(only_print: bool, wait: float) -> None:
+def install(only_print: bool, dry_run: bool, wait: float) -> None:
     """Install the schema, or bring it up to date.
 
     Safe to repeat, and to run several times at once.
 
     With --print no database is needed: the text is for one that has no schema tide yet.
     """
+    if only_print and dry_run:
+        raise click.UsageError("give --print or --dry-run")
     if only_print:
         click.echo(schema.render(schema.current()), nl=False)
-        return
-    report(schema.install(dsn(), wait=wait))
+    elif dry_run:
+        report_rehearsal(schema.rehearse(dsn(), wait=wait))
+    else:
+        report(schema.install(dsn(), wait=wait))
 
 
 @click.command(cls=Command)
 @print_option
+@dry_run_option
+@click.option("--from", "from_version", metavar="VERSION", help="With --print: read no database.")
+@click.option("--to", "to_version", metavar="VERSION", help="The version of this package.")
+@click.option(
+    "--phase",
+    type=click.Choice([schema.PRE, schema.POST]),
+    help="pre: what adds, before the deploy; post: what takes away, after it. Default: both.",
+)
 @wait_option
-def upgrade(only_print: bool, wait: float) -> None:
+def upgrade(
+    only_print: bool,
+    dry_run: bool,
+    from_version: str | None,
+    to_version: str | None,
+    phase: str | None,
+    wait: float,
+) -> None:
     """Upgrade an installed schema to this package.
 
-    With --print the database is only read: the text has what is pending there.
+    With --print the database is only read: the text has what is pending there. With --from no
+    database is needed: the text is for one where that release was installed.
+
+    --dry-run holds the locks it tells of until everything has run: up to a second or so.
     """
+    release = schema.current()
+    if only_print and dry_run:
+        raise click.UsageError("give --print or --dry-run")
+    if from_version is not None and not only_print:
+        raise click.UsageError("--from is for --print; otherwise the database says what it has")
+    if to_version not in (None, release.version):
+        raise click.UsageError(
+            f"this is tidebase-pg {release.version}; "
+            f"for another version: pip install tidebase-pg=={to_version}"
+        )
     if only_print:
-        state = schema.read(dsn(), upgrade=True)
-        click.echo(schema.render(schema.current(), state), nl=False)
-        return
-    report(schema.install(dsn(), upgrade=True, wait=wait))
+        if from_version is None:
+            state = schema.read(dsn(), upgrade=True)
+        else:
+            state = schema.released(from_version)
+            if phase == schema.POST:
+                state = schema.prepared(release, state)
+        click.echo(schema.render(release, state, phase), nl=False)
+    elif dry_run:
+        report_rehearsal(schema.rehearse(dsn(), release, upgrade=True, wait=wait, phase=phase))
+    else:
+        report(schema.install(dsn(), release, upgrade=True, wait=wait, phase=phase))
 
 
 @click.command(cls=Command)
@@ -88,6 +141,8 @@ def version() -> None:
 
 
 def report(outcome: schema.Outcome) -> None:
+    for notice in outcome.notices:
+        click.echo(f"Warning: {notice}", err=True)
     done = bool(outcome.migrations or outcome.functions)
     if not done:
         sentence = f"schema tide {outcome.version} is current; nothing to do"
@@ -104,6 +159,23 @@ def report(outcome: schema.Outcome) -> None:
         migrations=outcome.migrations,
         functions=outcome.functions,
     )
+
+
+def report_rehearsal(statements: list[schema.Rehearsed]) -> None:
+    """Every statement of a migration; of functions, views and grants those that take a lock."""
+    if settings().json:
+        echo_rows(statements)
+        return
+    numbered = [row for row in statements if row.locks or row.script[:1].isdigit()]
+    for row in numbered:
+        took = "not tried: runs outside a transaction"
+        if row.seconds is not None:
+            took = f"{row.seconds * 1000:.0f} ms"
+        click.echo(f"{row.script}: {row.statement}  [{took}]")
+        for relation, mode in row.locks:
+            click.echo(f"    {mode} on {relation}")
+    seconds = sum(row.seconds or 0 for row in statements)
+    click.echo(f"{len(statements)} statements in {seconds:.1f} s, all rolled back")
 
 
 COMMANDS: Final = [install, upgrade, status, version]

@@ -1,0 +1,168 @@
+"""Upgrading from what was released: the same schema in the end, and nobody notices meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.install.load import load
+from tests.install.test_print import dump
+from tests.servers import Absent, RunningServer
+from tests.support import open_connection, value
+from tidebase_pg import Run, Tidebase, schema
+from tidebase_pg.errors import SchemaError
+
+RELEASES = Path(__file__).parent / "releases"
+TEXTS = sorted(RELEASES.glob("*.sql"))
+BLOCKED = 1.1
+"""The longest a statement may wait: the installer's lock_timeout of 1 s, and 100 ms."""
+
+each_release = pytest.mark.parametrize("released", TEXTS, ids=lambda path: path.stem)
+
+
+def install_release(dsn: str, released: Path) -> None:
+    """Run the frozen text of a release, without the commands for psql in it."""
+    lines = released.read_text().splitlines()
+    with open_connection(dsn) as connection:
+        connection.execute("\n".join(x for x in lines if not x.startswith("\\")).encode())
+
+
+@each_release
+def test_upgraded_schema_equals_a_fresh_one(
+    server: RunningServer, make_dsn: Callable[[], str], released: Path
+) -> None:
+    upgraded, fresh = make_dsn(), make_dsn()
+    install_release(upgraded, released)
+    schema.install(fresh)
+    assert schema.install(upgraded, upgrade=True).before == released.stem
+    try:
+        assert dump(server, upgraded) == dump(server, fresh)
+    except Absent as absent:
+        pytest.skip(str(absent))
+
+
+@each_release
+def test_upgrade_leaves_no_function_behind_and_no_overload(
+    make_dsn: Callable[[], str], released: Path
+) -> None:
+    found: list[list[Any]] = []
+    for text in (released, None):
+        dsn = make_dsn()
+        if text is not None:
+            install_release(dsn, text)
+        schema.install(dsn)
+        with open_connection(dsn) as connection:
+            rows = connection.execute(
+                """
+                select p.proname, pg_get_function_identity_arguments(p.oid)
+                from pg_proc as p
+                where p.pronamespace = 'tide'::regnamespace
+                order by 1, 2
+                """
+            ).fetchall()
+        assert len({row[0] for row in rows}) == len(rows)
+        found.append(rows)
+    assert found[0] == found[1]
+
+
+@each_release
+def test_upgrade_printed_offline_equals_the_applied_one(
+    server: RunningServer,
+    make_dsn: Callable[[], str],
+    psql: Callable[..., subprocess.CompletedProcess[str]],
+    released: Path,
+) -> None:
+    printed, applied = make_dsn(), make_dsn()
+    for dsn in (printed, applied):
+        install_release(dsn, released)
+    offline = schema.render(schema.current(), schema.released(released.stem))
+    assert offline == schema.render(schema.current(), schema.read(printed))
+    done = psql(printed, offline)
+    assert (done.returncode, done.stderr) == (0, "")
+    schema.install(applied)
+    assert dump(server, printed) == dump(server, applied)
+    with open_connection(printed) as connection:
+        took = "select count(*) from tide.migrations where took between '0' and '1 minute'"
+        assert value(connection, took) == len(re.findall(r"(?m)^insert into tide.migr", offline))
+
+
+def test_released_migrations_are_as_they_were_released() -> None:
+    releases = json.loads((schema.sql_folder() / "releases.json").read_text())
+    assert set(releases) == {path.stem for path in TEXTS}
+    now = {script.name: script.digest for script in schema.current().migrations}
+    for version, release in releases.items():
+        frozen = (RELEASES / f"{version}.sql").read_text()
+        assert release["migrations"].items() <= now.items()
+        for digest in (*release["migrations"].values(), release["functions"]):
+            assert digest in frozen
+
+
+def test_unknown_release_is_refused_with_those_known() -> None:
+    with pytest.raises(SchemaError, match=r"0\.0\.9 is no release.*knows 0\.1\.0"):
+        schema.released("0.0.9")
+
+
+def test_migrations_change_one_table_at_a_time() -> None:
+    for script in schema.current().migrations[7:]:
+        families = {t.partition("_")[0] for t in (script.locks or ("", ()))[1]}
+        assert len(families) <= 1, f"{script.name} locks {families} at once"
+
+
+@each_release
+def test_upgrade_under_load_disturbs_nobody(empty_dsn: str, released: Path) -> None:
+    install_release(empty_dsn, released)
+    with open_connection(empty_dsn) as connection:
+        connection.execute(
+            """
+            select count(e.run_id)
+            from generate_series(1, 20) as g(batch),
+              lateral tide.enqueue_many('load', (
+                select jsonb_agg(jsonb_build_object('workflow', 'load', 'priority', n % 5))
+                from generate_series(1, 1000) as n
+              )) as e
+            """
+        )
+    with load(empty_dsn) as (made, advance):
+        advance(10)
+        assert schema.install(empty_dsn).before == released.stem
+        advance(10)
+    assert max(made.longest.values(), default=0) <= BLOCKED
+    with open_connection(empty_dsn) as connection:
+        twice = "select count(*) from tide.runs where status = 'completed' and attempt <> 1"
+        assert value(connection, twice) == 0
+
+
+def test_previous_driver_works_on_this_schema(dsn: str) -> None:
+    (wheel,) = RELEASES.glob("*.whl")
+    program = Path(__file__).parent / "previous_driver.py"
+    done = subprocess.run(
+        [sys.executable, "-P", program, dsn],
+        env={**os.environ, "PYTHONPATH": str(wheel)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["done"]), done.stderr
+
+
+@each_release
+def test_this_driver_works_on_the_schema_before(empty_dsn: str, released: Path) -> None:
+    install_release(empty_dsn, released)
+    with Tidebase(empty_dsn) as tide:
+
+        @tide.workflow("double")
+        def double(run: Run, input: Any) -> Any:
+            twice: int = run.step("times", lambda: input["n"] * 2)
+            return twice
+
+        run_id = tide.enqueue(double, input={"n": 21}).run_id
+        tide.work(drain=True)
+        assert tide.runs.get(run_id).result == 42
