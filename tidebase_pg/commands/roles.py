@@ -1,0 +1,62 @@
+"""Commands on the group roles: print, list, grant."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from tidebase_pg import roles as group_roles
+from tidebase_pg.commands.output import Command, Group, dsn, echo_fact, echo_rows, settings
+
+NAMES: Final = ("client", "worker", "operator", "viewer")
+
+
+@click.group(cls=Group, invoke_without_command=True)
+@click.option(
+    "--print", "only_print", is_flag=True, help="Print the SQL that makes the roles, for psql."
+)
+@click.pass_context
+def roles(context: click.Context, only_print: bool) -> None:
+    """The group roles and who is in them.
+
+    --print needs no database: it is for servers whose installer may not make roles.
+    """
+    if only_print:
+        click.echo(group_roles.text(), nl=False)
+        context.exit()
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@roles.command("list", cls=Command)
+def list_roles() -> None:
+    """Show each group role, its members, and what it lacks in this database."""
+    found = group_roles.overview(dsn())
+    if settings().json:
+        echo_rows(found)
+        return
+    echo_rows(
+        [
+            {
+                "role": role.role,
+                "exists": role.exists,
+                "members": ", ".join(role.members),
+                "missing": f"{len(role.missing)} rights" if role.missing else "",
+            }
+            for role in found
+        ],
+        ["role", "exists", "members", "missing"],
+    )
+
+
+@roles.command(cls=Command)
+@click.argument("role", type=click.Choice(NAMES))
+@click.argument("login")
+def grant(role: str, login: str) -> None:
+    """Let a login do what a role may: grant tide_ROLE to LOGIN."""
+    group_roles.grant(dsn(), f"tide_{role}", login)
+    echo_fact(f"{login} is a member of tide_{role}", role=f"tide_{role}", login=login)
+
+
+COMMANDS: Final = [roles]
