@@ -7,6 +7,7 @@ create table if not exists tide.migrations (
   applied_at timestamptz not null default clock_timestamp(),
   applied_by text not null default session_user
 );
+alter table tide.migrations add column if not exists took interval;
 comment on table tide.migrations is
   'Migrations applied to this database; a file whose sha256 differs is refused.';
 
