@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,11 @@ from tests.servers import ROOT, Absent, RunningServer
 from tests.support import open_connection
 
 CUT = "----8<----"
+NO_POOLER = {"docs/upgrading.md"}
+"""Pages with commands that refuse a pooler."""
 LINK = re.compile(r"\]\(([^)\s#]*)(?:#([^)\s]+))?\)")
+NAMED = re.compile(r"`(test_\w+)`(?:\]\(([\w/.-]+)\))?")
+TEST = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
 LINKED = [*PAGES, "CONTRIBUTING.md", "sql/README.md"]
 
 
@@ -66,11 +71,12 @@ def test_python_of_a_page_runs(page: str, dsn: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", pages_with("sh"))
-def test_commands_of_a_page_succeed(page: str, dsn: str, tmp_path: Path) -> None:
+def test_commands_of_a_page_succeed(page: str, dsn: str, direct_dsn: str, tmp_path: Path) -> None:
     script = "\n".join(block.code for block in blocks(page, "sh"))
+    database = direct_dsn if page in NO_POOLER else dsn
     done = subprocess.run(
         ["bash", "-eu", "-c", script],
-        cwd=tmp_path, env=environment(dsn), capture_output=True, text=True, check=False,
+        cwd=tmp_path, env=environment(database), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
@@ -84,3 +90,18 @@ def test_links_of_a_page_lead_somewhere(page: str) -> None:
         path = (ROOT / page).parent / target if target else ROOT / page
         assert path.exists(), f"{page} links to {target}"
         assert not anchor or anchor in headings(path), f"{page} links to {target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_test_a_page_names_exists(page: str) -> None:
+    for name, file in NAMED.findall((ROOT / page).read_text(encoding="utf-8")):
+        if file:
+            assert name in defined_in((ROOT / page).parent / file), f"{page}: {file} has no {name}"
+        else:
+            files = ROOT.glob("tests/*/test_*.py")
+            assert any(name in defined_in(path) for path in files), f"{page} names {name}"
+
+
+@cache
+def defined_in(file: Path) -> set[str]:
+    return set(TEST.findall(file.read_text(encoding="utf-8")))
