@@ -74,11 +74,13 @@ class Call(Generic[T]):
     arguments: Mapping[str, object]
     decode: Callable[[Sequence[Row]], T]
     kind: Kind = "function"
+    relaxed: bool = False
+    """Whether its commit need not be on disk before the answer. Never in a caller's transaction."""
 
     @property
     def query(self) -> str:
         """The text of the statement, with the arguments by name as $1, $2…"""
-        return _query(self.kind, self.name, self.columns, tuple(self.arguments))
+        return _query(self.kind, self.name, self.columns, tuple(self.arguments), self.relaxed)
 
     def repeatable(self) -> Call[T]:
         """The same call, safe to send again when its answer is lost: what it makes has an id."""
@@ -115,12 +117,16 @@ def call(
     return Call(function, columns, given, decode, kind)
 
 
+_RELAX: Final = "pg_catalog.set_config('synchronous_commit', 'off', true) as relaxed"
+
+
 @cache
-def _query(kind: Kind, name: str, columns: str, arguments: tuple[str, ...]) -> str:
+def _query(kind: Kind, name: str, columns: str, arguments: tuple[str, ...], relaxed: bool) -> str:
     given = ", ".join(f"{argument} => ${place}" for place, argument in enumerate(arguments, 1))
     match kind:
         case "function":
-            return f"select {columns} from tide.{name}({given})"
+            first = f"{_RELAX}, " if relaxed else ""
+            return f"select {columns} from {first}tide.{name}({given})"
         case "procedure":
             return f"call tide.{name}({given})"
         case "view":

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -62,7 +63,7 @@ class Client:
     def execute(self, call: Call[T]) -> T:
         """The answer of the database. Raises TideError, SchemaError or psycopg.Error."""
         if self._bound is not None:
-            return _perform(self._bound, call)
+            return _perform(self._bound, replace(call, relaxed=False))
         call = call.repeatable()
         patience = Patience(self._patience)
         while True:
@@ -141,7 +142,7 @@ class AsyncClient:
     async def execute(self, call: Call[T]) -> T:
         """The answer of the database. Raises TideError, SchemaError or psycopg.Error."""
         if self._bound is not None:
-            return await _perform_async(self._bound, call)
+            return await _perform_async(self._bound, replace(call, relaxed=False))
         call = call.repeatable()
         patience = Patience(self._patience)
         while True:

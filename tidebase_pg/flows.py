@@ -19,6 +19,7 @@ from tidebase_pg.documents import decode, encode
 from tidebase_pg.errors import (
     BadPayload,
     Fail,
+    IllegalTransition,
     InvalidArgument,
     NotFound,
     PayloadTooLarge,
@@ -101,6 +102,11 @@ class StepPlan:
     retry_delay: float = 1.0
     timeout: float | None = None
 
+    @property
+    def harmless(self) -> bool:
+        """Whether the step has no effects it names: executing it again is always right."""
+        return not self.contract.get("side_effects") and "replay" not in self.contract
+
 
 def plan_step(
     name: str,
@@ -139,7 +145,8 @@ def step(run: Held, function: Callable[[], Any], plan: StepPlan) -> Flow[Any]:
     """Run a function once and keep its answer; on a later attempt give the kept answer."""
     failures = 0
     while True:
-        done, output = yield from begin(run, plan)
+        # That a harmless step began need not survive a crash of the server; its output does.
+        done, output = yield from begin(run, plan, relaxed=plan.harmless)
         if done:
             return output
         try:
@@ -155,17 +162,16 @@ def step(run: Held, function: Callable[[], Any], plan: StepPlan) -> Flow[Any]:
             return output
 
 
-def begin(run: Held, plan: StepPlan) -> Flow[tuple[bool, Any]]:
+def begin(run: Held, plan: StepPlan, *, relaxed: bool = False) -> Flow[tuple[bool, Any]]:
     """Whether the step is done, and its output. Raises Stop when the run may not go on."""
-    start = yield from ask(
-        calls.begin_step(
-            run.run_id,
-            run.lease_id,
-            plan.name,
-            input=plan.input,
-            contract=plan.contract or None,
-        )
+    call = calls.begin_step(
+        run.run_id,
+        run.lease_id,
+        plan.name,
+        input=plan.input,
+        contract=plan.contract or None,
     )
+    start = yield from ask(replace(call, relaxed=relaxed))
     match start.action:
         case "execute":
             return False, None
@@ -184,9 +190,20 @@ def complete(run: Held, plan: StepPlan, output: Any) -> Flow[None]:
     """Report the output; one that cannot be stored fails the step, and is raised."""
     try:
         report = calls.complete_step(run.run_id, run.lease_id, plan.name, output=output)
-        yield from ask(report.unread())
+        yield from reported(run, plan, report.unread())
     except (BadPayload, PayloadTooLarge, InvalidArgument) as error:
         yield from fail(run, plan, error, plan.retries)
+
+
+def reported(run: Held, plan: StepPlan, report: Call[T]) -> Flow[T]:
+    """The answer to a report on a step, begun again if a crash of the server forgot its begin."""
+    try:
+        return (yield from ask(report))
+    except (IllegalTransition, NotFound):
+        if not plan.harmless:
+            raise
+        yield from begin(run, plan)
+        return (yield from ask(report))
 
 
 def fail(run: Held, plan: StepPlan, error: Exception, failures: int) -> Flow[None]:
@@ -197,15 +214,14 @@ def fail(run: Held, plan: StepPlan, error: Exception, failures: int) -> Flow[Non
     """
     again = failures < plan.retries and not isinstance(error, Fail | Retry)
     known = not isinstance(error, StepTimeout)
-    verdict = yield from ask(
-        calls.fail_step(
-            run.run_id,
-            run.lease_id,
-            plan.name,
-            error=describe(error),
-            retryable=(again and known) or isinstance(error, Retry),
-        )
+    report = calls.fail_step(
+        run.run_id,
+        run.lease_id,
+        plan.name,
+        error=describe(error),
+        retryable=(again and known) or isinstance(error, Retry),
     )
+    verdict = yield from reported(run, plan, report)
     if verdict.decision == "manual_review":
         raise run.lost(RunParked(_in_review(run, plan))) from error
     if verdict.decision == "fail_hard":

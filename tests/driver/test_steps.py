@@ -40,6 +40,64 @@ def test_a_step_that_completed_is_replayed_not_repeated(tide: Tidebase) -> None:
     assert called == ["first"]
 
 
+def test_a_step_whose_begin_a_crash_forgot_is_completed_without_executing_again(
+    tide: Tidebase, connection: Connection
+) -> None:
+    called: list[str] = []
+
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        def work() -> str:
+            called.append("work")
+            # What recovery does to a commit that was not yet on disk.
+            connection.execute("delete from tide.steps where run_id = %s", (run.id,))
+            return "done"
+
+        return run.step("one", work)
+
+    run_id = tide.enqueue(w).run_id
+    tide.work(drain=True)
+    assert tide.runs.get(run_id).result == "done"
+    assert called == ["work"]
+    (step,) = tide.runs.describe(run_id)["steps"]
+    assert (step["status"], step["output"]) == ("completed", "done")
+
+
+@pytest.mark.parametrize(
+    ("contract", "durable"),
+    [({}, "off"), ({"side_effects": ["mail"], "idempotency_key": "k"}, "on")],
+)
+def test_only_the_begin_of_a_step_without_effects_may_be_forgotten_by_a_crash(
+    tide: Tidebase, connection: Connection, contract: Any, durable: str
+) -> None:
+    connection.execute(
+        """
+        create table public.commits (type text, durable text);
+        create function public.note() returns trigger language plpgsql as $$
+        begin
+          insert into public.commits values (new.type, current_setting('synchronous_commit'));
+          return null;
+        end;
+        $$;
+        create trigger note after insert on tide.events
+        for each row execute function public.note();
+        """
+    )
+
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        return run.step("one", lambda: 1, **contract)
+
+    tide.enqueue(w)
+    tide.work(drain=True)
+    seen = dict(
+        connection.execute(
+            "select type, durable from public.commits where type like 'step.%'"
+        ).fetchall()
+    )
+    assert seen == {"step.started": durable, "step.completed": "on"}
+
+
 def test_a_failing_step_is_retried_as_often_as_asked(tide: Tidebase) -> None:
     called: list[int] = []
 

@@ -217,3 +217,42 @@ def test_schedules_webhooks_and_waiters_that_are_not_due_cost_nothing(
     assert warmed(connection, "select tide.next_wakeup('{plain}')") < FEW
     # Two probes for each endpoint that anything is to be sent to.
     assert warmed(connection, "select * from tide.claim_deliveries()") < 50 * 10
+
+
+@pytest.mark.parametrize("call", ["settle", "heartbeat"])
+@pytest.mark.parametrize("analyzed_with", ["none", "many"])
+def test_reports_on_a_hundred_runs_do_not_read_all_that_run(
+    connection: Connection, call: str, analyzed_with: str
+) -> None:
+    no_tick(connection)
+    query = {
+        "settle": "select * from tide.settle_and_claim((select jsonb_agg(jsonb_build_object("
+        "'run_id', s.run_id, 'lease_id', s.lease_id, 'result', 1)) from sample as s),"
+        " max_runs => 0)",
+        "heartbeat": "select * from tide.heartbeat((select array_agg(s.run_id) from sample as s),"
+        " (select array_agg(s.lease_id) from sample as s))",
+    }[call]
+
+    def claimed(runs: int) -> None:
+        for _ in range(-(-runs // 1000)):
+            connection.execute(
+                "select count(*) from tide.claim(max_runs => %s)", (min(runs, 1000),)
+            )
+
+    connection.execute(
+        "select count(*) from tide.enqueue_many('default', (select jsonb_agg("
+        '\'{"workflow": "work"}\'::jsonb) from generate_series(1, 2100)))'
+    )
+    if analyzed_with == "none":
+        connection.execute("vacuum analyze tide.runs_active")
+    claimed(100)
+    connection.execute(
+        "create temp table sample as select r.run_id, r.lease_id from tide.runs_active as r "
+        "where r.lease_id is not null"
+    )
+    few = warmed(connection, query)
+    claimed(2000)
+    if analyzed_with == "many":
+        connection.execute("vacuum analyze tide.runs_active")
+    many = warmed(connection, query)
+    assert many <= 1.5 * few + 100, (few, many)

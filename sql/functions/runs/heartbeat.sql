@@ -49,7 +49,8 @@ begin
       r.deadline_at
     from unnest(heartbeat.run_ids, heartbeat.lease_ids) as b(run_id, lease_id)
     join tide.runs_active as r on r.run_id = b.run_id
-    where r.status = 'running'
+    -- As in _settle: not by the small index of running runs, once for each.
+    where r.leased_until is not null
       and r.lease_id = b.lease_id
     for no key update of r skip locked
   ) as l;
@@ -67,7 +68,7 @@ begin
   select
     b.run_id,
     case
-      when b.run_id = any (v_held) and r.lease_id = b.lease_id then 'held'
+      when r.lease_id = b.lease_id and r.leased_until = v_now + v_lease then 'held'
       when r.status = 'cancelled' then 'cancelled'
       when r.status in ('completed', 'failed') then 'finished'
       when r.status = 'running' and r.lease_id = b.lease_id then 'busy'
