@@ -183,9 +183,9 @@ DRIFT = {
         "runs_slot_uidx is invalid",
     ),
     "missing constraint": (
-        "alter table tide.runs drop constraint runs_leased_iff_running",
+        "alter table tide.runs_active drop constraint runs_active_fit_their_status",
         "constraints",
-        "runs_leased_iff_running is missing",
+        "runs_active_fit_their_status is missing",
     ),
     "missing key": (
         (

@@ -56,32 +56,32 @@ def test_illegal_move_by_hand_is_refused(tide: Tide, status: str, update: str) -
 @pytest.mark.parametrize(
     ("status", "update", "constraint"),
     [
-        ("queued", "status = 'running', ready = false", "runs_leased_iff_running"),
-        ("running", "leased_until = null", "runs_leased_iff_running"),
-        ("running", "lease_id = null", "runs_leased_iff_running"),
-        ("running", "status = 'queued'", "runs_leased_iff_running"),
-        ("queued", "leased_until = now()", "runs_leased_iff_running"),
-        ("queued", "slot = 1", "runs_slot_only_while_running"),
-        ("queued", "queue = null", "runs_queued_in_a_queue"),
-        ("pending", "ready = true", "runs_ready_only_when_queued"),
-        ("running", "ready = true", "runs_ready_only_when_queued"),
-        ("queued", "waiting_on = 'review'", "runs_parked_is_never_due"),
+        ("queued", "status = 'running', ready = false", "runs_active_fit_their_status"),
+        ("running", "leased_until = null", "runs_active_fit_their_status"),
+        ("running", "lease_id = null", "runs_active_fit_their_status"),
+        ("running", "status = 'queued'", "runs_active_fit_their_status"),
+        ("queued", "leased_until = now()", "runs_active_fit_their_status"),
+        ("queued", "slot = 1", "runs_active_fit_their_status"),
+        ("queued", "queue = null", "runs_active_fit_their_status"),
+        ("pending", "ready = true", "runs_active_fit_their_status"),
+        ("running", "ready = true", "runs_active_fit_their_status"),
+        ("queued", "waiting_on = 'review'", "runs_active_fit_their_status"),
         (
             "queued",
             "waiting_on = 'review', ready = false, run_at = now()",
-            "runs_parked_is_never_due",
+            "runs_active_fit_their_status",
         ),
         (
             "queued",
             "waiting_on = 'boredom', ready = false, run_at = 'infinity'",
-            "runs_active_waits_for_known",
+            "runs_active_wait_for_known",
         ),
-        ("queued", "finished_at = now()", "runs_finished_iff_terminal"),
-        ("completed", "finished_at = null", "runs_finished_iff_terminal"),
-        ("completed", "slot = 1", "runs_finished_holds_nothing"),
-        ("queued", "attempt = -1", "runs_attempt_not_negative"),
-        ("queued", "max_attempts = 0", "runs_max_attempts_sane"),
-        ("queued", "max_attempts = 101", "runs_max_attempts_sane"),
+        ("queued", "finished_at = now()", "runs_active_fit_their_status"),
+        ("completed", "finished_at = null", "runs_finished_hold_nothing"),
+        ("completed", "slot = 1", "runs_finished_hold_nothing"),
+        ("queued", "attempt = -1", "runs_active_attempts_sane"),
+        ("queued", "max_attempts = 0", "runs_active_attempts_sane"),
+        ("queued", "max_attempts = 101", "runs_active_attempts_sane"),
     ],
 )
 def test_impossible_row_is_refused(tide: Tide, status: str, update: str, constraint: str) -> None:
@@ -100,15 +100,18 @@ def test_unknown_status_has_no_partition(tide: Tide) -> None:
         )
 
 
-def test_terminal_row_cannot_sit_among_the_active(tide: Tide) -> None:
-    with refused("23514", "partition"):
+@pytest.mark.parametrize(
+    ("finished_at", "word"), [("null", "partition"), ("now()", "runs_active_fit_their_status")]
+)
+def test_terminal_row_cannot_sit_among_the_active(tide: Tide, finished_at: str, word: str) -> None:
+    with refused("23514", word):
         tide.connection.execute(
-            """
+            f"""
             insert into tide.runs_active (
               run_id, workflow, status, run_at, created_at, finished_at
             )
-            values (gen_random_uuid(), 'report', 'failed', now(), now(), now())
-            """
+            values (gen_random_uuid(), 'report', 'failed', now(), now(), {finished_at})
+            """.encode()
         )
 
 
