@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from typing import Final
 
 SHORTEST_PAUSE: Final = 0.02
-QUICK: Final = 0.1
+"""Seconds between the first two looks of a worker that polls; from there they double."""
+QUICK: Final = 0.015
 """Seconds of quick looks before a worker registers as idle: where runs come all the time, nobody
-ever registers, and so nobody is notified."""
+ever registers, and so nobody is notified. Longer, and a run each 50 ms would meet a worker that
+neither looks nor listens."""
+QUICKEST_PAUSE: Final = 0.002
 SHORTEST_STEP: Final = 0.1
 LONGEST_STEP: Final = 10.0
 """Seconds between two looks of a registered worker; from the shortest they double. A transaction
@@ -56,7 +59,8 @@ class Idling:
 
     def found(self) -> None:
         """There is work: begin anew."""
-        self._pauses = _pauses(self._poll)
+        self._pauses = _pauses(SHORTEST_PAUSE, self._poll)
+        self._quick = _pauses(QUICKEST_PAUSE, self._poll)
         self._since: float | None = None
         self._floor = 0.0
         self._again()
@@ -91,8 +95,10 @@ class Idling:
         """A claim gave nothing: when to claim again."""
         if self._since is None:
             self._since = now
-        if not self.listens or now < self._deaf_until or now - self._since < QUICK:
+        if not self.listens or now < self._deaf_until:
             return now + next(self._pauses)
+        if now - self._since < QUICK:
+            return now + next(self._quick)
         if not self._fresh:
             self._register_at = now
             return now
@@ -114,8 +120,8 @@ class Idling:
         self._register_at = float("inf")
 
 
-def _pauses(longest: float) -> Iterator[float]:
-    pause = min(SHORTEST_PAUSE, longest)
+def _pauses(shortest: float, longest: float) -> Iterator[float]:
+    pause = min(shortest, longest)
     while True:
         yield pause
         pause = min(pause * 2, longest)

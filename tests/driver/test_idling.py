@@ -54,10 +54,10 @@ def test_a_worker_that_does_not_listen_polls() -> None:
 
 def test_a_worker_is_quick_before_it_registers() -> None:
     worker = Worker()
-    worker.work(0.1)
+    worker.work(idling.QUICK * 0.9)
     assert worker.registrations == []
     assert len(worker.claims) == 3
-    worker.work(0.09)
+    worker.work(idling.QUICK)
     assert len(worker.registrations) == 1
 
 

@@ -149,7 +149,7 @@ def test_tick_touches_few_buffers_beside_millions(statistics: Connection) -> Non
 BOUNDS = {
     "select * from tide.claim('{plain}')": 33,
     "select * from tide.claim('{capped}')": 55,
-    "select * from tide.claim('{rated}')": 62,
+    "select * from tide.claim('{rated}')": 66,
     "select * from tide.claim('{idle}')": 9,
     "select * from tide.enqueue('work', queue => 'plain')": 23,
 }
