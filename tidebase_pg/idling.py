@@ -7,7 +7,7 @@ from typing import Final
 
 SHORTEST_PAUSE: Final = 0.02
 """Seconds between the first two looks of a worker that polls; from there they double."""
-QUICK: Final = 0.015
+QUICK: Final = 0.01
 """Seconds of quick looks before a worker registers as idle: where runs come all the time, nobody
 ever registers, and so nobody is notified. Longer, and a run each 50 ms would meet a worker that
 neither looks nor listens."""
