@@ -142,20 +142,23 @@ def _installed(visit: Visit) -> schema.State:
     if not newest:
         return schema.State(None, applied)
     return schema.State(
-        newest[0]["version"], {**applied, schema.FUNCTIONS: newest[0]["functions_sha256"]}
+        newest[0]["version"],
+        {**applied, schema.FUNCTIONS: newest[0]["functions_sha256"]},
+        extension=schema.of_extension(visit.connection),
     )
 
 
 def _judge_version(state: schema.State, release: schema.Release) -> Iterator[Finding]:
+    upgrade = (
+        "alter extension tidebase update;" if state.extension else "-- run: tidebase-pg upgrade"
+    )
     if state.version != release.version:
         behind = state.version is None or _number(state.version) < _number(release.version)
         yield Finding(
             "error",
             "version",
             f"the schema has version {state.version or 'none'}, this package is {release.version}",
-            "-- run: tidebase-pg upgrade"
-            if behind
-            else f"-- run: pip install 'tidebase-pg>={state.version}'",
+            upgrade if behind else f"-- run: pip install 'tidebase-pg>={state.version}'",
         )
         return
     if not state.applied:
@@ -167,7 +170,7 @@ def _judge_version(state: schema.State, release: schema.Release) -> Iterator[Fin
                 "error",
                 "version",
                 f"migration {script.name} is pending",
-                "-- run: tidebase-pg upgrade",
+                upgrade,
             )
         elif recorded != script.digest:
             yield Finding(
@@ -176,12 +179,12 @@ def _judge_version(state: schema.State, release: schema.Release) -> Iterator[Fin
                 f"migration {script.name} was applied with sha256 {recorded}, "
                 f"and is {script.digest} in this package: reinstall the package",
             )
-    if state.applied.get(schema.FUNCTIONS) != release.digest:
+    if not state.extension and state.applied.get(schema.FUNCTIONS) != release.digest:
         yield Finding(
             "error",
             "version",
             "the functions, views and grants are of another build of this version",
-            "-- run: tidebase-pg upgrade",
+            upgrade,
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from psycopg.errors import DeadlockDetected, Diagnostic, LockNotAvailable
@@ -26,6 +26,7 @@ AFTER_THE_FUNCTIONS: Final = "after the functions"
 PRE: Final = "pre"
 POST: Final = "post"
 FUNCTIONS: Final = "functions"  # stands for the functions' digest beside the migrations' names
+EXTENSION: Final = "tidebase"
 OLDEST_SERVER: Final = 15
 WAIT: Final = 60.0
 LOCKED: Final = (LockNotAvailable, DeadlockDetected)
@@ -221,6 +222,8 @@ class State:
 
     version: str | None = None
     applied: Mapping[str, str] = field(default_factory=dict[str, str])
+    extension: bool = False
+    """Whether the schema belongs to the extension, which alone may change it then."""
 
     @property
     def fresh(self) -> bool:
@@ -247,6 +250,7 @@ class Status:
     package: str
     pending: tuple[str, ...]
     functions_differ: bool
+    extension: bool = False
 
     @property
     def current(self) -> bool:
@@ -770,13 +774,18 @@ def status(dsn: str, release: Release | None = None) -> Status:
         pending=tuple(
             script.name for script in release.migrations if script.name not in state.applied
         ),
-        functions_differ=state.applied.get(FUNCTIONS) != release.digest,
+        functions_differ=state.version != release.version
+        if state.extension
+        else state.applied.get(FUNCTIONS) != release.digest,
+        extension=state.extension,
     )
 
 
 def read(dsn: str, *, upgrade: bool = False) -> State:
     """The ledger of a database; with `upgrade` an installation must be there."""
     with _connect(dsn) as connection:
+        if upgrade:
+            refuse_extension(connection, "alter extension tidebase update")
         state = _read(connection)
         if upgrade and state.version is None:
             raise _missing(connection)
@@ -961,6 +970,34 @@ def _missing(connection: psycopg.Connection) -> SchemaTooOld:
     )
 
 
+def of_extension(connection: psycopg.Connection[Any]) -> bool:
+    """Whether create extension made the schema."""
+    return bool(
+        connection.execute(
+            """
+            select
+            from pg_depend as d
+            join pg_extension as e on e.oid = d.refobjid
+            where d.classid = 'pg_namespace'::regclass
+              and d.objid = to_regnamespace('tide')::oid
+              and d.refclassid = 'pg_extension'::regclass
+              and d.deptype = 'e'
+              and e.extname = %s
+            """,
+            (EXTENSION,),
+        ).fetchall()
+    )
+
+
+def refuse_extension(connection: psycopg.Connection[Any], instead: str) -> None:
+    """One door for each database: what an extension made, only the extension changes."""
+    if of_extension(connection):
+        raise SchemaError(
+            f"the schema tide of database {connection.info.dbname} belongs to the extension "
+            f"{EXTENSION}; nothing was changed: run in psql: {instead};"
+        )
+
+
 def _refuse_unsuitable(connection: psycopg.Connection) -> None:
     server = connection.info.server_version
     if server < OLDEST_SERVER * 10000:
@@ -1011,6 +1048,8 @@ def _refuse_unprivileged(connection: psycopg.Connection) -> None:
 
 
 def _read(connection: psycopg.Connection, *, to_write: bool = False) -> State:
+    if to_write:
+        refuse_extension(connection, "alter extension tidebase update")
     row = connection.execute(
         """
         select
@@ -1071,4 +1110,5 @@ def _read(connection: psycopg.Connection, *, to_write: bool = False) -> State:
     ).fetchone()
     if newest is None:
         return State(None, applied)
-    return State(str(newest[0]), {**applied, FUNCTIONS: str(newest[1])})
+    applied[FUNCTIONS] = str(newest[1])
+    return State(str(newest[0]), applied, extension=of_extension(connection))

@@ -159,6 +159,7 @@ def _look(connection: psycopg.Connection[Any]) -> Removal:
     there = connection.execute("select to_regnamespace('tide') is not null").fetchone()
     if there is None or not there[0]:
         schema.check_version(None)
+    schema.refuse_extension(connection, "drop extension tidebase")
     with connection.cursor(row_factory=tuple_row) as cursor:
         found = drift.describe(cursor)
     wanted = drift.manifest()

@@ -61,6 +61,7 @@ def test_json_is_printed_wherever_the_option_stands(run: Run, empty_dsn: str) ->
         "current": True,
         "pending": [],
         "functions_differ": False,
+        "extension": False,
     }
     assert answer(run("--json", "version")) == {"package": __version__, "schema": None}
     versions = answer(run("--json", "version", "--dsn", empty_dsn))

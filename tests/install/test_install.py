@@ -484,18 +484,16 @@ def test_pooler_is_refused_with_the_reason_before_anything_is_written(
     database: Connection,
     server: RunningServer,
     make_release: MakeRelease,
-    tmp_path: Path,
 ) -> None:
-    try:
-        bouncer = Bouncer(tmp_path, server)
-    except Absent as absent:
-        pytest.skip(str(absent))
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    front = bouncer.start()
-    try:
-        with pytest.raises(SchemaError, match=r"pooler.*the address of the server itself"):
-            schema.install(front.dsn(database.info.dbname), make_release())
-    finally:
-        bouncer.stop()
+    with tempfile.TemporaryDirectory(prefix="tide-bouncer-") as folder:
+        try:
+            bouncer = Bouncer(Path(folder), server)
+        except Absent as absent:
+            pytest.skip(str(absent))
+        front = bouncer.start()
+        try:
+            with pytest.raises(SchemaError, match=r"pooler.*the address of the server itself"):
+                schema.install(front.dsn(database.info.dbname), make_release())
+        finally:
+            bouncer.stop()
     assert not has_schema(database)

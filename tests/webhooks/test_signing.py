@@ -69,7 +69,7 @@ def test_sign_is_the_hmac_of_the_body_in_hexadecimal(tide: Tide) -> None:
             assert tide.sign(secret=secret, body=body) == f"sha256={expected}"
 
 
-@pytest.mark.parametrize("secret", [fresh(), PLAIN])
+@pytest.mark.parametrize("secret", [pytest.param(fresh(), id="fresh"), PLAIN])
 def test_off_the_shelf_verifier_accepts_what_is_claimed(tide: Tide, secret: str) -> None:
     tide.set_webhook_secret(name="default", secret=secret)
     delivery = claimed(tide)
@@ -222,7 +222,9 @@ def test_unusable_secret_is_refused_and_not_shown(tide: Tide, secret: str) -> No
     assert value(tide.connection, "select count(*) from tide.webhook_secrets") == 0
 
 
-@pytest.mark.parametrize("secret", ["x" * 16, "x" * 256, "whsec_" + "A" * 32, fresh()])
+@pytest.mark.parametrize(
+    "secret", ["x" * 16, "x" * 256, "whsec_" + "A" * 32, pytest.param(fresh(), id="fresh")]
+)
 def test_secrets_at_the_bounds_are_taken(tide: Tide, secret: str) -> None:
     tide.set_webhook_secret(name="default", secret=secret)
     assert claimed(tide).headers["x-tidebase-signature"].startswith("sha256=")

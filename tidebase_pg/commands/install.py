@@ -121,6 +121,7 @@ def status() -> None:
             "current": found.current,
             "pending": list(found.pending),
             "functions_differ": found.functions_differ,
+            "extension": found.extension,
         }
     )
     if not found.current:
