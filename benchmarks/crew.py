@@ -1,0 +1,121 @@
+"""Processes that wait to be told what to do, so that a measurement does not pay for their start."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, Final
+
+Step = Callable[[], int]
+"""Does one round of something and says how many jobs that were; 0 = nothing left."""
+
+LEAD: Final = 0.02
+"""Seconds until all begin together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A function of a module, called in another process."""
+
+    function: Callable[..., Any]
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What one process did between two moments of the monotonic clock."""
+
+    jobs: int
+    began: float
+    ended: float
+
+
+prepared: Step
+"""Of this process."""
+
+
+def prepare(make: Callable[..., Step], warm: int, options: dict[str, Any]) -> None:
+    """Connect, and let the server compile and plan what will be measured."""
+    global prepared
+    prepared = make(**options)
+    for _ in range(warm):
+        prepared()
+
+
+def repeat(start: float, seconds: float, most: int) -> Tally:
+    """Take steps until so much time has passed, so many jobs are done, or nothing is left."""
+    time.sleep(max(0.0, start - time.monotonic()))
+    began = time.monotonic()
+    jobs = idle = 0
+    while jobs < most and time.monotonic() - began < seconds and idle < 3:
+        done = prepared()
+        idle = 0 if done else idle + 1
+        jobs += done
+    return Tally(jobs, began, time.monotonic())
+
+
+def serve(pipe: Connection) -> None:
+    while (task := pipe.recv()) is not None:
+        try:
+            pipe.send((task.function(**task.arguments), None))
+        except BaseException:
+            pipe.send((None, traceback.format_exc()))
+
+
+class Crew:
+    """Some processes; whoever asks for several tasks at once gets as many of them."""
+
+    def __init__(self, size: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipes: list[Connection] = []
+        self.processes = []
+        for _ in range(size):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=serve, args=(theirs,), daemon=True)
+            process.start()
+            theirs.close()
+            self.pipes.append(ours)
+            self.processes.append(process)
+
+    def close(self) -> None:
+        for pipe in self.pipes:
+            pipe.send(None)
+        for process in self.processes:
+            process.join(5)
+
+    def start(self, member: int, function: Callable[..., Any], **arguments: Any) -> None:
+        self.pipes[member].send(Task(function, arguments))
+
+    def answer(self, member: int) -> Any:
+        answer, error = self.pipes[member].recv()
+        if error is not None:
+            raise RuntimeError(error)
+        return answer
+
+    def all(self, tasks: Sequence[Task]) -> list[Any]:
+        for pipe, task in zip(self.pipes, tasks, strict=False):
+            pipe.send(task)
+        return [self.answer(member) for member, _ in enumerate(tasks)]
+
+    def rate(
+        self,
+        make: Callable[..., Step],
+        connections: int,
+        *,
+        seconds: float,
+        most: int = 10**9,
+        warm: int = 6,
+        **options: Any,
+    ) -> float:
+        """Jobs a second of so many processes, from the first that began to the last that ended."""
+        self.all([Task(prepare, {"make": make, "warm": warm, "options": options})] * connections)
+        limits = {"start": time.monotonic() + LEAD, "seconds": seconds, "most": most}
+        tallies: list[Tally] = self.all([Task(repeat, limits)] * connections)
+        jobs = sum(tally.jobs for tally in tallies)
+        if jobs == 0:
+            raise RuntimeError(f"{make.__name__} found nothing to do")
+        return jobs / (max(t.ended for t in tallies) - min(t.began for t in tallies))
