@@ -33,13 +33,16 @@ select
   now() - interval '2 days' - n.i * interval '1 second'
 from generate_series(1, %(count)s) as n(i);
 insert into tide.events (run_id, seq, type, payload, created_at)
-select lpad(to_hex(%(count)s - n.i), 32, '0')::uuid, s.seq, 'run.' || s.type, '{}', now() - interval '3 days'
+select
+  lpad(to_hex(%(count)s - n.i), 32, '0')::uuid, s.seq, 'run.' || s.type, '{}',
+  now() - interval '3 days'
 from generate_series(1, %(count)s) as n(i),
   (values (1, 'enqueued'), (2, 'completed')) as s(seq, type);
 insert into tide.steps (
   run_id, name, status, attempt, replay, input_hash, started_at, finished_at
 )
-select lpad(to_hex(%(count)s - n.i), 32, '0')::uuid, 'plan', 'completed', 1, 'auto', '', now(), now()
+select
+  lpad(to_hex(%(count)s - n.i), 32, '0')::uuid, 'plan', 'completed', 1, 'auto', '', now(), now()
 from generate_series(1, %(count)s) as n(i);
 select tide.enqueue_many('q', jsonb_agg('{"workflow": "work"}'::jsonb))
 from generate_series(1, 100);
