@@ -346,7 +346,9 @@ class AsyncTidebase:
             raise ValueError(
                 f"a worker needs {WORKER_CONNECTIONS} connections, the pool has {given.max_size}"
             )
-        dispatcher = self.dispatcher() if agreed.deliver else None
+        deliver = options.get("deliver")
+        chosen = deliver if isinstance(deliver, dict) else DispatchOptions()
+        dispatcher = self.dispatcher(**chosen) if agreed.deliver else None
         return AsyncWorker(new_source(given), self._registry, agreed, dispatcher)
 
     verify_webhook_signature = staticmethod(webhooks.verify_webhook_signature)

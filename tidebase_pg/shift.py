@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from psycopg.errors import ProgramLimitExceeded
@@ -78,7 +78,7 @@ def terms(
     max_runs: int | None = None,
     name: str | None = None,
     listen: bool = True,
-    deliver: bool = False,
+    deliver: bool | Mapping[str, Any] = False,
 ) -> Terms:
     """Raises ValueError or TypeError naming the wrong option."""
     if not workflows:
@@ -101,7 +101,7 @@ def terms(
         max_runs=None if max_runs is None else whole("max_runs", max_runs, 1, 2**31 - 1),
         name=worker_name() if name is None else text("name", name),
         listen=bool(listen),
-        deliver=bool(deliver),
+        deliver=isinstance(deliver, Mapping) or bool(deliver),
     )
 
 

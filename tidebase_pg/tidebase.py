@@ -78,8 +78,9 @@ class WorkOptions(TypedDict, total=False):
     """Shown as the holder of its runs; default host, process and a random part."""
     listen: bool
     """Be notified of runs while idle, where the connection allows it; default True."""
-    deliver: bool
-    """Send webhooks too, over one more connection; default False."""
+    deliver: bool | DispatchOptions
+    """Send webhooks too, over one more connection, perhaps with options of a dispatcher, such as
+    {"allow": ["10.1.0.0/16"]}; default False."""
 
 
 class Namespace:
@@ -377,7 +378,9 @@ class Tidebase:
         needed = WORKER_CONNECTIONS + agreed.deliver
         if isinstance(given, ConnectionPool) and given.max_size < needed:
             raise ValueError(f"a worker needs {needed} connections, the pool has {given.max_size}")
-        dispatcher = self.dispatcher() if agreed.deliver else None
+        deliver = options.get("deliver")
+        chosen = deliver if isinstance(deliver, dict) else DispatchOptions()
+        dispatcher = self.dispatcher(**chosen) if agreed.deliver else None
         return Worker(new_source(given), self._registry, agreed, dispatcher)
 
     verify_webhook_signature = staticmethod(webhooks.verify_webhook_signature)

@@ -13,6 +13,7 @@ import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from tests.support import Connection, value
+from tests.webhooks.receivers import Receiver, serve
 from tidebase_pg import AsyncRun, AsyncTidebase, Run, Tidebase, WorkReport, calls, idling
 
 PATIENCE = 60
@@ -431,6 +432,20 @@ def test_a_worker_may_send_webhooks_too_over_one_more_connection(
     worker.stop()
     assert worker.join().completed == 1
     assert not [one for one in threading.enumerate() if one.name == "tidebase dispatcher"]
+
+
+def test_a_worker_sends_webhooks_with_the_options_of_its_dispatcher(
+    tide: Tidebase, start: Start
+) -> None:
+    with serve(Receiver()) as receiver:
+        channel = {"type": "webhook", "url": receiver.url, "events": ["run.completed"]}
+        worker = start(
+            name="one",
+            deliver={"allow": ["127.0.0.1/32"], "allow_ports": [receiver.port], "allow_http": True},
+        )
+        run_id = tide.enqueue("w", channels=[channel]).run_id
+        assert str(run_id).encode() in receiver.arrived.get(timeout=30).body
+        worker.stop()
 
 
 def test_a_pool_too_small_for_sending_webhooks_is_refused(dsn: str) -> None:
