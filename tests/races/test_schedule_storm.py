@@ -200,4 +200,4 @@ def test_a_schedule_dropped_and_declared_all_the_time_is_never_missing(
             actor.hits["declared"] += name == "report"
 
     met = storm(dsn, [dropper, dropper, declarer, declarer, declarer])
-    require(met, declared=900, dropped=50)
+    require(met, declared=900, dropped=10)
