@@ -285,7 +285,7 @@ def test_reconcilers_at_once_fire_each_time_once(
 
 
 def test_reconcile_that_is_killed_half_way_leaves_whole_batches(
-    tide: Tide, hour: Clock, connect: Callable[..., Connection]
+    tide: Tide, hour: Clock, connect: Callable[..., Connection], direct_dsn: str
 ) -> None:
     """It is stopped at the insert of an event: what it had not committed is as it was."""
     runs = [tide.started(max_attempts=2) for _ in range(5)]
@@ -305,7 +305,7 @@ def test_reconcile_that_is_killed_half_way_leaves_whole_batches(
     hour.advance(2 * MINUTE)
     gate = connect(autocommit=False)
     gate.execute("select pg_advisory_xact_lock(4711)")
-    killed = Tide(connect())
+    killed = Tide(connect(direct_dsn))
     pid = killed.connection.info.backend_pid
 
     def reconcile() -> None:
@@ -327,7 +327,7 @@ def test_reconcile_that_is_killed_half_way_leaves_whole_batches(
 
 
 def test_reconcile_needs_no_right_but_its_own(
-    tide: Tide, hour: Clock, connect: Callable[..., Connection]
+    tide: Tide, hour: Clock, connect: Callable[..., Connection], direct_dsn: str
 ) -> None:
     """Whoever may only call it, as a cron job may, reads and changes nothing else."""
     run = tide.started(max_attempts=2)
@@ -341,7 +341,7 @@ def test_reconcile_needs_no_right_but_its_own(
         """.encode()
     )
     try:
-        other = connect()
+        other = connect(direct_dsn)
         other.execute(f"set role {role}".encode())
         report = value(other, "call tide.reconcile()")
         assert report["expired_leases"] == 1

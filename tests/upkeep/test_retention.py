@@ -293,11 +293,11 @@ def test_run_somebody_retries_meanwhile_is_left_alone(
 
 
 def test_retry_that_comes_during_a_prune_finds_no_run(
-    tide: Tide, hour: Clock, connect: Callable[..., Connection]
+    tide: Tide, hour: Clock, connect: Callable[..., Connection], direct_dsn: str
 ) -> None:
     run_id = ended(tide, "retried", "q")
     hour.advance(MINUTE)
-    pruner, session = Tide(connect(autocommit=False)), Tide(connect())
+    pruner, session = Tide(connect(autocommit=False)), Tide(connect(direct_dsn))
     assert pruner.prune(older_than="1 second", queue="q") == 1
     pid = session.connection.info.backend_pid
 

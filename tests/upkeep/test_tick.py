@@ -102,12 +102,12 @@ def test_tick_is_carried_once_by_many_at_once(
 
 
 def test_tick_of_a_caller_that_is_killed_is_made_up_for(
-    tide: Tide, hour: Clock, connect: Callable[..., Connection]
+    tide: Tide, hour: Clock, connect: Callable[..., Connection], direct_dsn: str
 ) -> None:
     tide.set_schedule(name="minutely", cron="* * * * *", workflow="scheduled")
     run = tide.started(max_attempts=2, queue="other")
     hour.advance(MINUTE + SECOND)
-    killed = Tide(connect(autocommit=False))
+    killed = Tide(connect(direct_dsn, autocommit=False))
     assert len(killed.claim()) == 1
     tide.connection.execute(
         "select pg_terminate_backend(%s, 10000)", (killed.connection.info.backend_pid,)
