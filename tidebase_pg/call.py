@@ -133,5 +133,10 @@ def _query(kind: Kind, name: str, columns: str, arguments: tuple[str, ...], rela
             return f"select {columns} from tide.{name} order by 1"
 
 
+def truth(rows: Sequence[Row]) -> bool:
+    """The only value of the answer, a boolean."""
+    return cast(bool, rows[0][0])
+
+
 def _nothing(rows: Sequence[Row]) -> Any:
     return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from uuid import UUID
 
-from tidebase_pg.call import Call, call
+from tidebase_pg.call import Call, call, truth
 from tidebase_pg.documents import encode, optional
 from tidebase_pg.types import (
     AwaitedChild,
@@ -120,7 +120,7 @@ def send_event(run_id: RunId, name: str, *, payload: Any = None) -> Call[bool]:
     return call(
         "send_event",
         "send_event",
-        _boolean,
+        truth,
         run_id=run_id,
         name=name,
         payload=optional(payload, f"the payload of event {name!r}"),
@@ -146,7 +146,3 @@ def await_event(
 
 def _number(rows: Sequence[Row]) -> int:
     return cast(int, rows[0][0])
-
-
-def _boolean(rows: Sequence[Row]) -> bool:
-    return cast(bool, rows[0][0])

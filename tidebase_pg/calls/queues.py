@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from tidebase_pg.call import Call, call
+from tidebase_pg.call import Call, call, truth
 from tidebase_pg.documents import encode, optional
 from tidebase_pg.types import (
     Enqueued,
@@ -185,16 +185,12 @@ def revoke_queue(queue: str, role: str) -> Call[bool]:
     """Take back what grant_queue gave; false = there was nothing. With its last grant gone a queue
     is open again to everybody who may call the functions.
     """
-    return call("revoke_queue", "revoke_queue", _whether, queue=queue, role=role)
+    return call("revoke_queue", "revoke_queue", truth, queue=queue, role=role)
 
 
 def queue_stats() -> Call[list[QueueStats]]:
     """The view of every queue: its settings, what waits in it and what it did lately."""
     return call("queue_stats", QueueStats.columns(), QueueStats.many, "view")
-
-
-def _whether(rows: Sequence[Row]) -> bool:
-    return cast(bool, rows[0][0])
 
 
 def _length(rows: Sequence[Row]) -> timedelta:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from tidebase_pg.call import Call, call
+from tidebase_pg.call import Call, call, truth
 from tidebase_pg.documents import optional
 from tidebase_pg.types import Fire, Row, Schedule
 from tidebase_pg.values import Duration
@@ -55,7 +55,7 @@ def set_schedule(
 
 def drop_schedule(name: str) -> Call[bool]:
     """Remove a schedule; its ledger and its runs stay. false = there was none."""
-    return call("drop_schedule", "drop_schedule", _flag, name=name)
+    return call("drop_schedule", "drop_schedule", truth, name=name)
 
 
 def fire_schedule(name: str) -> Call[Fire]:
@@ -99,10 +99,6 @@ def next_fire(
     first time; with * for minute or hour, elapsed time counts.
     """
     return call("next_fire", "next_fire", _moment, cron=cron, after=after, time_zone=time_zone)
-
-
-def _flag(rows: Sequence[Row]) -> bool:
-    return cast(bool, rows[0][0])
 
 
 def _moment(rows: Sequence[Row]) -> datetime:

@@ -9,7 +9,7 @@ declare
   v_settled timestamptz;
   v_next timestamptz;
   v_first timestamptz;
-  v_queue text := '';
+  v_queue text;
 begin
   select
     t.counted_until,
@@ -22,14 +22,7 @@ begin
   if not found or v_until <= v_from then
     return 0;
   end if;
-  loop
-    select f.queue
-    into v_queue
-    from tide.runs_finished as f
-    where f.queue > v_queue
-    order by f.queue
-    limit 1;
-    exit when not found;
+  foreach v_queue in array tide._finished_queues() loop
     insert into tide.queue_minutes as m (queue, minute, completed, failed, cancelled)
     select
       v_queue,

@@ -30,15 +30,8 @@ begin
     return v_removed;
   end if;
   v_removed := tide._prune(null, v_now - v_default, _retain.max_runs, '{}');
-  v_queue := '';
-  loop
-    select f.queue
-    into v_queue
-    from tide.runs_finished as f
-    where f.queue > v_queue
-    order by f.queue
-    limit 1;
-    exit when not found or v_removed >= _retain.max_runs;
+  foreach v_queue in array tide._finished_queues() loop
+    exit when v_removed >= _retain.max_runs;
     select q.*
     into v_settings
     from tide.queues as q

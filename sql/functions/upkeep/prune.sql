@@ -32,15 +32,8 @@ begin
     return tide._prune(v_queue, v_before, v_max, tide._retention_keeps(v_queue));
   end if;
   v_removed := tide._prune(null, v_before, v_max, '{}');
-  v_queue := '';
-  loop
-    select f.queue
-    into v_queue
-    from tide.runs_finished as f
-    where f.queue > v_queue
-    order by f.queue
-    limit 1;
-    exit when not found or v_removed >= v_max;
+  foreach v_queue in array tide._finished_queues() loop
+    exit when v_removed >= v_max;
     v_removed := v_removed + tide._prune(
       v_queue, v_before, v_max - v_removed, tide._retention_keeps(v_queue)
     );
