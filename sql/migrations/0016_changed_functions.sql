@@ -1,6 +1,15 @@
 -- tide: with the functions
--- Functions with new arguments or another answer, each made again in this transaction. No lock on
--- tables.
+-- Functions with new arguments or another answer, each made again in this transaction, and a type
+-- they use. No lock on tables.
+create type tide.completions as (
+  run_ids uuid[],
+  lease_ids uuid[],
+  results jsonb[],
+  others jsonb
+);
+comment on type tide.completions is
+  'Outcomes on their way through settle: those that say no more than that a run completed, by '
+  'run_id, and the others as they came.';
 drop function if exists tide.create_run;
 drop function if exists tide.enqueue;
 drop function if exists tide.open_gate;
@@ -8,3 +17,5 @@ drop function if exists tide._enqueue;
 drop function if exists tide._is_set_aside;
 drop function if exists tide._log;
 drop function if exists tide._tick;
+drop function if exists tide._finish;
+drop function if exists tide._pick_above_floor;

@@ -58,6 +58,7 @@ STANDARD_ERRORS = {"22023", "25001", "40001", "42501"}
 """A bad argument, a transaction of another isolation level, and call again."""
 
 ANY_ORDER = {
+    "_pick_above_floor": "of two ordered halves, one after the other",
     "_free_leaked_slots": "whatever is leaked; one batch after the other takes all",
     "_room": "counts places, whichever they are",
     "_next_expiry": "leases that may end; more than a thousand are answered without sorting them",
@@ -146,8 +147,9 @@ def writers(kind: type, table: str) -> set[str]:
     }
 
 
-def test_only_emit_writes_events() -> None:
-    assert writers(ast.InsertStmt, "tide.events") == {"_emit"}
+def test_events_are_written_by_emit_and_the_two_moves_of_every_run() -> None:
+    # Claims and ends log in the statement that moves the run: every run pays for those.
+    assert writers(ast.InsertStmt, "tide.events") == {"_claim_queue", "_emit", "_finish"}
     assert writers(ast.UpdateStmt, "tide.events") == set()
 
 

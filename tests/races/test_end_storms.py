@@ -238,7 +238,7 @@ def test_any_number_of_reconciles_at_once_is_harmless(dsn: str) -> None:
 
 
 def test_settlements_of_the_same_runs_in_any_order_never_deadlock(dsn: str) -> None:
-    settlers, rounds, runs = 6, 12, 40
+    settlers, rounds, runs = 6, 40, 200
     held: list[list[Leased]] = []
     with open_connection(dsn) as connection:
         for number in range(rounds):

@@ -82,13 +82,13 @@ MUTANTS = {
         "tide._finish", r"set run_id = null", "set run_id = s.run_id", ends
     ),
     "an end is logged without its number": Mutant(
-        "tide._finish", r"array_agg\(g\.last_seq \+ 1\)", "array_agg(g.last_seq + 2)", ends
+        "tide._finish", r"g\.last_seq \+ 1,\s+'run\.'", "g.last_seq + 2, 'run.'", ends
     ),
     "a heartbeat for anybody": Mutant(
         "tide.heartbeat", r"and r\.lease_id = b\.lease_id\s+for", "for", zombies_write_nothing
     ),
     "outcomes in any order": Mutant(
-        "tide._parse_outcomes", r"order by \(o\.report\)\.run_id", "order by random()", shared
+        "tide._parse_completions", r"order by [^\n]*uuid", "order by random()", shared
     ),
 }
 

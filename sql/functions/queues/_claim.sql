@@ -12,17 +12,15 @@ as $$
 declare
   v_lease constant interval := tide._valid_lease(_claim.lease);
   v_worker constant text := tide._valid_worker(_claim.worker);
+  v_is_current constant boolean := tide._require_read_committed('claim');
   v_queue text;
   v_runs tide.runs[] := array[]::tide.runs[];
 begin
   if coalesce(cardinality(queues), 0) not between 1 and 1000
     or array_ndims(queues) > 1
     or array_ndims(workflows) > 1
-    or exists (
-      select
-      from unnest(_claim.queues || _claim.workflows) as n(name)
-      where n.name is null
-    )
+    or array_position(queues, null) is not null
+    or array_position(workflows, null) is not null
   then
     raise exception 'queues or workflows is not a list of names: % and %',
         coalesce(left(queues::text, 200), 'null'),
@@ -30,7 +28,6 @@ begin
       using errcode = '22023',
             hint = 'Name 1 to 1000 queues; workflows null = any.';
   end if;
-  perform tide._require_read_committed('claim');
   if not tide._tick() then
     return v_runs;
   end if;

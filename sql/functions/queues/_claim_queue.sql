@@ -16,13 +16,15 @@ declare
   v_runs tide.runs[];
   v_run_ids uuid[];
   v_seqs integer[];
-  v_payloads jsonb[];
   v_now timestamptz;
+  v_secret bytea;
 begin
   if v_taken.run_ids is null then
     return array[]::tide.runs[];
   end if;
   v_now := tide._now();
+  -- Random numbers are dear: one for all, and each lease_id is a hash of it and its run.
+  v_secret := uuid_send(gen_random_uuid());
   with leased as (
     update tide.runs_active as r
     set
@@ -32,7 +34,7 @@ begin
       started_at = v_now,
       leased_until = v_now + _claim_queue.lease,
       lease = _claim_queue.lease,
-      lease_id = gen_random_uuid(),
+      lease_id = encode(substring(sha256(v_secret || uuid_send(r.run_id)) for 16), 'hex')::uuid,
       worker = _claim_queue.worker,
       slot = p.slot,
       budget = coalesce(r.budget, (v_taken.settings).budget),
@@ -44,19 +46,27 @@ begin
       r::tide.runs as run,
       r.run_id,
       r.last_seq,
-      jsonb_build_object('attempt', r.attempt, 'worker', r.worker) as payload
+      r.attempt
+  ), logged as (
+    insert into tide.events (run_id, seq, type, created_at, payload)
+    select
+      l.run_id,
+      l.last_seq,
+      'run.claimed',
+      v_now,
+      jsonb_build_object('attempt', l.attempt, 'worker', _claim_queue.worker)
+    from leased as l
   )
   select
     array_agg(l.run),
     array_agg(l.run_id),
-    array_agg(l.last_seq),
-    array_agg(l.payload)
-  into v_runs, v_run_ids, v_seqs, v_payloads
+    array_agg(l.last_seq)
+  into v_runs, v_run_ids, v_seqs
   from leased as l;
   if v_taken.slots is not null then
     perform tide._use_slots(v_taken);
   end if;
-  perform tide._emit(v_run_ids, v_seqs, 'run.claimed', v_payloads);
+  perform tide._tell(v_run_ids, v_seqs, 'run.claimed');
   if v_taken.permits is not null then
     perform tide._use_permits(v_taken.settings, v_taken.permits);
   end if;

@@ -1,45 +1,42 @@
+-- Nothing of up to 200 bytes nests too deep, is too large or holds a number nobody can parse.
 create or replace function tide._parse_completions(outcomes jsonb)
-returns tide.outcome[]
+returns tide.completions
 language plpgsql
-stable
+volatile
 as $$
 declare
-  v_reports tide.outcome[];
+  v_completions tide.completions;
 begin
-  if exists (
+  if jsonb_array_length(outcomes) > 10000 then
+    return null;
+  end if;
+  select
+    array_agg(o.run_id) filter (where o.plain),
+    array_agg(o.lease_id) filter (where o.plain),
+    array_agg(nullif(o.result, 'null')) filter (where o.plain),
+    jsonb_agg(o.outcome) filter (where not o.plain)
+  into
+    v_completions.run_ids,
+    v_completions.lease_ids,
+    v_completions.results,
+    v_completions.others
+  from (
     select
+      e.outcome,
+      (e.outcome ->> 'run_id')::uuid as run_id,
+      (e.outcome ->> 'lease_id')::uuid as lease_id,
+      e.outcome -> 'result' as result,
+      e.outcome - '{run_id,lease_id,result}'::text[] = '{}'
+        and e.outcome ?& '{run_id,lease_id}'
+        and case
+          when octet_length((e.outcome -> 'result')::text) > 200
+            then tide._payload_problem(e.outcome -> 'result') is null
+          else true
+        end as plain
     from jsonb_array_elements(_parse_completions.outcomes) as e(outcome)
-    where e.outcome ?| '{error,retryable,failure_class,retry_after,release,delay}'
-      or not e.outcome ?& '{run_id,lease_id}'
-  ) then
-    return null;
-  end if;
-  v_reports := array(
-    select
-      (
-        x.run_id,
-        x.lease_id,
-        'completed',
-        nullif(x.result, 'null'),
-        null,
-        null,
-        null,
-        null,
-        tide._payload_problem(nullif(x.result, 'null'))
-      )::tide.outcome
-    from jsonb_to_recordset(_parse_completions.outcomes)
-      as x(run_id uuid, lease_id uuid, result jsonb)
-    order by x.run_id
-  );
-  if exists (
-    select
-    from unnest(v_reports) as o
-    where o.run_id is null
-      or o.lease_id is null
-  ) then
-    return null;
-  end if;
-  return v_reports;
+    order by (e.outcome ->> 'run_id')::uuid
+  ) as o;
+  return v_completions;
 exception
   when data_exception then
     return null;
@@ -47,4 +44,5 @@ end;
 $$;
 
 comment on function tide._parse_completions is
-  'Outcomes by run_id when all of them are completions with ids that are ids; null otherwise.';
+  'The outcomes that say no more than that a run completed, in one statement, and the others as they '
+  'are; null when something is no outcome at all.';

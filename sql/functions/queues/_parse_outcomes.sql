@@ -1,5 +1,3 @@
--- Most batches only say that runs completed: those are read in one statement. Whatever else there is,
--- a wrong id included, is read one by one, by what can name it.
 create or replace function tide._parse_outcomes(outcomes jsonb)
 returns tide.outcome[]
 language plpgsql
@@ -18,17 +16,14 @@ begin
     ],
     10000
   );
-  v_reports := tide._parse_completions(outcomes);
-  if v_reports is null then
-    v_reports := array(
-      select o.report
-      from (
-        select tide._parse_outcome(e.outcome) as report
-        from jsonb_array_elements(_parse_outcomes.outcomes) as e(outcome)
-      ) as o
-      order by (o.report).run_id
-    );
-  end if;
+  v_reports := array(
+    select o.report
+    from (
+      select tide._parse_outcome(e.outcome) as report
+      from jsonb_array_elements(_parse_outcomes.outcomes) as e(outcome)
+    ) as o
+    order by (o.report).run_id
+  );
   select o.run_id
   into v_twice
   from unnest(v_reports) as o

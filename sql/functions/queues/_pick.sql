@@ -9,30 +9,17 @@ as $$
 declare
   v_picked uuid[] := array[]::uuid[];
   v_highest integer := 32767;
-  v_floor record;
+  v_floor tide.claim_floors;
 begin
-  for v_floor in
-    select
-      f.priority,
-      f.run_at
+  foreach v_floor in array array(
+    select f
     from tide.claim_floors as f
     where f.queue = _pick.queue
     order by f.priority desc
-  loop
-    if v_floor.priority < v_highest then
-      v_picked := v_picked || tide._pick_range(
-        _pick.queue,
-        v_floor.priority + 1,
-        v_highest,
-        _pick.max_runs - cardinality(v_picked),
-        _pick.workflows
-      );
-      if cardinality(v_picked) >= _pick.max_runs then
-        return v_picked;
-      end if;
-    end if;
+  ) loop
     v_picked := v_picked || tide._pick_above_floor(
       _pick.queue,
+      v_highest,
       v_floor.priority,
       v_floor.run_at,
       _pick.max_runs - cardinality(v_picked),

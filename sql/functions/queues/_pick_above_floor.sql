@@ -1,5 +1,8 @@
+-- First what is above the priority of the floor, then that priority from its floor on: the second
+-- half is not begun when the first one gives enough.
 create or replace function tide._pick_above_floor(
   queue text,
+  highest integer,
   priority integer,
   floor timestamptz,
   max_runs integer,
@@ -22,17 +25,45 @@ begin
     into v_live, v_overdue
     from (
       select
-        r.run_id,
-        r.deadline_at
-      from tide.runs_active as r
-      where r.queue = _pick_above_floor.queue
-        and r.ready
-        and r.priority = _pick_above_floor.priority
-        and r.run_at >= _pick_above_floor.floor
-        and (_pick_above_floor.workflows is null or r.workflow = any (_pick_above_floor.workflows))
-      order by r.priority desc, r.run_at, r.run_id
+        a.run_id,
+        a.deadline_at
+      from (
+        select
+          r.run_id,
+          r.deadline_at
+        from tide.runs_active as r
+        where r.queue = _pick_above_floor.queue
+          and r.ready
+          and r.priority > _pick_above_floor.priority
+          and r.priority <= _pick_above_floor.highest
+          and (
+            _pick_above_floor.workflows is null or r.workflow = any (_pick_above_floor.workflows)
+          )
+        order by r.priority desc, r.run_at, r.run_id
+        limit _pick_above_floor.max_runs - cardinality(v_picked)
+        for no key update skip locked
+      ) as a
+      union all
+      select
+        f.run_id,
+        f.deadline_at
+      from (
+        select
+          r.run_id,
+          r.deadline_at
+        from tide.runs_active as r
+        where r.queue = _pick_above_floor.queue
+          and r.ready
+          and r.priority = _pick_above_floor.priority
+          and r.run_at >= _pick_above_floor.floor
+          and (
+            _pick_above_floor.workflows is null or r.workflow = any (_pick_above_floor.workflows)
+          )
+        order by r.priority desc, r.run_at, r.run_id
+        limit _pick_above_floor.max_runs - cardinality(v_picked)
+        for no key update skip locked
+      ) as f
       limit _pick_above_floor.max_runs - cardinality(v_picked)
-      for no key update skip locked
     ) as l;
     v_picked := v_picked || v_live;
     exit when v_overdue is null;
@@ -44,4 +75,5 @@ end;
 $$;
 
 comment on function tide._pick_above_floor is
-  'Lock ready runs of one priority from its floor on; overdue ones are cancelled on the way.';
+  'Lock ready runs from the highest priority down to that of a floor, of that one from the floor on; '
+  'overdue ones are cancelled on the way.';

@@ -1,77 +1,35 @@
--- The reports come by run_id and the join keeps their order, so two calls that share runs lock them
--- in one order. An order by of its own would let the planner walk all runs by their key instead.
+-- Most outcomes only say that a run completed, and are right: those are one statement. Whatever
+-- else there is, a wrong id included, is read one by one, by what can name it.
 create or replace function tide._settle(outcomes jsonb)
 returns tide.verdict[]
 language plpgsql
 volatile
 as $$
 declare
-  v_now constant timestamptz := tide._now();
-  v_reports tide.outcome[];
-  v_completed uuid[];
-  v_results jsonb[];
-  v_overdue uuid[];
-  v_ended uuid[];
-  v_locked uuid[];
-  v_report tide.outcome;
-  v_run tide.runs;
-  v_verdicts tide.verdict[] := array[]::tide.verdict[];
+  v_plain tide.completions;
+  v_settled uuid[] := array[]::uuid[];
 begin
-  v_reports := tide._parse_outcomes(_settle.outcomes);
-  select
-    array_agg(l.run_id) filter (where l.completed and not l.overdue),
-    array_agg(l.result) filter (where l.completed and not l.overdue),
-    array_agg(l.run_id) filter (where l.completed and l.overdue),
-    array_agg(l.run_id) filter (where not l.completed),
-    array_agg(l.run_id)
-  into v_completed, v_results, v_overdue, v_ended, v_locked
-  from (
-    select
-      r.run_id,
-      o.result,
-      o.verb = 'completed' as completed,
-      coalesce(r.deadline_at <= v_now, false) as overdue
-    from unnest(v_reports) as o
-    join tide.runs_active as r on r.run_id = o.run_id
-    -- Running, in words that do not name the small index of running runs: for each report the
-    -- planner might read all of it.
-    where r.leased_until is not null
-      and r.lease_id = o.lease_id
-      and o.problem is null
-    for no key update of r
-  ) as l;
-
-  if v_completed is not null then
-    perform tide._finish(v_completed, 'completed', results => v_results);
+  if outcomes = '[]' then
+    return array[]::tide.verdict[];
   end if;
-  if v_overdue is not null then
-    perform tide._finish(v_overdue, 'cancelled', reason => 'deadline', actor => 'tide');
-  end if;
-  if v_ended is not null then
-    foreach v_report in array v_reports loop
-      continue when v_report.run_id <> all (v_ended);
-      select r.*
-      into v_run
-      from tide.runs_active as r
-      where r.run_id = v_report.run_id;
-      if v_report.verb = 'released' then
-        perform tide._release(v_run, v_report.delay);
-      else
-        perform tide._fail(
-          v_run, v_report.error, v_report.retryable, v_report.failure_class, v_report.delay
-        );
+  v_plain := tide._parse_completions(outcomes);
+  if v_plain.run_ids is not null then
+    v_settled := tide._finish(
+      v_plain.run_ids, 'completed', results => v_plain.results, lease_ids => v_plain.lease_ids
+    );
+    if cardinality(v_settled) = cardinality(v_plain.run_ids) then
+      if v_plain.others is null then
+        return array[]::tide.verdict[];
+      elsif not exists (
+        select
+        from jsonb_array_elements(v_plain.others) as o(outcome)
+        where o.outcome ->> 'run_id' = any (v_settled::text[])
+      ) then
+        return tide._settle_others(v_plain.others, array[]::uuid[]);
       end if;
-    end loop;
+    end if;
   end if;
-
-  if cardinality(v_reports) > coalesce(cardinality(v_locked), 0) or v_overdue is not null then
-    foreach v_report in array v_reports loop
-      if v_report.run_id <> all (coalesce(v_locked, '{}')) or v_report.run_id = any (v_overdue) then
-        v_verdicts := v_verdicts || tide._judge(v_report);
-      end if;
-    end loop;
-  end if;
-  return v_verdicts;
+  return tide._settle_others(outcomes, v_settled);
 end;
 $$;
 

@@ -28,12 +28,15 @@ begin
   if v_queue.paused or (v_queue.push_url is not null) <> push then
     return null;
   end if;
-  v_drains := tide._drains(v_queue);
-  -- While a lowered cap drains, one claim at a time counts who runs.
-  if v_drains and not pg_try_advisory_xact_lock(1953064040, hashtext(_take.queue)) then
-    return null;
+  v_room := _take.max_runs;
+  if v_queue.concurrency is not null or v_queue.rate_limit is not null then
+    v_drains := tide._drains(v_queue);
+    -- While a lowered cap drains, one claim at a time counts who runs.
+    if v_drains and not pg_try_advisory_xact_lock(1953064040, hashtext(_take.queue)) then
+      return null;
+    end if;
+    v_room := tide._room(v_queue, _take.max_runs, v_drains);
   end if;
-  v_room := tide._room(v_queue, _take.max_runs, v_drains);
   if v_room = 0 then
     return null;
   end if;

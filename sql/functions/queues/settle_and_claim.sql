@@ -25,13 +25,15 @@ declare
   );
   v_exceptions constant tide.verdict[] := tide._settle(settle_and_claim.outcomes);
 begin
-  return query
-  select
-    v.run_id,
-    v.accepted,
-    v.reason,
-    null::tide.runs
-  from unnest(v_exceptions) as v;
+  if cardinality(v_exceptions) > 0 then
+    return query
+    select
+      v.run_id,
+      v.accepted,
+      v.reason,
+      null::tide.runs
+    from unnest(v_exceptions) as v;
+  end if;
   if v_max_runs > 0 then
     return query
     select

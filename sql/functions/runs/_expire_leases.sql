@@ -39,8 +39,8 @@ begin
       perform tide._finish(
         array[v_run.run_id],
         'failed',
-        errors => array[v_error],
-        failure_classes => array['max_retries']
+        error => v_error,
+        failure_class => 'max_retries'
       );
     end if;
   end loop;

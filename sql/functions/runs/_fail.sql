@@ -33,13 +33,11 @@ begin
     perform tide._finish(
       array[run.run_id],
       'failed',
-      errors => array[_fail.error],
-      failure_classes => array[
-        coalesce(
-          _fail.failure_class,
-          case when retryable and run.max_attempts > 1 then 'max_retries' else 'error' end
-        )
-      ]
+      error => _fail.error,
+      failure_class => coalesce(
+        _fail.failure_class,
+        case when retryable and run.max_attempts > 1 then 'max_retries' else 'error' end
+      )
     );
   end if;
 end;

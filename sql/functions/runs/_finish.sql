@@ -4,12 +4,13 @@ create or replace function tide._finish(
   run_ids uuid[],
   status text,
   results jsonb[] default null,
-  errors jsonb[] default null,
-  failure_classes text[] default null,
+  error jsonb default null,
+  failure_class text default null,
   reason text default null,
-  actor text default null
+  actor text default null,
+  lease_ids uuid[] default null
 )
-returns void
+returns uuid[]
 language plpgsql
 volatile
 as $$
@@ -17,7 +18,6 @@ declare
   v_now constant timestamptz := tide._now();
   v_run_ids uuid[];
   v_seqs integer[];
-  v_payloads jsonb[];
   v_queues text[];
   v_slots integer[];
   v_asking uuid[];
@@ -25,18 +25,18 @@ declare
 begin
   with gone as (
     delete from tide.runs_active as r
-    using unnest(
-      _finish.run_ids,
-      _finish.results,
-      _finish.errors,
-      _finish.failure_classes
-    ) as f(run_id, result, error, failure_class)
+    using unnest(_finish.run_ids, _finish.lease_ids, _finish.results)
+      as f(run_id, lease_id, result)
     where r.run_id = f.run_id
+      and (
+        _finish.lease_ids is null
+        or r.lease_id = f.lease_id
+          and r.leased_until is not null
+          and (r.deadline_at > v_now) is not false
+      )
     returning
       r.*,
-      f.result as given_result,
-      f.error as given_error,
-      f.failure_class as given_failure_class
+      f.result as given_result
   ), kept as (
     insert into tide.runs_finished (
       run_id, workflow, queue, status, dedupe_key, priority, attempt, max_attempts, last_seq,
@@ -64,13 +64,13 @@ begin
       g.lease_id,
       g.worker,
       _finish.status,
-      g.given_failure_class,
+      _finish.failure_class,
       _finish.reason,
       _finish.actor,
       g.input,
       g.metadata,
       g.given_result,
-      case when _finish.status = 'completed' then null else coalesce(g.given_error, g.error) end,
+      case when _finish.status = 'completed' then null else coalesce(_finish.error, g.error) end,
       g.backoff,
       g.deadline,
       g.parent_id,
@@ -78,27 +78,34 @@ begin
       g.budget,
       g.recovery_url
     from gone as g
+  ), logged as (
+    insert into tide.events (run_id, seq, type, created_at, payload)
+    select
+      g.run_id,
+      g.last_seq + 1,
+      'run.' || _finish.status,
+      v_now,
+      case _finish.status
+        when 'completed' then jsonb_build_object('attempt', g.attempt)
+        when 'failed' then jsonb_build_object(
+          'attempt', g.attempt, 'failure_class', _finish.failure_class, 'error', _finish.error
+        )
+        else jsonb_build_object('reason', _finish.reason, 'actor', _finish.actor)
+      end
+    from gone as g
   )
   select
     array_agg(g.run_id),
     array_agg(g.last_seq + 1),
-    array_agg(
-      case _finish.status
-        when 'completed' then jsonb_build_object('attempt', g.attempt)
-        when 'failed' then jsonb_build_object(
-          'attempt', g.attempt,
-          'failure_class', g.given_failure_class,
-          'error', g.given_error
-        )
-        else jsonb_build_object('reason', _finish.reason, 'actor', _finish.actor)
-      end
-    ),
     array_agg(g.queue) filter (where g.slot is not null),
     array_agg(g.slot) filter (where g.slot is not null),
     array_agg(g.run_id) filter (where g.open_gates > 0),
     array_agg(g.run_id) filter (where g.parent_id is not null)
-  into v_run_ids, v_seqs, v_payloads, v_queues, v_slots, v_asking, v_children
+  into v_run_ids, v_seqs, v_queues, v_slots, v_asking, v_children
   from gone as g;
+  if v_run_ids is null then
+    return array[]::uuid[];
+  end if;
 
   if v_slots is not null then
     update tide.slots as s
@@ -108,7 +115,7 @@ begin
       and s.slot = f.slot
       and s.run_id = any (v_run_ids);
   end if;
-  perform tide._emit(v_run_ids, v_seqs, 'run.' || _finish.status, v_payloads);
+  perform tide._tell(v_run_ids, v_seqs, 'run.' || _finish.status);
 
   if v_asking is not null then
     update tide.gates as g
@@ -126,9 +133,11 @@ begin
   if v_children is not null then
     perform tide._children_ended(v_children, _finish.status);
   end if;
+  return v_run_ids;
 end;
 $$;
 
 comment on function tide._finish is
-  'End runs whose rows the caller has locked: move them to runs_finished, free their slots, log it, '
-  'close their gates and tell parents and children.';
+  'End runs: move them to runs_finished, free their slots, log it, close their gates, tell parents '
+  'and children; returns which. The caller has locked their rows, or gives the leases under which '
+  'they must be running, before their deadlines.';

@@ -13,14 +13,12 @@ begin
   perform tide._finish(
     array[run.run_id],
     'failed',
-    errors => array[
-      jsonb_build_object(
-        'message', format('step %L may not be tried again', step.name),
-        'step', step.name,
-        'error', step.error
-      )
-    ],
-    failure_classes => array['fail_hard']
+    error => jsonb_build_object(
+      'message', format('step %L may not be tried again', step.name),
+      'step', step.name,
+      'error', step.error
+    ),
+    failure_class => 'fail_hard'
   );
 end;
 $$;

@@ -62,14 +62,12 @@ begin
     perform tide._finish(
       array[v_run.run_id],
       'failed',
-      errors => array[
-        jsonb_build_object(
-          'message', format('step %L failed in review', v_step.name),
-          'step', v_step.name,
-          'error', v_step.error
-        )
-      ],
-      failure_classes => array['review_rejected']
+      error => jsonb_build_object(
+        'message', format('step %L failed in review', v_step.name),
+        'step', v_step.name,
+        'error', v_step.error
+      ),
+      failure_class => 'review_rejected'
     );
   else
     perform tide._resume(

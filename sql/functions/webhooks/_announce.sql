@@ -1,8 +1,8 @@
 -- delivery.failed goes to no channel: it would tell a dead endpoint about itself, for ever.
 create or replace function tide._announce(
   run_ids uuid[],
-  type text,
-  payloads jsonb[]
+  seqs integer[],
+  type text
 )
 returns void
 language plpgsql
@@ -42,8 +42,11 @@ begin
       c.url,
       c.secret_name,
       e.payload
-    from unnest(_announce.run_ids, _announce.payloads) as e(run_id, payload)
-    join tide.channels as c on c.run_id = e.run_id
+    from unnest(_announce.run_ids, _announce.seqs) as n(run_id, seq)
+    join tide.events as e
+      on e.run_id = n.run_id
+      and e.seq = n.seq
+    join tide.channels as c on c.run_id = n.run_id
     where _announce.type <> 'delivery.failed'
       and (c.gate_id is null or c.gate_id = (e.payload ->> 'gate_id')::uuid)
       and (cardinality(c.events) = 0 or _announce.type = any (c.events))

@@ -16,10 +16,8 @@ begin
       perform tide._finish(
         array[v_run.run_id],
         'failed',
-        errors => array[
-          jsonb_build_object('message', 'the run was pushed 20 times and never begun')
-        ],
-        failure_classes => array['not_begun']
+        error => jsonb_build_object('message', 'the run was pushed 20 times and never begun'),
+        failure_class => 'not_begun'
       );
     else
       v_run_at := tide._now() + least(

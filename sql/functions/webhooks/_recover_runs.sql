@@ -22,12 +22,10 @@ begin
       perform tide._finish(
         array[v_run.run_id],
         'failed',
-        errors => array[
-          jsonb_build_object(
-            'message', 'the run stalled and its application did not resume it when asked 10 times'
-          )
-        ],
-        failure_classes => array['not_recovered']
+        error => jsonb_build_object(
+          'message', 'the run stalled and its application did not resume it when asked 10 times'
+        ),
+        failure_class => 'not_recovered'
       );
     else
       v_reason := case v_run.status when 'running' then 'lease_expired' else 'ready' end;
