@@ -17,7 +17,12 @@ begin
     tide._now(),
     e.payload
   from unnest(_emit.run_ids, _emit.seqs, _emit.payloads) as e(run_id, seq, payload);
-  perform tide._tell(_emit.run_ids, _emit.seqs, _emit.type);
+  if exists (
+    select
+    from tide._followed(_emit.run_ids)
+  ) then
+    perform tide._tell(_emit.run_ids, _emit.seqs, _emit.type);
+  end if;
 end;
 $$;
 

@@ -12,7 +12,6 @@ as $$
 declare
   v_lease constant interval := tide._valid_lease(_claim.lease);
   v_worker constant text := tide._valid_worker(_claim.worker);
-  v_is_current constant boolean := tide._require_read_committed('claim');
   v_queue text;
   v_runs tide.runs[] := array[]::tide.runs[];
 begin
@@ -28,15 +27,14 @@ begin
       using errcode = '22023',
             hint = 'Name 1 to 1000 queues; workflows null = any.';
   end if;
-  if not tide._tick() then
+  if not (tide._require_read_committed('claim') and tide._tick(greatest(100, 2 * max_runs))) then
     return v_runs;
   end if;
-  perform tide._promote(greatest(100, 2 * max_runs));
   if v_worker is not null then
     perform tide._register_worker(v_worker, queues, workflows);
   end if;
   foreach v_queue in array queues loop
-    perform tide._require_queue(v_queue, 'claim');
+    continue when not tide._require_queue(v_queue, 'claim');
     v_runs := v_runs || tide._claim_queue(
       v_queue, max_runs - cardinality(v_runs), v_lease, v_worker, workflows
     );

@@ -16,6 +16,7 @@ declare
   v_runs tide.runs[];
   v_run_ids uuid[];
   v_seqs integer[];
+  v_followed boolean;
   v_now timestamptz;
   v_secret bytea;
 begin
@@ -60,13 +61,19 @@ begin
   select
     array_agg(l.run),
     array_agg(l.run_id),
-    array_agg(l.last_seq)
-  into v_runs, v_run_ids, v_seqs
+    array_agg(l.last_seq),
+    exists (
+      select
+      from tide._followed(v_taken.run_ids)
+    )
+  into v_runs, v_run_ids, v_seqs, v_followed
   from leased as l;
   if v_taken.slots is not null then
     perform tide._use_slots(v_taken);
   end if;
-  perform tide._tell(v_run_ids, v_seqs, 'run.claimed');
+  if v_followed then
+    perform tide._tell(v_run_ids, v_seqs, 'run.claimed');
+  end if;
   if v_taken.permits is not null then
     perform tide._use_permits(v_taken.settings, v_taken.permits);
   end if;

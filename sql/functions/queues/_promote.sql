@@ -8,16 +8,6 @@ declare
   v_group record;
   v_promoted integer := 0;
 begin
-  -- Most claims find nothing due: a look is cheaper than an update of nothing.
-  if not exists (
-    select
-    from tide.runs_active as r
-    where r.status = 'queued'
-      and not r.ready
-      and r.run_at <= v_now
-  ) then
-    return 0;
-  end if;
   for v_group in
     with promoted as (
       update tide.runs_active as r

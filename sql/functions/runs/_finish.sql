@@ -22,6 +22,7 @@ declare
   v_slots integer[];
   v_asking uuid[];
   v_children uuid[];
+  v_followed boolean;
 begin
   with gone as (
     delete from tide.runs_active as r
@@ -100,8 +101,12 @@ begin
     array_agg(g.queue) filter (where g.slot is not null),
     array_agg(g.slot) filter (where g.slot is not null),
     array_agg(g.run_id) filter (where g.open_gates > 0),
-    array_agg(g.run_id) filter (where g.parent_id is not null)
-  into v_run_ids, v_seqs, v_queues, v_slots, v_asking, v_children
+    array_agg(g.run_id) filter (where g.parent_id is not null),
+    exists (
+      select
+      from tide._followed(_finish.run_ids)
+    )
+  into v_run_ids, v_seqs, v_queues, v_slots, v_asking, v_children, v_followed
   from gone as g;
   if v_run_ids is null then
     return array[]::uuid[];
@@ -115,7 +120,9 @@ begin
       and s.slot = f.slot
       and s.run_id = any (v_run_ids);
   end if;
-  perform tide._tell(v_run_ids, v_seqs, 'run.' || _finish.status);
+  if v_followed then
+    perform tide._tell(v_run_ids, v_seqs, 'run.' || _finish.status);
+  end if;
 
   if v_asking is not null then
     update tide.gates as g
