@@ -58,7 +58,7 @@ conventions: $(READY) ## Check the conventions of the house
 bench: $(READY) ## Measure Tidebase beside hand-written SQL and its peers, some 12 minutes
 	$(BIN)/python -m benchmarks
 
-bench-quick: $(READY) ## The same, small and without peers, some 2 minutes
+bench-quick: $(READY) ## The same, small and without peers, some 3 minutes
 	$(BIN)/python -m benchmarks --scale quick
 
 wheel: $(READY) ## Build the package and try the wheel in an empty folder

@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 import time
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -39,12 +40,18 @@ def main() -> None:
     peers = against.NAMES if options.peers is None and scale.peers else options.peers or ()
     began = time.monotonic()
     crew = Crew()
+    failed = False
     try:
         with Stage(scale.settings) as stage:
-            facts = report.circumstances(stage)
+            facts = report.circumstances(stage) | {"peers": {}}
             measures = Measures(stage, crew, scale, report.show)
-            measures.run(options.only)
-            facts["peers"] = against.Against(measures).run(peers)
+            try:
+                measures.run(options.only)
+                facts["peers"] = against.Against(measures).run(peers)
+            except Exception:
+                # What was measured before is kept.
+                traceback.print_exc()
+                failed = True
     finally:
         crew.close()
     facts["seconds"] = round(time.monotonic() - began)
@@ -58,6 +65,7 @@ def main() -> None:
     charts.draw(measures.results, path.with_suffix(""))
     report.judge(measures.results)
     print(f"\n{facts['seconds']} s; written to {path}")
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

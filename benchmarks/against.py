@@ -46,7 +46,7 @@ INSTALL_SECONDS: Final = 600
 NOT_DURABLE: Final = """
 select 'table ' || c.relname
 from pg_class as c
-where c.relkind = 'r' and c.relpersistence = 'u'
+where c.relkind = 'r' and c.relpersistence = 'u' and pg_relation_size(c.oid) > 0
 union all
 select 'function ' || p.proname
 from pg_proc as p
@@ -56,7 +56,8 @@ select 'a setting of the database or of a role'
 from pg_db_role_setting as s
 where array_to_string(s.setconfig, ',') like '%synchronous_commit%'
 """
-"""What loses jobs in a crash; nobody may have it, so that commits cost all the same."""
+"""What loses jobs in a crash: nobody may have it, so that a commit costs all the same. A table that
+stays empty while jobs wait holds none."""
 
 
 class Absent(RuntimeError):

@@ -322,7 +322,7 @@ class Measures:
         few, many = self.scale.pickups, self.scale.pickups * 6
         for name, title, contenders, jobs, interval in (
             ("pickup_idle", "Pickup, an enqueue each 50 ms", idle, few, 0.05),
-            ("pickup_rare", "Pickup, an enqueue each 400 ms", listening, few // 10, 0.4),
+            ("pickup_rare", "Pickup, an enqueue each 400 ms", listening, max(few // 10, 2), 0.4),
             ("pickup_load", "Pickup, 300 enqueues a second", listening, many, 1 / 300),
         ):
             if name != "pickup_rare" or not self.scale.brief:

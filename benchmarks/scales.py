@@ -44,7 +44,7 @@ class Scale:
 SCALES: Final = {
     "full": Scale(
         rounds=3,
-        seconds=1.0,
+        seconds=0.8,
         warm=6,
         bulk=100_000,
         loaded=60_000,
@@ -54,7 +54,7 @@ SCALES: Final = {
         held_seconds=60,
         connections=4,
         slow_connections=16,
-        steps_runs=200,
+        steps_runs=120,
         pickups=200,
         lead_seconds=1.0,
         idle_seconds=(20, 30),
