@@ -479,9 +479,9 @@ class Measures:
                 else opened.enter_context(self.stage.database(template))
                 for name, (template, _) in beside.items()
             }
+            longest_first = sorted(beside, key=lambda name: -len(beside[name][1]))
             for done in [
-                pool.submit(self._fill, dsns[name], statements)
-                for name, (_, statements) in beside.items()
+                pool.submit(self._fill, dsns[name], beside[name][1]) for name in longest_first
             ]:
                 done.result()
             self.compare(
