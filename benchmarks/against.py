@@ -78,13 +78,13 @@ class Peer:
         shutil.rmtree(self.folder, ignore_errors=True)  # what an interrupted install left
         self.folder.mkdir(parents=True)
         if self.name in PYTHON:
-            pip = [str(self._program("python")), "-m", "pip", "install", "--quiet"]
+            pip = [str(self._program("python")), "-m", "pip", "install", "--quiet", "--retries=1"]
             more = ["--disable-pip-version-check", "psycopg[binary,pool]"]
             self._run([sys.executable, "-m", "venv", str(self.folder)])
             self._run([*pip, *more, *PYTHON[self.name]])
         else:
-            npm = ["npm", "install", "--silent", "--no-fund", "--no-audit", "--prefix"]
-            self._run([*npm, str(self.folder), *NODE[self.name]])
+            npm = ["npm", "install", "--loglevel=error", "--fetch-retries=1", "--no-fund"]
+            self._run([*npm, "--no-audit", "--prefix", str(self.folder), *NODE[self.name]])
         mark.touch()
 
     @property
@@ -108,7 +108,8 @@ class Peer:
             raise Absent(f"not installed: {error}") from error
         if done.returncode:
             lines = (done.stderr.strip() or f"{command[0]} failed").splitlines()
-            raise Absent(f"not installed: {lines[-1]}")
+            errors = [line for line in lines if line.startswith(("ERROR", "npm error"))]
+            raise Absent(f"not installed: {(errors or lines)[0]}")
 
     def command(self, command: str, dsn: str, given: dict[str, Any]) -> list[str]:
         if self.name in PYTHON:
