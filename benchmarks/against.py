@@ -37,9 +37,9 @@ NAMES: Final = (*PYTHON, *NODE)
 DURABLE: Final = ("dbos", "absurd")
 FAST: Final = ("pgqueuer", "graphile", "pgboss")
 """Peers that are given as many jobs as we are; the others would need minutes for them."""
-JOBS: Final = 6_000
+JOBS: Final = 4_000
 ROUNDS: Final = 2
-SECONDS: Final = 1.5
+SECONDS: Final = 1.0
 WORK_SECONDS: Final = 10.0
 INSTALL_SECONDS: Final = 600
 
@@ -292,7 +292,7 @@ class Against:
         with self.stage.database(peer.name) as dsn:
             worker = peer.work("work", dsn, concurrency=16, latency=1)
             try:
-                time.sleep(4)
+                time.sleep(3)
                 sent = peer.call("paced", dsn, count=self.measures.scale.pickups, interval=0.05)[
                     "sent"
                 ]
