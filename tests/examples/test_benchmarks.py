@@ -22,8 +22,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 RUN = re.compile(r"\]\(\.\./benchmarks/results/([\w-]+)\.json\)")
 PLOT = re.compile(r"!\[[^\]]*\]\(\.\./benchmarks/results/([\w-]+\.svg)\)")
 
-# Others do the same with other sizes.
-TRIED = sorted(set(ORDER) - {"batches", "slow_commits", "pooler"})
+REPEATED = {"enqueue_one", "batches", "limits", "slow_commits", "gates", "pooler"}
+"""Measurements that do with other functions and sizes what the others do."""
+TRIED = sorted(set(ORDER) - REPEATED)
 
 own_server = pytest.mark.skipif(
     os.environ.get("TIDE_TEST_POSTGRES", "18") != "18" or "TIDE_TEST_PGBOUNCER" in os.environ,
