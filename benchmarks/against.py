@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -154,7 +155,7 @@ class Worker:
         self.process = subprocess.Popen(
             peer.command(command, dsn, {**given, "output": str(self.output)}),
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            text=True, env=peer.environment, cwd=HERE,
+            text=True, env=peer.environment, cwd=HERE, start_new_session=True,
         )  # fmt: skip
 
     def stop(self) -> list[tuple[int, float]]:
@@ -162,11 +163,11 @@ class Worker:
         with suppress(OSError):
             self.process.stdin.write("stop\n")
             self.process.stdin.close()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # and the processes it began
+        self.process.wait()
         if not self.output.exists():
             raise Absent("the worker ended without a word")
         seen = [(int(job), float(moment)) for job, moment in json.loads(self.output.read_text())]
