@@ -55,11 +55,11 @@ types: $(READY) ## Check the types with mypy and pyright, both strict
 conventions: $(READY) ## Check the conventions of the house
 	$(BIN)/python -m pytest tests/conventions
 
-bench: $(READY) ## Measure Tidebase beside hand-written SQL and its peers, some 15 minutes
+bench: $(READY) ## Measure Tidebase beside hand-written SQL and its peers, some 12 minutes
 	$(BIN)/python -m benchmarks
 
 bench-quick: $(READY) ## The same, small and without peers, some 3 minutes
-	$(BIN)/python -m benchmarks --quick
+	$(BIN)/python -m benchmarks --scale quick
 
 wheel: $(READY) ## Build the package and try the wheel in an empty folder
 	rm -rf dist

@@ -1,4 +1,4 @@
-"""Run the benchmarks: python -m benchmarks [--quick] [--peers …] [--only …]."""
+"""Run the benchmarks: python -m benchmarks [--scale …] [--only …] [--peers …] [--output …]."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import json
 import signal
 import sys
 import time
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
 from benchmarks import against, charts, report
 from benchmarks.crew import Crew
-from benchmarks.measures import FULL, ORDER, QUICK, Measures
+from benchmarks.measures import ORDER, Measures
+from benchmarks.scales import SCALES
 from benchmarks.stage import Stage
 
 RESULTS = Path(__file__).resolve().parent / "results"
-CREW = 16
 
 
 def end(number: int, frame: FrameType | None) -> None:
@@ -27,37 +28,44 @@ def end(number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small, and without peers")
+    parser.add_argument("--scale", choices=SCALES, default="full", help="how much of everything")
     parser.add_argument("--only", nargs="*", default=[], choices=ORDER, help="some measurements")
     parser.add_argument(
-        "--peers", nargs="*", choices=against.NAMES, help="which; default all, with --quick none"
+        "--peers", nargs="*", choices=against.NAMES, help="which; default all at full scale"
     )
     parser.add_argument("--output", type=Path, help="where to write the JSON file")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, end)
+    scale = SCALES[options.scale]
+    peers = against.NAMES if options.peers is None and scale.peers else options.peers or ()
     began = time.monotonic()
-    crew = Crew(CREW)
+    crew = Crew()
+    failed = False
     try:
-        with Stage() as stage:
-            facts = report.circumstances(stage)
-            measures = Measures(stage, crew, QUICK if options.quick else FULL, report.show)
-            measures.run(options.only)
-            peers = () if options.quick else against.NAMES
-            versions = against.Against(measures).run(
-                peers if options.peers is None else options.peers
-            )
+        with Stage(scale.settings) as stage:
+            facts = report.circumstances(stage) | {"peers": {}}
+            measures = Measures(stage, crew, scale, report.show)
+            try:
+                measures.run(options.only)
+                facts["peers"] = against.Against(measures).run(peers)
+            except Exception:
+                # What was measured before is kept.
+                traceback.print_exc()
+                failed = True
     finally:
         crew.close()
-    facts["peers"] = versions
     facts["seconds"] = round(time.monotonic() - began)
-    facts["scale"] = "quick" if options.quick else "full"
-    name = f"{datetime.now(UTC):%Y-%m-%d}{'-quick' if options.quick else ''}.json"
-    path = options.output or RESULTS / name
+    facts["seconds_of"] = measures.seconds
+    facts["scale"] = options.scale
+    suffix = "" if options.scale == "full" else f"-{options.scale}"
+    path = options.output or RESULTS / f"{datetime.now(UTC):%Y-%m-%d}{suffix}.json"
     path.parent.mkdir(exist_ok=True)
     document = {**facts, "results": [result.document() for result in measures.results]}
     path.write_text(json.dumps(document, indent=1) + "\n")
     charts.draw(measures.results, path.with_suffix(""))
+    report.judge(measures.results)
     print(f"\n{facts['seconds']} s; written to {path}")
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.measures import Measures
+from benchmarks.others import Others
 from benchmarks.results import Result, percentile
 from benchmarks.stage import HOME, execute
 
@@ -33,10 +36,29 @@ NODE: Final = {
 }
 NAMES: Final = (*PYTHON, *NODE)
 DURABLE: Final = ("dbos", "absurd")
-WORKERS: Final = ("worker", "steps", "pickup_idle_p50")
-JOBS: Final = 10_000
-SECONDS: Final = 2.5
+FAST: Final = ("pgqueuer", "graphile", "pgboss")
+"""Peers that are given as many jobs as we are; the others would need minutes for them."""
+JOBS: Final = 4_000
+ROUNDS: Final = 2
+SECONDS: Final = 1.0
 WORK_SECONDS: Final = 10.0
+INSTALL_SECONDS: Final = 600
+
+NOT_DURABLE: Final = """
+select 'table ' || c.relname
+from pg_class as c
+where c.relkind = 'r' and c.relpersistence = 'u' and pg_relation_size(c.oid) > 0
+union all
+select 'function ' || p.proname
+from pg_proc as p
+where array_to_string(p.proconfig, ',') like '%synchronous_commit%'
+union all
+select 'a setting of the database or of a role'
+from pg_db_role_setting as s
+where array_to_string(s.setconfig, ',') like '%synchronous_commit%'
+"""
+"""What loses jobs in a crash: nobody may have it, so that a commit costs all the same. A table that
+stays empty while jobs wait holds none."""
 
 
 class Absent(RuntimeError):
@@ -54,15 +76,16 @@ class Peer:
         mark = self.folder / "installed"
         if mark.exists():
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)  # what an interrupted install left
+        self.folder.mkdir(parents=True)
         if self.name in PYTHON:
-            pip = [str(self._program("python")), "-m", "pip", "install", "--quiet"]
+            pip = [str(self._program("python")), "-m", "pip", "install", "--quiet", "--retries=1"]
             more = ["--disable-pip-version-check", "psycopg[binary,pool]"]
             self._run([sys.executable, "-m", "venv", str(self.folder)])
             self._run([*pip, *more, *PYTHON[self.name]])
         else:
-            npm = ["npm", "install", "--silent", "--no-fund", "--no-audit", "--prefix"]
-            self._run([*npm, str(self.folder), *NODE[self.name]])
+            npm = ["npm", "install", "--loglevel=error", "--fetch-retries=1", "--no-fund"]
+            self._run([*npm, "--no-audit", "--prefix", str(self.folder), *NODE[self.name]])
         mark.touch()
 
     @property
@@ -81,12 +104,13 @@ class Peer:
 
     def _run(self, command: list[str]) -> None:
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Absent(f"not installed: {error}") from error
         if done.returncode:
             lines = (done.stderr.strip() or f"{command[0]} failed").splitlines()
-            raise Absent(f"not installed: {lines[-1]}")
+            errors = [line for line in lines if line.startswith(("ERROR", "npm error"))]
+            raise Absent(f"not installed: {(errors or lines)[0]}")
 
     def command(self, command: str, dsn: str, given: dict[str, Any]) -> list[str]:
         if self.name in PYTHON:
@@ -131,7 +155,7 @@ class Worker:
         self.process = subprocess.Popen(
             peer.command(command, dsn, {**given, "output": str(self.output)}),
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            text=True, env=peer.environment, cwd=HERE,
+            text=True, env=peer.environment, cwd=HERE, start_new_session=True,
         )  # fmt: skip
 
     def stop(self) -> list[tuple[int, float]]:
@@ -139,11 +163,11 @@ class Worker:
         with suppress(OSError):
             self.process.stdin.write("stop\n")
             self.process.stdin.close()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # and the processes it began
+        self.process.wait()
         if not self.output.exists():
             raise Absent("the worker ended without a word")
         seen = [(int(job), float(moment)) for job, moment in json.loads(self.output.read_text())]
@@ -160,40 +184,53 @@ class Against:
         self.stage = measures.stage
 
     def run(self, names: Sequence[str]) -> dict[str, str]:
-        """One peer after the other; returns their versions. Values join the results of ours."""
-        versions = {}
+        """One peer after the other; returns their versions, or why one was left out."""
+        told = {}
         results = {result.name: result for result in self.measures.results}
         for name in names:
             peer = Peer(name)
-            began = time.monotonic()
             try:
                 peer.install()
-                self.stage.template(name, partial(peer.call, "setup"))
-                with self.stage.database(name) as dsn:
-                    peer.call("preload", dsn, ready=10)
-                self.stage.template(f"{name}_loaded", partial(self._loaded, peer))
+                began = time.monotonic()
+                self._prepare(peer)
             except (Absent, RuntimeError) as error:
-                print(f"\n{name} left out: {error}", flush=True)
+                told[name] = f"left out: {error}"
+                print(f"\n{name} {told[name]}", flush=True)
                 continue
-            versions[name] = peer.version
-            for measured, measure in self._measures(peer).items():
-                if measured in results:
-                    self._take(results[measured], name, measure)
-            print(f"\n{name}: {time.monotonic() - began:.0f} s", flush=True)
+            told[name] = peer.version
+            with Others(self.measures.roots) as others:
+                for measured, measure in self._measures(peer).items():
+                    if measured in results:
+                        self._take(results[measured], name, measure)
+            self.measures.seconds[name] = round(time.monotonic() - began, 1)
+            busy = f", others used {others.cores:.2f} cores" if others.cores > 0.1 else ""
+            print(f"\n{name}: {self.measures.seconds[name]:.0f} s{busy}", flush=True)
         for result in results.values():
-            if any(name in result.values for name in names):
+            if any(name in result.values or name in result.skipped for name in names):
                 self.measures.show(result)
-        return versions
+        return told
+
+    def _prepare(self, peer: Peer) -> None:
+        """Its tables, its jobs, and one of each statement, in databases to copy."""
+        self.stage.template(peer.name, partial(peer.call, "setup"))
+        with self.stage.database(peer.name) as dsn:
+            peer.call("preload", dsn, ready=10)
+            if loses := [what for (what,) in execute(dsn, NOT_DURABLE)]:
+                raise Absent(f"not durable: {', '.join(loses)}")
+        self.stage.template(f"{peer.name}_loaded", partial(self._loaded, peer))
+
+    def _jobs(self, peer: Peer) -> int:
+        most = self.measures.scale.loaded
+        return most if peer.name in FAST else min(JOBS, most)
 
     def _loaded(self, peer: Peer, dsn: str) -> None:
         peer.call("setup", dsn)
-        peer.call("preload", dsn, ready=JOBS)
+        peer.call("preload", dsn, ready=self._jobs(peer))
         self.stage.settle(dsn)
 
     def _take(self, result: Result, name: str, measure: Callable[[], float]) -> None:
+        rounds = 1 if result.name.startswith("pickup") else ROUNDS
         try:
-            # A worker takes long to start and steadies itself.
-            rounds = 1 if result.name in WORKERS else 2
             values = [measure() for _ in range(rounds)]
         except (Absent, OSError, ZeroDivisionError) as error:
             result.skipped[name] = str(error)
@@ -201,13 +238,16 @@ class Against:
             result.values[name] = values
 
     def _measures(self, peer: Peer) -> dict[str, Callable[[], float]]:
-        found = {
+        picked_up = cache(partial(self._pickup, peer))
+        found: dict[str, Callable[[], float]] = {
             "enqueue_one": partial(self._enqueue, peer, 1),
             "enqueue_many": partial(self._enqueue, peer, 0),
             "one_by_one": partial(self._drain, peer, 1),
+            "batches_10": partial(self._drain, peer, 10),
             "batches_100": partial(self._drain, peer, 100),
             "worker": partial(self._work, peer, "work"),
-            "pickup_idle_p50": partial(self._pickup, peer, 50),
+            "pickup_idle_p50": lambda: percentile(picked_up(), 50),
+            "pickup_idle_p99": lambda: percentile(picked_up(), 99),
         }
         if peer.name in DURABLE:
             found["steps"] = partial(self._work, peer, "durable_work")
@@ -221,13 +261,17 @@ class Against:
 
     def _drain(self, peer: Peer, batch: int) -> float:
         with self.stage.database(f"{peer.name}_loaded") as dsn:
-            answer = peer.call("drain", dsn, connections=4, batch=batch, seconds=SECONDS, most=JOBS)
+            answer = peer.call(
+                "drain", dsn,
+                connections=self.measures.scale.connections, batch=batch, seconds=SECONDS,
+                most=self._jobs(peer),
+            )  # fmt: skip
         return float(answer["rate"])
 
     def _work(self, peer: Peer, command: str) -> float:
         """From the first handler to the end of the last job; steps, when the jobs have steps."""
         durable = command == "durable_work"
-        jobs = self.measures.scale.steps_runs if durable else JOBS
+        jobs = self.measures.scale.steps_runs if durable else self._jobs(peer)
         queries = peer.call("info", self.stage.dsn())
         with self.stage.database(peer.name if durable else f"{peer.name}_loaded") as dsn:
             if durable:
@@ -244,14 +288,19 @@ class Against:
         began = min(moment for _, moment in seen)
         return float((jobs - left) * (20 if durable else 1) / (ended - began))
 
-    def _pickup(self, peer: Peer, percent: float) -> float:
+    def _pickup(self, peer: Peer) -> tuple[float, ...]:
+        """Milliseconds from the return of the enqueue to the handler."""
         with self.stage.database(peer.name) as dsn:
             worker = peer.work("work", dsn, concurrency=16, latency=1)
             try:
-                time.sleep(4)
-                sent = peer.call("paced", dsn, count=100, interval=0.05)["sent"]
-                time.sleep(1.5)
+                time.sleep(3)
+                sent = peer.call("paced", dsn, count=self.measures.scale.pickups, interval=0.05)[
+                    "sent"
+                ]
+                time.sleep(1)
             finally:
                 seen = dict(reversed(worker.stop()))
-        times = [(seen[job] - moment) * 1000 for job, moment in sent if job in seen]
-        return percentile(times, percent)
+        times = tuple((seen[job] - moment) * 1000 for job, moment in sent if job in seen)
+        if len(times) < len(sent):
+            raise Absent(f"{len(sent) - len(times)} of {len(sent)} jobs were not picked up")
+        return times

@@ -6,8 +6,10 @@ import multiprocessing
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from typing import Any, Final
 
 Step = Callable[[], int]
@@ -67,38 +69,41 @@ def serve(pipe: Connection) -> None:
 
 
 class Crew:
-    """Some processes; whoever asks for several tasks at once gets as many of them."""
+    """Processes that begin when they are first needed, and wait for their next task."""
 
-    def __init__(self, size: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipes: list[Connection] = []
-        self.processes = []
-        for _ in range(size):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=serve, args=(theirs,), daemon=True)
-            process.start()
-            theirs.close()
-            self.pipes.append(ours)
-            self.processes.append(process)
+    def __init__(self) -> None:
+        self.context = multiprocessing.get_context("spawn")
+        self.members: dict[int, tuple[Connection, SpawnProcess]] = {}
 
     def close(self) -> None:
-        for pipe in self.pipes:
-            pipe.send(None)
-        for process in self.processes:
-            process.join(5)
+        for pipe, _ in self.members.values():
+            with suppress(OSError):
+                pipe.send(None)
+        for _, process in self.members.values():
+            process.join(1)
+            process.terminate()  # a worker in the middle of a task that failed elsewhere
+
+    def _pipe(self, member: int) -> Connection:
+        if member not in self.members:
+            ours, theirs = self.context.Pipe()
+            process = self.context.Process(target=serve, args=(theirs,), daemon=True)
+            process.start()
+            theirs.close()
+            self.members[member] = ours, process
+        return self.members[member][0]
 
     def start(self, member: int, function: Callable[..., Any], **arguments: Any) -> None:
-        self.pipes[member].send(Task(function, arguments))
+        self._pipe(member).send(Task(function, arguments))
 
     def answer(self, member: int) -> Any:
-        answer, error = self.pipes[member].recv()
+        answer, error = self._pipe(member).recv()
         if error is not None:
             raise RuntimeError(error)
         return answer
 
     def all(self, tasks: Sequence[Task]) -> list[Any]:
-        for pipe, task in zip(self.pipes, tasks, strict=False):
-            pipe.send(task)
+        for member, task in enumerate(tasks):
+            self._pipe(member).send(task)
         return [self.answer(member) for member, _ in enumerate(tasks)]
 
     def rate(

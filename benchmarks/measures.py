@@ -5,104 +5,36 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from benchmarks import steps, workers
+from benchmarks import fills, history, steps, workers
 from benchmarks.crew import Crew, Step, Task
 from benchmarks.others import Others
 from benchmarks.results import Aim, Result, percentile
+from benchmarks.scales import Scale
 from benchmarks.stage import RAW, Stage, execute
 from benchmarks.workers import Seen
 from tidebase_pg import schema
 
-CONNECTIONS: Final = 4
+IDLERS: Final = 100
+"""The first member of the crew whom no other measurement needs."""
+
+
+LEVELS: Final = 2.0
+"""How much more a call may touch beside the longest history, whose indexes are levels deeper."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
-    """How much of everything."""
+class Idler:
+    """A worker with nothing to do, in a database whose every statement is logged."""
 
-    rounds: int
-    seconds: float  # of one round of one contender
-    bulk: int
-    loaded: int  # jobs that wait when a round of claims begins
-    backlog: int
-    held_seconds: float
-    steps_runs: int
-    idle_seconds: float
-    brief: bool = False
-    """Leave out what is between two other contenders."""
-
-
-QUICK: Final = Scale(3, 0.7, 50_000, 30_000, 100_000, 10, 60, 0, brief=True)
-FULL: Final = Scale(3, 1.5, 100_000, 60_000, 1_000_000, 60, 200, 30)
-
-FILL_RAW: Final = """
-insert into q (payload) select jsonb_build_object('i', n) from generate_series(1, {count}) as n
-"""
-FILL_TIDE: Final = """
-select count(*)
-from generate_series(0, {count} - 1, 10000) as first,
-  lateral tide.enqueue_many(
-    'bench',
-    (
-      select jsonb_agg(
-        jsonb_build_object('workflow', 'noop', 'input', jsonb_build_object('i', n))
-      )
-      from generate_series(first + 1, least(first + 10000, {count})) as n
-    )
-  )
-"""
-
-# Of a backlog every tenth is ready; the rest lies in the future.
-BACKLOG_RAW: Final = """
-insert into q (payload, run_at)
-select
-  jsonb_build_object('i', n),
-  now() + case when n % 10 = 0 then interval '-1 hour' else interval '1 day' end
-from generate_series(1, {count}) as n
-order by md5(n::text)
-"""
-QUEUED: Final = """
-insert into tide.runs_active (
-  run_id, workflow, queue, status, last_seq, ready, run_at, created_at, input
-)
-select
-  tide._uuid7(), 'noop', 'bench', 'queued', 1, n % 10 = 0,
-  now() + case when n % 10 = 0 then interval '-1 hour' else interval '1 day' end
-    + n * interval '1 ms',
-  now(), jsonb_build_object('i', n)
-from generate_series(1, {count}) as n
-order by md5(n::text)
-"""
-FINISHED: Final = """
-insert into tide.runs_finished (
-  run_id, workflow, queue, status, run_at, created_at, finished_at, input
-)
-select
-  tide._uuid7(), 'noop', 'bench', 'completed', now(), now(), now() - n * interval '1 ms',
-  jsonb_build_object('i', n)
-from generate_series(1, {count}) as n
-"""
-PARKED: Final = """
-insert into tide.runs_active (
-  run_id, workflow, queue, status, run_at, created_at, waiting_on, waiting_for, last_seq,
-  open_gates
-)
-select
-  md5('run' || n)::uuid, 'noop', 'bench', 'queued', 'infinity', now(), 'gate', 'approve', 1, 1
-from generate_series(1, {count}) as n;
-insert into tide.gates (
-  run_id, name, gate_id, status, prompt, data, expires_at, on_timeout, created_at
-)
-select
-  md5('run' || n)::uuid, 'approve', md5('gate' || n)::uuid, 'pending', 'Go on?', '{{}}',
-  now() + interval '1 day' + n * interval '1 second', 'rejected', now()
-from generate_series(1, {count}) as n
-"""
+    member: int
+    dsn: str
+    since: float
 
 
 def reason(error: RuntimeError) -> str:
@@ -123,13 +55,24 @@ class Measures:
         self.show = show
         self.roots = [os.getpid(), stage.process]
         self.results: list[Result] = []
-        self.stage.template("raw_loaded", partial(self._load, "raw", FILL_RAW))
-        self.stage.template("tide_loaded", partial(self._load, "tide", FILL_TIDE))
+        self.seconds: dict[str, float] = {}
+        """What each measurement took, with all it had to fill before."""
+        self.together = f"{scale.connections} connections"
+        self.ending = ExitStack()
+        self.idlers: dict[str, Idler] = {}
+        self.past: str | None = None
+        self.stage.template("raw_loaded", partial(self._load, "raw", fills.RAW))
+        self.stage.template("tide_loaded", partial(self._load, "tide", fills.TIDE))
 
     def run(self, only: Sequence[str]) -> None:
-        for name in ORDER:
-            if not only or name in only:
+        chosen = [name for name in ORDER if not only or name in only]
+        with self.ending:
+            if "idle" in chosen:
+                self._start_idlers()
+            for name in chosen:
+                began = time.monotonic()
                 getattr(self, name)()
+                self.seconds[name] = round(time.monotonic() - began, 1)
 
     # How
 
@@ -140,6 +83,11 @@ class Measures:
         else:
             schema.install(dsn)
         execute(dsn, fill.format(count=self.scale.loaded), "vacuum analyze", "checkpoint")
+
+    def _rate(self, make: Callable[..., Step], connections: int, **options: Any) -> float:
+        return self.crew.rate(
+            make, connections, **{"seconds": self.scale.seconds, "warm": self.scale.warm} | options
+        )
 
     def compare(
         self,
@@ -167,7 +115,7 @@ class Measures:
     def rate(
         self,
         make: Callable[..., Step],
-        connections: int = CONNECTIONS,
+        connections: int | None = None,
         *settings: str,
         template: str | None = None,
         before: Sequence[str] = (),
@@ -177,6 +125,7 @@ class Measures:
     ) -> float:
         """Jobs a second on a fresh copy of the template of `make`'s kind."""
         kind = "tide" if make.__name__.startswith("tide") else "raw"
+        connections = connections or self.scale.connections
         if most is None:
             # A tenth is left for the steps that warm the connections.
             most = self.scale.loaded * 9 // 10 // connections
@@ -184,9 +133,7 @@ class Measures:
             execute(dsn, *before)
             if port is not None:
                 dsn = dsn.replace(f":{self.stage.port}/", f":{port}/")
-            return self.crew.rate(
-                make, connections, seconds=self.scale.seconds, most=most, dsn=dsn, **options
-            )
+            return self._rate(make, connections, most=most, dsn=dsn, **options)
 
     # What
 
@@ -207,15 +154,17 @@ class Measures:
         )  # fmt: skip
 
     def enqueue_many(self) -> None:
+        many = min(10_000, self.scale.bulk)
+
         def bulk(make: Callable[..., Step]) -> float:
             with self.stage.database(make.__name__.split("_")[0]) as dsn:
                 return self.crew.rate(
-                    make, 1, seconds=60, most=self.scale.bulk, warm=1, dsn=dsn, many=10_000
+                    make, 1, seconds=60, most=self.scale.bulk, warm=1, dsn=dsn, many=many
                 )
 
         self.compare(
             Result(
-                "enqueue_many", f"Enqueue {self.scale.bulk:,} in calls of 10,000", "runs/s",
+                "enqueue_many", f"Enqueue {self.scale.bulk:,} in calls of {many:,}", "runs/s",
                 "raw copy", aims=[Aim("enqueue_many", 0.4, "raw insert of many")],
             ),
             {
@@ -228,7 +177,7 @@ class Measures:
     def one_by_one(self) -> None:
         self.compare(
             Result(
-                "one_by_one", "Claim and finish one by one, 4 connections", "runs/s", "raw",
+                "one_by_one", f"Claim and finish one by one, {self.together}", "runs/s", "raw",
                 aims=[Aim("settle_and_claim", 1.3, "raw")],
             ),
             {
@@ -240,10 +189,10 @@ class Measures:
         )  # fmt: skip
 
     def batches(self) -> None:
-        for many in (100,) if self.scale.brief else (10, 100):
+        for many in (10, 100):
             self.compare(
                 Result(
-                    f"batches_{many}", f"Claim and finish in batches of {many}, 4 connections",
+                    f"batches_{many}", f"Claim and finish in batches of {many}, {self.together}",
                     "runs/s", "raw",
                     aims=[Aim("settle_and_claim", 0.55, "raw")] if many == 100 else [],
                 ),
@@ -258,14 +207,17 @@ class Measures:
             )  # fmt: skip
 
     def limits(self) -> None:
+        many = self.scale.connections
         self._limits(
-            "limits", "Limits, settle_and_claim one by one, 4 connections", 0.5, CONNECTIONS
+            "limits", f"Limits, settle_and_claim one by one, {many} connections", 0.5, many
         )
 
     def slow_commits(self) -> None:
         """As on a disk, or a replica, that takes 5 ms to confirm a commit."""
+        many = self.scale.slow_connections
         self._limits(
-            "slow_commits", "The same at commits of 5 ms, 16 connections", 0.8, 16,
+            "slow_commits", f"The same at commits of 5 ms, {many} connections", 0.8,
+            many,
             "commit_delay = 5000", "commit_siblings = 0",
         )  # fmt: skip
 
@@ -300,11 +252,15 @@ class Measures:
                 "steps",
                 f"Steps, {each} a run",
                 "steps/s",
-                "raw, 4 connections",
-                aims=[Aim("worker", 3, "absurd"), Aim("worker", 12, "dbos")],
+                f"raw, {self.together}",
+                aims=[
+                    Aim(name, times, peer)
+                    for peer, times in (("absurd", 3), ("dbos", 12))
+                    for name in ("worker", "asyncio worker")
+                ],
             ),
             {
-                "raw, 4 connections": partial(self.rate, steps.raw_steps, steps=each),
+                f"raw, {self.together}": partial(self.rate, steps.raw_steps, steps=each),
                 "worker": partial(worked, workers.tide_sync),
                 "asyncio worker": partial(worked, workers.tide_async),
             },
@@ -319,8 +275,9 @@ class Measures:
                 "runs/s",
                 "raw loop",
                 aims=[
-                    Aim("worker, 100 at once", times, peer)
+                    Aim(f"{name}, 100 at once", times, peer)
                     for peer, times in (("pgqueuer", 1.5), ("dbos", 20), ("absurd", 20))
+                    for name in ("worker", "asyncio worker")
                 ],
             ),
             {
@@ -336,7 +293,7 @@ class Measures:
                     for concurrency in ((100,) if self.scale.brief else (16, 100))
                 },
             },
-            rounds=2,
+            rounds=min(2, self.scale.rounds),
         )
 
     def _work(
@@ -354,22 +311,30 @@ class Measures:
         return len(seen["handled"]) / (seen["ended"] - seen["handled"][0][1])
 
     def pickup(self) -> None:
-        listening = {
+        listening: dict[str, tuple[str, str, Callable[..., Seen]]] = {
             "raw LISTEN": ("raw", "raw notify", workers.raw_worker),
             "worker": ("tide", "tide", workers.tide_sync),
             "asyncio worker": ("tide", "tide", workers.tide_async),
         }
-        polling = ("raw", "raw", partial(workers.raw_worker, listen=False))
-        idle = {name: self._pickup(*how, 100, 0.05) for name, how in listening.items()}
-        idle["raw poll"] = self._pickup(*polling, 100, 0.05)
-        self._latencies("pickup_idle", "Pickup, an enqueue each 50 ms", idle)
+        idle = dict(listening)
         if not self.scale.brief:
-            rare = {name: self._pickup(*how, 16, 0.4) for name, how in listening.items()}
-            self._latencies("pickup_rare", "Pickup, an enqueue each 400 ms", rare)
-        load = {name: self._pickup(*how, 1200, 1 / 300) for name, how in listening.items()}
-        self._latencies("pickup_load", "Pickup, 300 enqueues a second", load)
+            idle["raw poll"] = ("raw", "raw", partial(workers.raw_worker, listen=False))
+        few, many = self.scale.pickups, self.scale.pickups * 6
+        for name, title, contenders, jobs, interval in (
+            ("pickup_idle", "Pickup, an enqueue each 50 ms", idle, few, 0.05),
+            ("pickup_rare", "Pickup, an enqueue each 400 ms", listening, max(few // 10, 2), 0.4),
+            ("pickup_load", "Pickup, 300 enqueues a second", listening, many, 1 / 300),
+        ):
+            if name != "pickup_rare" or not self.scale.brief:
+                with Others(self.roots) as others:
+                    found = {
+                        who: self._pickup(*how, jobs, interval) for who, how in contenders.items()
+                    }
+                self._latencies(name, title, found, others.cores)
 
-    def _latencies(self, name: str, title: str, found: Mapping[str, list[float]]) -> None:
+    def _latencies(
+        self, name: str, title: str, found: Mapping[str, list[float]], others: float
+    ) -> None:
         for percent, most in ((50, 2.0), (99, 6.0)):
             self.keep(
                 Result(
@@ -378,6 +343,7 @@ class Measures:
                     [Aim("worker", most, at_most=True), Aim("asyncio worker", most, at_most=True)]
                     if name != "pickup_load"
                     else [],
+                    others,
                 )
             )  # fmt: skip
 
@@ -390,35 +356,39 @@ class Measures:
             self.crew.start(0, function, dsn=dsn, runs=jobs, concurrency=16, **listen)
             self.crew.start(
                 1, workers.pace,
-                dsn=dsn, kind=kind, jobs=jobs, many=1, interval=interval, delay=1.5,
+                dsn=dsn, kind=kind, jobs=jobs, many=1, interval=interval,
+                delay=self.scale.lead_seconds,
             )  # fmt: skip
             sent = dict(self.crew.answer(1))
             seen: Seen = self.crew.answer(0)
         first = dict(reversed(seen["handled"]))
         return [(first[job] - sent[job]) * 1000 for job in sent]
 
+    def _start_idlers(self) -> None:
+        """They idle while the rest is measured, and ask no more of the machine than is counted."""
+        contenders = {"worker": workers.tide_sync, "asyncio worker": workers.tide_async}
+        for member, (name, function) in enumerate(contenders.items(), start=IDLERS):
+            dsn = self.ending.enter_context(self.stage.database("tide", "log_statement = 'all'"))
+            self.crew.start(member, function, dsn=dsn, runs=1, concurrency=16)
+            self.idlers[name] = Idler(member, dsn, time.time())
+
     def idle(self) -> None:
-        """Transactions of a worker with nothing to do, in ten seconds."""
-        if not self.scale.idle_seconds:
-            return
-        count = "select pg_stat_force_next_flush(), pg_stat_clear_snapshot()"
-        read = "select xact_commit from pg_stat_database where datname = current_database()"
-        with self.stage.database("tide") as dsn:
-            self.crew.start(0, workers.tide_async, dsn=dsn, runs=1, concurrency=16)
-            time.sleep(20)
-            before = execute(dsn, count, read)[0][0]
-            time.sleep(self.scale.idle_seconds)
-            # Two statements of our own are counted too.
-            done = execute(dsn, count, read)[0][0] - before - 2
-            self.crew.all([])
-            workers.pace(dsn, "tide", 1, 1, 0)
-            self.crew.answer(0)
+        """Statements of a worker with nothing to do, as the server logged them."""
+        settled, watched = self.scale.idle_seconds
+        found: dict[str, list[float]] = {}
+        for name, idler in self.idlers.items():
+            since = idler.since + settled
+            time.sleep(max(0.0, since + watched - time.time()))
+            until = time.time()
+            statements = self.stage.statements(idler.dsn, since, until)
+            found[name] = [statements * 10 / (until - since)]
+        for idler in self.idlers.values():
+            workers.pace(idler.dsn, "tide", 1, 1, 0)
+            self.crew.answer(idler.member)
         self.keep(
             Result(
-                "idle", "Transactions of an idle worker in 10 s", "transactions",
-                "asyncio worker",
-                {"asyncio worker": [max(0, done) * 10 / self.scale.idle_seconds]},
-                [Aim("asyncio worker", 1.0, at_most=True)],
+                "idle", "Statements of an idle worker in 10 s", "statements", "worker", found,
+                [Aim(name, 1.0, at_most=True) for name in found],
             )
         )  # fmt: skip
 
@@ -427,15 +397,21 @@ class Measures:
             with self.stage.database(template) as dsn:
                 execute(dsn, *before)
                 self.stage.settle(dsn)
-                return self.crew.rate(make, 1, seconds=self.scale.seconds, dsn=dsn)
+                return self._rate(make, 1, dsn=dsn)
 
-        claims = "select count(*) from tide.claim('{bench}', max_runs => 1000, lease => '1 hour')"
+        count = self.scale.running
+        claims = (
+            "select count(*) "
+            f"from tide.claim('{{bench}}', max_runs => {count // 10}, lease => '1 hour')"
+        )
         self.compare(
-            Result("heartbeats", "Heartbeats of 10,000 running runs in one call", "runs/s", "raw"),
+            Result(
+                "heartbeats", f"Heartbeats of {count:,} running runs in one call", "runs/s", "raw"
+            ),
             {
                 "raw": partial(
                     beat, "raw_loaded", steps.raw_heartbeat,
-                    "update q set state = 1 where id <= 10000",
+                    f"update q set state = 1 where id <= {count}",
                 ),
                 "heartbeat": partial(
                     beat, "tide_loaded", steps.tide_heartbeat, *[claims] * 10
@@ -457,46 +433,90 @@ class Measures:
             },
         )
 
-    def backlog(self) -> None:
-        count = self.scale.backlog
-        fills = {
-            "raw": ("raw", [FILL_RAW.format(count=self.scale.loaded)]),
-            "raw beside queued": ("raw", [BACKLOG_RAW.format(count=count)]),
-            "empty": ("tide", [FILL_TIDE.format(count=self.scale.loaded)]),
-            "queued": ("tide", [QUEUED]),
-            "finished": ("tide", [FILL_TIDE.format(count=self.scale.loaded), FINISHED]),
-            "parked": ("tide", [FILL_TIDE.format(count=self.scale.loaded), PARKED]),
-            "all three": ("tide", [QUEUED, FINISHED, PARKED]),
-        }
-        if self.scale.brief:
-            fills = {name: fills[name] for name in ("empty", "all three")}
-        with ExitStack() as opened:
-            contenders = {}
-            for name, (template, statements) in fills.items():
-                dsn = opened.enter_context(self.stage.database(template))
-                execute(dsn, *(statement.format(count=count) for statement in statements))
-                self.stage.settle(dsn)
-                make = steps.raw_drain if template == "raw" else steps.tide_fused
-                contenders[name] = partial(self._take_some, make, dsn)
-            self.compare(
+    def growth(self) -> None:
+        """Buffers that calls touch beside histories of different lengths."""
+        found: dict[str, dict[str, list[float]]] = {}
+        sizes = [f"{count:,}" for count in self.scale.histories]
+        for count, size in zip(self.scale.histories, sizes, strict=True):
+            for call, buffers in history.touched(self._history(count)).items():
+                found.setdefault(call, {})[size] = [buffers]
+        for call, values in found.items():
+            self.keep(
                 Result(
-                    "backlog", f"Claim and finish one by one beside {count:,} others", "runs/s",
-                    "empty",
-                    aims=[
-                        Aim(name, round(1 / 1.3, 2), "empty")
-                        for name in ("queued", "finished", "parked", "all three")
-                    if name in fills
-                    ],
-                ),
-                contenders,
+                    f"growth_{call.replace(' ', '_')}", f"{call}, by finished runs", "buffers",
+                    sizes[0], values, [Aim(sizes[-1], LEVELS, sizes[0], at_most=True)],
+                )
             )  # fmt: skip
 
-    def _take_some(self, make: Callable[..., Step], dsn: str) -> float:
+    def _history(self, count: int) -> str:
+        """The database with at least so many finished runs; it grows and stays until the end."""
+        if self.past is None:
+            self.past = self.ending.enter_context(self.stage.database("tide"))
+            self.length = 0
+        if count > self.length:
+            history.lengthen(self.past, self.length, count)
+            self.length = count
+        return self.past
+
+    def backlog(self) -> None:
+        count = self.scale.backlog
+        longest = self.scale.histories[-1]
+        both = [fills.QUEUED, fills.PARKED, fills.GATES]
+        beside = {
+            "raw": ("raw", [fills.RAW]),
+            "raw beside queued": ("raw", [fills.BACKLOG_RAW]),
+            "empty": ("tide", [fills.TIDE]),
+            "queued": ("tide", [fills.QUEUED]),
+            "parked": ("tide", [fills.TIDE, *both[1:]]),
+            "all three": ("history", both),
+        }
+        if self.scale.brief:
+            beside = {name: beside[name] for name in ("empty", "all three")}
+        with ExitStack() as opened, ThreadPoolExecutor(2) as pool:
+            dsns = {
+                name: self._history(longest)
+                if template == "history"
+                else opened.enter_context(self.stage.database(template))
+                for name, (template, _) in beside.items()
+            }
+            longest_first = sorted(beside, key=lambda name: -len(beside[name][1]))
+            for done in [
+                pool.submit(self._fill, dsns[name], beside[name][1]) for name in longest_first
+            ]:
+                done.result()
+            self.compare(
+                Result(
+                    "backlog",
+                    f"Claim and finish one by one beside {count:,} queued, {count:,} parked, "
+                    f"{longest:,} finished",
+                    "runs/s", "empty",
+                    aims=[
+                        Aim(name, round(1 / 1.3, 2), "empty")
+                        for name in ("queued", "parked", "all three")
+                        if name in beside
+                    ],
+                ),
+                {
+                    name: partial(
+                        self._take_some,
+                        steps.raw_drain if name.startswith("raw") else steps.tide_fused,
+                        dsn,
+                    )
+                    for name, dsn in dsns.items()
+                },
+            )  # fmt: skip
+
+    def _fill(self, dsn: str, statements: Sequence[str]) -> None:
+        for statement in statements:
+            alone = statement in (fills.RAW, fills.TIDE)
+            count = self.scale.loaded if alone else self.scale.backlog
+            execute(dsn, statement.format(count=count))
         self.stage.settle(dsn)
-        most = self.scale.loaded // (CONNECTIONS * self.scale.rounds)
-        return self.crew.rate(
-            make, CONNECTIONS, seconds=self.scale.seconds, most=min(most, 1000), dsn=dsn
-        )
+
+    def _take_some(self, make: Callable[..., Step], dsn: str) -> float:
+        execute(dsn, "vacuum", "checkpoint")
+        most = self.scale.loaded // (self.scale.connections * self.scale.rounds)
+        return self._rate(make, self.scale.connections, most=min(most, 1000), dsn=dsn)
 
     def held_snapshot(self) -> None:
         """Claims after a time at 500/s while a transaction elsewhere keeps all dead rows, against
@@ -533,7 +553,7 @@ class Measures:
         kept: dict[str, list[float]],
     ) -> None:
         jobs = int(500 * self.scale.held_seconds)
-        fill = FILL_RAW if kind == "raw" else FILL_TIDE
+        fill = fills.RAW if kind == "raw" else fills.TIDE
         make = steps.raw_drain if kind == "raw" else steps.tide_drain
         size = "select pg_database_size(current_database())"
         with ExitStack() as opened:
@@ -547,7 +567,8 @@ class Measures:
                 self.crew.start(2 * number, function, dsn=dsn, runs=jobs, concurrency=100)
                 self.crew.start(
                     2 * number + 1, workers.pace,
-                    dsn=dsn, kind=pacing, jobs=jobs, many=25, interval=0.05, delay=1.0,
+                    dsn=dsn, kind=pacing, jobs=jobs, many=25, interval=0.05,
+                    delay=self.scale.lead_seconds,
                 )  # fmt: skip
             for number, name in enumerate(dsns):
                 sent = self.crew.answer(2 * number + 1)
@@ -558,7 +579,7 @@ class Measures:
                 execute(dsn, fill.format(count=3000), "vacuum analyze")
             for _ in range(self.scale.rounds):
                 for name, dsn in dsns.items():
-                    rate = self.crew.rate(make, 1, seconds=4, most=400, dsn=dsn)
+                    rate = self._rate(make, 1, seconds=4, most=min(400, jobs), dsn=dsn)
                     found.setdefault(name, []).append(rate)
             holder.rollback()
 
@@ -569,7 +590,7 @@ class Measures:
                 return
             self.compare(
                 Result(
-                    "pooler", "settle_and_claim one by one, 4 connections, PgBouncer", "runs/s",
+                    "pooler", f"settle_and_claim one by one, {self.together}, PgBouncer", "runs/s",
                     "raw, direct",
                 ),
                 {
@@ -584,6 +605,7 @@ class Measures:
 
 ORDER: Final = (
     "enqueue_one", "enqueue_many", "one_by_one", "batches", "limits", "slow_commits", "steps",
-    "worker", "pickup", "idle", "heartbeats", "gates", "backlog", "held_snapshot", "pooler",
+    "worker", "pickup", "heartbeats", "gates", "pooler", "held_snapshot", "growth", "backlog",
+    "idle",
 )  # fmt: skip
 """The methods above, as the report shows them."""

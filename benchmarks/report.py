@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from benchmarks.results import Aim, Result
-from benchmarks.stage import SETTINGS, Stage, connect, execute
+from benchmarks.stage import Stage, connect, execute
+
+ROOT: Final = Path(__file__).resolve().parent.parent
 
 
 def number(value: float) -> str:
@@ -21,16 +23,17 @@ def number(value: float) -> str:
 
 
 def verdict(result: Result, contender: str) -> str:
-    aims = [aim for aim in result.aims if aim.contender == contender]
     return ", ".join(
-        f"{ratio_of(result, aim)}: {aim}" + ("" if result.reached(aim) else " MISSED")
-        for aim in aims
-        if result.reached(aim) is not None
+        f"{ratio_of(result, aim)}: {aim} {result.verdict(aim)}"
+        for aim in result.aims
+        if aim.contender == contender and result.reached(aim) is not None
     )
 
 
 def ratio_of(result: Result, aim: Aim) -> str:
     """What an aim is about: a ratio, or the value itself."""
+    if result.reached(aim) is None:
+        return ""
     if aim.against:
         return f"{result.ratio(aim.contender, aim.against):.2f}"
     return f"{number(result.median(aim.contender))} {result.unit}"
@@ -52,6 +55,43 @@ def show(result: Result) -> None:
         print(f"  {name:26} {median:>10} {spread:>20} {ratio:>8}   {aim}", flush=True)
     for name, reason in result.skipped.items():
         print(f"  {name:26} left out: {reason}", flush=True)
+
+
+def judged(results: Sequence[Result]) -> Iterator[tuple[str, str, str, str, str]]:
+    """What, contender, to reach, what it is, and the verdict; every aim, measured or not."""
+    for result in results:
+        for aim in result.aims:
+            unit = "" if aim.against else f" {result.unit}"
+            yield (
+                result.title, aim.contender, f"{aim}{unit}", ratio_of(result, aim),
+                result.verdict(aim),
+            )  # fmt: skip
+
+
+def judge(results: Sequence[Result]) -> None:
+    print("\nTo reach")
+    for title, contender, aim, found, word in judged(results):
+        print(f"  {word:12} {found:>16}  {aim:32} {contender}: {title}", flush=True)
+
+
+def aims(results: Sequence[Result]) -> str:
+    lines = ["| figure | of | to reach | is | |", "|---|---|---|---:|---|"]
+    lines += [f"| {' | '.join(row)} |" for row in judged(results)]
+    return "\n".join(lines)
+
+
+def matrix(results: Sequence[Result]) -> str:
+    """Results that share their contenders, one to a line."""
+    names = list(results[0].values)
+    lines = [
+        f"| {results[0].unit} | {' | '.join(names)} | ratio |",
+        f"|---|{'---:|' * (len(names) + 1)}",
+    ]
+    for result in results:
+        medians = " | ".join(number(result.median(name)) for name in names)
+        title = result.title.partition(",")[0]
+        lines.append(f"| {title} | {medians} | {result.ratio(names[-1]):.2f} |")
+    return "\n".join(lines)
 
 
 def markdown(results: Sequence[Result]) -> str:
@@ -81,7 +121,7 @@ def circumstances(stage: Stage) -> dict[str, Any]:
         "psycopg": metadata.version("psycopg"),
         "commit": commit(),
         "tidebase_pg": metadata.version("tidebase-pg"),
-        "settings": SETTINGS,
+        "settings": stage.settings,
         "flush_ms": round(flush(stage), 3),
         "client": "on the same machine, over 127.0.0.1",
     }
@@ -91,8 +131,9 @@ def commit() -> str | None:
     """What was measured; with a plus when files differ from it."""
     try:
         told = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True
-        )
+            ["git", "-c", f"safe.directory={ROOT}", "describe", "--always", "--dirty=+"],
+            cwd=ROOT, capture_output=True, text=True,
+        )  # fmt: skip
     except OSError:
         return None
     return told.stdout.strip() or None

@@ -60,6 +60,10 @@ class Result:
             value = self.median(aim.contender)
         return value <= aim.value if aim.at_most else value >= aim.value
 
+    def verdict(self, aim: Aim) -> str:
+        reached = self.reached(aim)
+        return "not measured" if reached is None else "reached" if reached else "MISSED"
+
     def document(self) -> dict[str, Any]:
         return {
             "name": self.name,

@@ -9,10 +9,10 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final, LiteralString, cast
+from typing import Any, Final
 
 import psycopg
 
@@ -32,6 +32,7 @@ SETTINGS: Final = {
     "max_connections": "200",
     "jit": "off",
     "log_min_messages": "warning",
+    "log_line_prefix": "%n %d ",
 }
 
 RAW: Final = """
@@ -69,7 +70,7 @@ def execute(dsn: str, *statements: str) -> list[Any]:
     rows: list[Any] = []
     with connect(dsn, prepare=False) as connection:
         for statement in statements:
-            cursor = connection.execute(cast("LiteralString", statement))
+            cursor = connection.execute(statement.encode())
             rows = cursor.fetchall() if cursor.description else []
     return rows
 
@@ -84,11 +85,12 @@ def free_port() -> int:
 class Stage:
     """A server of its own, gone at the end with everything in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        self.settings = SETTINGS | dict(settings or {})
         HOME.mkdir(parents=True, exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix="server-", dir=HOME))
         self.port = free_port()
-        self.server = Server(self.folder, settings=SETTINGS, port=self.port)
+        self.server = Server(self.folder, settings=self.settings, port=self.port)
         self.templates: set[str] = set()
         self.made = 0
         self.ending = ExitStack()
@@ -135,6 +137,16 @@ class Stage:
             yield self.dsn(name)
         finally:
             execute(self.dsn(), f"drop database {name} with (force)")
+
+    def statements(self, dsn: str, since: float, until: float) -> int:
+        """How many a database was sent between two times of the day, where all are logged."""
+        name = dsn.rpartition("/")[2]
+        found = 0
+        for line in self.server.log.read_text(errors="replace").splitlines():
+            moment, _, rest = line.partition(" ")
+            if rest.startswith((f"{name} LOG:  statement:", f"{name} LOG:  execute ")):
+                found += since <= float(moment) < until
+        return found
 
     def settle(self, dsn: str) -> None:
         """Nothing left to do for anybody before a measurement begins."""

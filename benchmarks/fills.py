@@ -1,0 +1,86 @@
+"""SQL that fills a database: jobs to be taken, a backlog beside them, a history behind them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+RAW: Final = """
+insert into q (payload) select jsonb_build_object('i', n) from generate_series(1, {count}) as n
+"""
+TIDE: Final = """
+select count(*)
+from generate_series(0, {count} - 1, 10000) as first,
+  lateral tide.enqueue_many(
+    'bench',
+    (
+      select jsonb_agg(
+        jsonb_build_object('workflow', 'noop', 'input', jsonb_build_object('i', n))
+      )
+      from generate_series(first + 1, least(first + 10000, {count})) as n
+    )
+  )
+"""
+
+# Of a backlog every tenth is ready; the rest lies in the future.
+BACKLOG_RAW: Final = """
+insert into q (payload, run_at)
+select
+  jsonb_build_object('i', n),
+  now() + case when n % 10 = 0 then interval '-1 hour' else interval '1 day' end
+from generate_series(1, {count}) as n
+order by md5(n::text)
+"""
+QUEUED: Final = """
+insert into tide.runs_active (
+  run_id, workflow, queue, status, last_seq, ready, run_at, created_at, input
+)
+select
+  uuidv7(), 'noop', 'bench', 'queued', 1, n % 10 = 0,
+  now() + case when n % 10 = 0 then interval '-1 hour' else interval '1 day' end
+    + n * interval '1 ms',
+  now(), jsonb_build_object('i', n)
+from generate_series(1, {count}) as n
+order by md5(n::text)
+"""
+PARKED: Final = """
+insert into tide.runs_active (
+  run_id, workflow, queue, status, run_at, created_at, waiting_on, waiting_for, last_seq,
+  open_gates
+)
+select
+  md5('run' || n)::uuid, 'noop', 'bench', 'queued', 'infinity', now(), 'gate', 'approve', 1, 1
+from generate_series(1, {count}) as n
+"""
+GATES: Final = """
+insert into tide.gates (
+  run_id, name, gate_id, status, prompt, data, expires_at, on_timeout, created_at
+)
+select
+  md5('run' || n)::uuid, 'approve', md5('gate' || n)::uuid, 'pending', 'Go on?', '{{}}',
+  now() + interval '1 day' + n * interval '1 second', 'rejected', now()
+from generate_series(1, {count}) as n
+"""
+
+# History: number n ended n seconds after the first, long ago, and its id sorts with it.
+RUN_ID: Final = "('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid"
+FINISHED: Final = f"""
+insert into tide.runs_finished (
+  run_id, workflow, queue, status, last_seq, run_at, created_at, finished_at, input
+)
+select
+  {RUN_ID}, 'noop', 'bench', (array['completed', 'failed', 'cancelled'])[n % 3 + 1], 2,
+  now() - interval '400 days' + n * interval '1 second',
+  now() - interval '400 days' + n * interval '1 second',
+  now() - interval '400 days' + n * interval '1 second', '{{{{"i": 1}}}}'
+from generate_series({{first}}, {{last}}) as n
+"""
+EVENTS: Final = f"""
+insert into tide.events (run_id, seq, type, created_at, payload)
+select
+  {RUN_ID}, s.seq, 'run.' || s.type, now() - interval '400 days' + n * interval '1 second',
+  '{{{{}}}}'
+from generate_series({{first}}, {{last}}) as n,
+  (values (1, 'enqueued'), (2, 'completed')) as s (seq, type)
+"""
+HISTORY: Final = {"runs_finished": FINISHED, "events": EVENTS}
+"""What is written into which table for runs that ended."""

@@ -1,0 +1,82 @@
+"""The benchmarks run, and their page shows the run whose figures are kept, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import charts, page, report
+from benchmarks.measures import ORDER
+from benchmarks.results import Result
+from tests.servers import ROOT
+
+RESULTS = ROOT / "benchmarks" / "results"
+RUN = re.compile(r"\]\(\.\./benchmarks/results/([\w-]+)\.json\)")
+PLOT = re.compile(r"!\[[^\]]*\]\(\.\./benchmarks/results/([\w-]+\.svg)\)")
+
+REPEATED = {"enqueue_one", "batches", "limits", "slow_commits", "gates", "pooler"}
+"""Measurements that do with other functions and sizes what the others do."""
+TRIED = sorted(set(ORDER) - REPEATED)
+
+own_server = pytest.mark.skipif(
+    os.environ.get("TIDE_TEST_POSTGRES", "18") != "18" or "TIDE_TEST_PGBOUNCER" in os.environ,
+    reason="the benchmarks have a server of their own",
+)
+
+
+@cache
+def kept() -> tuple[str, dict[str, Any]]:
+    """The run that the page is of: the stem of its files, and what was measured."""
+    (stem,) = RUN.findall(page.PAGE.read_text(encoding="utf-8"))
+    return stem, json.loads((RESULTS / f"{stem}.json").read_text())
+
+
+def test_page_shows_the_figures_of_the_kept_run() -> None:
+    stem, document = kept()
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert page.written(text, document, stem) == text
+
+
+def test_plots_of_the_page_are_those_of_the_kept_run() -> None:
+    stem, document = kept()
+    drawn = {
+        charts.path(RESULTS / stem, name).name: plot
+        for name, plot in charts.charts(page.results_of(document)).items()
+    }
+    assert PLOT.findall(page.PAGE.read_text(encoding="utf-8")) == list(drawn)
+    assert {name: (RESULTS / name).read_text() for name in drawn} == drawn
+
+
+@own_server
+def test_benchmarks_measure_and_judge_at_the_smallest_scale(tmp_path: Path) -> None:
+    output = tmp_path / "run.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--scale", "smoke", "--output", str(output),
+         "--only", *TRIED],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    document = json.loads(output.read_text())
+    results = [Result.of(each) for each in document["results"]]
+    assert set(document["seconds_of"]) == set(TRIED)
+    assert {result.name: result.skipped for result in results if result.skipped} == {}
+    peers = {"absurd", "dbos", "pgqueuer"}
+    assert [
+        (result.name, str(aim))
+        for result in results
+        for aim in result.aims
+        if result.reached(aim) is None and aim.against not in peers
+    ] == []
+    assert {path.name for path in tmp_path.glob("*.svg")} == {
+        f"run-{name}.svg" for name in ("throughput", "latency", "backlog", "growth")
+    }
+    words = re.findall(r"^  (reached|MISSED|not measured) ", done.stdout, re.MULTILINE)
+    assert words == [row[-1] for row in report.judged(results)]
