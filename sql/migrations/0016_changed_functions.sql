@@ -8,8 +8,8 @@ create type tide.completions as (
   others jsonb
 );
 comment on type tide.completions is
-  'Outcomes on their way through settle: those that say no more than that a run completed, by '
-  'run_id, and the others as they came.';
+  'Outcomes on their way through settle: those that say no more than that a run completed, and the '
+  'others as they came.';
 drop function if exists tide.create_run;
 drop function if exists tide.enqueue;
 drop function if exists tide.open_gate;

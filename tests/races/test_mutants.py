@@ -68,8 +68,8 @@ MUTANTS = {
     ),
     "a cap without places": Mutant(
         "tide._claim_queue",
-        r"(?s)slot = p\.slot,(.*)",
-        r"slot = null,\1",
+        r"slot = v_taken\.slots[^\n]*",
+        "slot = null,",
         caps,
     ),
     "runs picked without a lock": Mutant(
@@ -85,10 +85,10 @@ MUTANTS = {
         "tide._finish", r"g\.last_seq \+ 1,\s+'run\.'", "g.last_seq + 2, 'run.'", ends
     ),
     "a heartbeat for anybody": Mutant(
-        "tide.heartbeat", r"and r\.lease_id = b\.lease_id\s+for", "for", zombies_write_nothing
+        "tide.heartbeat", r"and r\.lease_id = b\.lease_id\s+--", "--", zombies_write_nothing
     ),
     "outcomes in any order": Mutant(
-        "tide._parse_completions", r"order by [^\n]*uuid", "order by random()", shared
+        "tide._parse_outcomes", r"order by \(o\.report\)\.run_id", "order by random()", shared
     ),
 }
 

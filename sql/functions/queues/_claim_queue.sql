@@ -37,17 +37,18 @@ begin
       lease = _claim_queue.lease,
       lease_id = encode(substring(sha256(v_secret || uuid_send(r.run_id)) for 16), 'hex')::uuid,
       worker = _claim_queue.worker,
-      slot = p.slot,
+      slot = v_taken.slots[array_position(v_taken.run_ids, r.run_id)],
       budget = coalesce(r.budget, (v_taken.settings).budget),
       ended_by = null,
       last_seq = r.last_seq + 1
-    from unnest(v_taken.run_ids, v_taken.slots) as p(run_id, slot)
-    where r.run_id = p.run_id
+    where r.run_id = any (v_taken.run_ids)
     returning
       r::tide.runs as run,
       r.run_id,
       r.last_seq,
-      r.attempt
+      r.attempt,
+      r.priority,
+      r.run_at
   ), logged as (
     insert into tide.events (run_id, seq, type, created_at, payload)
     select
@@ -67,7 +68,14 @@ begin
       from tide._followed(v_taken.run_ids)
     )
   into v_runs, v_run_ids, v_seqs, v_followed
-  from leased as l;
+  from (
+    select
+      s.run,
+      s.run_id,
+      s.last_seq
+    from leased as s
+    order by s.priority desc, s.run_at, s.run_id
+  ) as l;
   if v_taken.slots is not null then
     perform tide._use_slots(v_taken);
   end if;

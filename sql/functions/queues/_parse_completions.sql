@@ -13,7 +13,10 @@ begin
   select
     array_agg(o.run_id) filter (where o.plain),
     array_agg(o.lease_id) filter (where o.plain),
-    array_agg(nullif(o.result, 'null')) filter (where o.plain),
+    case
+      when count(nullif(o.result, 'null')) filter (where o.plain) > 0
+        then array_agg(nullif(o.result, 'null')) filter (where o.plain)
+    end,
     jsonb_agg(o.outcome) filter (where not o.plain)
   into
     v_completions.run_ids,
@@ -34,7 +37,6 @@ begin
           else true
         end as plain
     from jsonb_array_elements(_parse_completions.outcomes) as e(outcome)
-    order by (e.outcome ->> 'run_id')::uuid
   ) as o;
   return v_completions;
 exception

@@ -14,9 +14,16 @@ begin
   end if;
   v_plain := tide._parse_completions(outcomes);
   if v_plain.run_ids is not null then
-    v_settled := tide._finish(
-      v_plain.run_ids, 'completed', results => v_plain.results, lease_ids => v_plain.lease_ids
-    );
+    -- In slices: each report is looked for among those of its slice. An index scan by a list of keys
+    -- goes through them in their order, so two calls that share runs lock them in one order.
+    for v_first in 1 .. cardinality(v_plain.run_ids) by 500 loop
+      v_settled := v_settled || tide._finish(
+        v_plain.run_ids[v_first:v_first + 499],
+        'completed',
+        results => v_plain.results[v_first:v_first + 499],
+        lease_ids => v_plain.lease_ids[v_first:v_first + 499]
+      );
+    end loop;
     if cardinality(v_settled) = cardinality(v_plain.run_ids) then
       if v_plain.others is null then
         return array[]::tide.verdict[];

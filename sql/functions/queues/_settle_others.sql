@@ -1,5 +1,5 @@
--- The reports come by run_id and the join keeps their order, so two calls that share runs lock them
--- in one order. An order by of its own would let the planner walk all runs by their key instead.
+-- The reports come by run_id and each is looked up in turn, so two calls that share runs lock them in
+-- one order.
 create or replace function tide._settle_others(outcomes jsonb, settled uuid[])
 returns tide.verdict[]
 language plpgsql
@@ -31,18 +31,23 @@ begin
   into v_completed, v_results, v_overdue, v_ended, v_locked
   from (
     select
-      r.run_id,
+      h.run_id,
       o.result,
       o.verb = 'completed' as completed,
-      coalesce(r.deadline_at <= v_now, false) as overdue
+      coalesce(h.deadline_at <= v_now, false) as overdue
     from unnest(v_reports) as o
-    join tide.runs_active as r on r.run_id = o.run_id
-    -- Running, in words that do not name the small index of running runs: for each report the
-    -- planner might read all of it.
-    where r.leased_until is not null
-      and r.lease_id = o.lease_id
-      and o.problem is null
-    for no key update of r
+    cross join lateral (
+      select
+        r.run_id,
+        r.deadline_at
+      from tide.runs_active as r
+      where r.run_id = o.run_id
+        and r.lease_id = o.lease_id
+        -- Running, in words that do not name the small index of running runs.
+        and r.leased_until is not null
+      for no key update
+    ) as h
+    where o.problem is null
   ) as l;
 
   if v_completed is not null then

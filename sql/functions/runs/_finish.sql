@@ -1,5 +1,7 @@
 -- The only way out of runs_active: delete and insert in one statement. An update of the partition
 -- key would give concurrent lockers 40001; a deleted row makes them look in runs_finished.
+-- By a list of keys and not by a join: where the table was vacuumed while it was empty, the planner
+-- takes it for empty still and would read all of it for each row joined.
 create or replace function tide._finish(
   run_ids uuid[],
   status text,
@@ -26,18 +28,19 @@ declare
 begin
   with gone as (
     delete from tide.runs_active as r
-    using unnest(_finish.run_ids, _finish.lease_ids, _finish.results)
-      as f(run_id, lease_id, result)
-    where r.run_id = f.run_id
+    where r.run_id = any (_finish.run_ids)
       and (
         _finish.lease_ids is null
-        or r.lease_id = f.lease_id
+        or r.lease_id = _finish.lease_ids[array_position(_finish.run_ids, r.run_id)]
           and r.leased_until is not null
           and (r.deadline_at > v_now) is not false
       )
     returning
       r.*,
-      f.result as given_result
+      case
+        when _finish.results is not null
+          then _finish.results[array_position(_finish.run_ids, r.run_id)]
+      end as given_result
   ), kept as (
     insert into tide.runs_finished (
       run_id, workflow, queue, status, dedupe_key, priority, attempt, max_attempts, last_seq,

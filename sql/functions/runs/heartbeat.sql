@@ -45,14 +45,20 @@ begin
   into v_held, v_overdue
   from (
     select
-      r.run_id,
-      r.deadline_at
+      h.run_id,
+      h.deadline_at
     from unnest(heartbeat.run_ids, heartbeat.lease_ids) as b(run_id, lease_id)
-    join tide.runs_active as r on r.run_id = b.run_id
-    -- As in _settle: not by the small index of running runs, once for each.
-    where r.leased_until is not null
-      and r.lease_id = b.lease_id
-    for no key update of r skip locked
+    cross join lateral (
+      select
+        r.run_id,
+        r.deadline_at
+      from tide.runs_active as r
+      where r.run_id = b.run_id
+        and r.lease_id = b.lease_id
+        -- As in _settle_others: not by the small index of running runs.
+        and r.leased_until is not null
+      for no key update skip locked
+    ) as h
   ) as l;
 
   update tide.runs_active as r
@@ -75,7 +81,15 @@ begin
       else 'lost'
     end
   from unnest(heartbeat.run_ids, heartbeat.lease_ids) as b(run_id, lease_id)
-  left join tide.runs as r on r.run_id = b.run_id;
+  left join lateral (
+    select
+      f.status,
+      f.lease_id,
+      f.leased_until
+    from tide.runs as f
+    where f.run_id = b.run_id
+    offset 0
+  ) as r on true;
 end;
 $$;
 
