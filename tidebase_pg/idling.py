@@ -11,7 +11,7 @@ QUICK: Final = 0.01
 """Seconds of quick looks before a worker registers as idle: where runs come all the time, nobody
 ever registers, and so nobody is notified. Longer, and a run each 50 ms would meet a worker that
 neither looks nor listens."""
-QUICKEST_PAUSE: Final = 0.002
+QUICKEST_PAUSE: Final = 0.001
 SHORTEST_STEP: Final = 0.1
 LONGEST_STEP: Final = 10.0
 """Seconds between two looks of a registered worker; from the shortest they double. A transaction

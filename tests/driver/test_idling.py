@@ -56,7 +56,7 @@ def test_a_worker_is_quick_before_it_registers() -> None:
     worker = Worker()
     worker.work(idling.QUICK * 0.9)
     assert worker.registrations == []
-    assert len(worker.claims) == 3
+    assert len(worker.claims) == 4
     worker.work(idling.QUICK)
     assert len(worker.registrations) == 1
 
