@@ -20,7 +20,7 @@ logger: Final = logging.getLogger("tidebase_pg.heartbeat")
 
 MOST_RUNS: Final = 1000
 AFTER_TROUBLE: Final = 1.0
-RESTING: Final = 30.0
+RESTING: Final = 60.0
 """Seconds between two ticks while a listening worker has nothing to do; its claims carry the
 small tick."""
 
