@@ -27,8 +27,9 @@ logger: Final = logging.getLogger("tidebase_pg.worker")
 
 _REFUSALS: Final = (InvalidArgument, PayloadTooLarge, ProgramLimitExceeded)
 
-SMALLEST_SHARE: Final = 25
-"""Slots whose runs are at least asked for, or reported, in one call."""
+SMALLEST_SHARE: Final = 50
+"""Runs that are asked for and reported in one call at the least: with fewer, what a call costs by
+itself weighs more than what the overlap saves."""
 LINGER: Final = 0.001
 """Seconds for which the first outcome waits for those of the other runs, where runs are short."""
 SHORT: Final = 0.002
@@ -148,8 +149,8 @@ class Shift:
         self.waiter = f"{terms.name[:200]}/{secrets.token_hex(4)}"
         """Who is notified: this worker alone, even when others were given the same name."""
         self._share = max(SMALLEST_SHARE, (terms.concurrency + 1) // 2)
-        """How many runs one call takes and gives at most: half the slots, so that there is always
-        something to do both for the database and for the slots."""
+        """How many runs one call takes and gives at most: of many slots half, so that there is
+        always something to do both for the database and for the slots."""
         self._lingers_until = 0.0
         self.idling = Idling(terms.poll, terms.lease, listens=terms.listen and not terms.drain)
         self._reached = False

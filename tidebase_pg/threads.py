@@ -52,9 +52,10 @@ class Crew(Generic[T]):
                 self._call()
 
     def end(self) -> None:
-        """Let the threads end when the line is empty; does not wait for them."""
+        """Let the threads end with what they are at, and begin nothing more; waits for none."""
         with self._turn:
             self._ended = True
+            self._line.clear()
             for alarm in self._idle:
                 alarm.release()
             self._idle.clear()

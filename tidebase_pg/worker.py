@@ -409,6 +409,7 @@ class AsyncWorker:
 
     async def _unwind(self) -> None:
         """Give what is still running a moment; a task that ignores its cancellation is left."""
+        await asyncio.sleep(0)  # for those about to be made
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

@@ -76,21 +76,22 @@ def test_nothing_is_left_lying_or_done_twice_whoever_brings_it() -> None:
     crew.end()
 
 
-def test_the_threads_end_when_the_line_is_empty() -> None:
-    before = threading.active_count()
-    ledger, go_on = Ledger(), threading.Event()
+def test_at_the_end_nothing_more_is_begun_and_the_threads_end() -> None:
+    ledger, together, go_on = Ledger(), threading.Barrier(4), threading.Event()
 
     def work(item: int) -> None:
+        together.wait(PATIENCE)
         assert go_on.wait(PATIENCE)
         ledger.note(item)
 
-    crew = Crew(work, 3, "test")
+    crew = Crew(work, 3, "last")
     crew.put(range(9))
+    together.wait(PATIENCE)
     crew.end()
     go_on.set()
-    ledger.wait_for(9)
-    while threading.active_count() > before:
+    while any(thread.name.startswith("tidebase last") for thread in threading.enumerate()):
         pass
+    assert ledger.counts == Counter(range(3))
 
 
 def test_work_goes_on_where_no_more_threads_are_to_be_had(
