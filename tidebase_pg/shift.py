@@ -166,7 +166,7 @@ class Shift:
             return None
         room = min(self._room(), self._share)
         if self._outcomes:
-            if now < self._lingers_until and self.awaited > 1:
+            if self._about_to_end(now):
                 return None
         elif room == 0 or now < self._claim_at:
             return None
@@ -321,9 +321,16 @@ class Shift:
     @property
     def awaited(self) -> int:
         """How many runs have to end before there is a call to be made, unless time makes one."""
-        if not self._outcomes or not self._lingers_until:
-            return 1
-        return max(1, min(self._share - len(self._outcomes), len(self.held)))
+        return max(1, self._about_to_end(time.monotonic()))
+
+    def _about_to_end(self, now: float) -> int:
+        """How many more outcomes are worth waiting for: of runs that began a moment ago, where one
+        that did so has ended."""
+        missing = self._share - len(self._outcomes)
+        if not self._outcomes or missing <= 0 or now >= self._lingers_until:
+            return 0
+        young = sum(now - holding.given_at < SHORT for holding in self.held.values())
+        return min(missing, young)
 
     @property
     def resting(self) -> bool:

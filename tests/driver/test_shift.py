@@ -117,6 +117,16 @@ def test_a_run_that_took_long_is_reported_at_once(clock: Clock) -> None:
     assert len(ask(shift).outcomes) == 1
 
 
+def test_a_short_run_does_not_wait_for_those_that_take_long(clock: Clock) -> None:
+    shift = begin(16)
+    answer(shift, ask(shift), 5)
+    clock.now += 1.0
+    (short,) = answer(shift, ask(shift), 1)
+    end(shift, short)
+    assert shift.awaited == 1
+    assert len(ask(shift).outcomes) == 1
+
+
 def test_the_only_run_is_reported_at_once(clock: Clock) -> None:
     shift = begin(16)
     (only,) = answer(shift, ask(shift), 1)
