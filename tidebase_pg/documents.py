@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from tidebase_pg.errors import BadPayload
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_decode: Final = json.JSONDecoder().decode
 MAX_DEPTH: Final = 100
 
 _REMEDIES: Final[Mapping[str, str]] = {
@@ -49,14 +50,18 @@ def optional(value: object, what: str) -> str | None:
     return None if value is None else encode(value, what)
 
 
-def decode(text: str | None, what: str) -> Any:
-    """The value of a stored JSON text; None for SQL null. Raises BadPayload when unreadable."""
+def decode(text: str | None, what: str, *about: object) -> Any:
+    """The value of a stored JSON text; None for SQL null. Raises BadPayload when unreadable.
+
+    `about` fills the braces of `what`, which costs nothing while all is well.
+    """
     if text is None:
         return None
     try:
-        return json.loads(text)
+        return _decode(text)
     except (ValueError, RecursionError) as error:
-        raise BadPayload(f"{what} cannot be read: {type(error).__name__}: {error}") from None
+        named = what.format(*about) if about else what
+        raise BadPayload(f"{named} cannot be read: {type(error).__name__}: {error}") from None
 
 
 def _complaint(value: object, what: str, error: Exception) -> str:

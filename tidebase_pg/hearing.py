@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import selectors
+import select
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -137,17 +137,16 @@ class AsyncEar(_Hearing):
         finally:
             await self._kept.release(connection)
 
-    async def wait(self, news: asyncio.Event, seconds: float | None) -> None:
-        """Until something is heard, there is news, or the time has passed."""
+    async def wait(self, bell: AsyncBell, seconds: float | None) -> None:
+        """Until something is heard, the bell rings, or the time has passed."""
         connection = self._connection
         if connection is None or connection.closed or self.look():
             return
         loop, descriptor = asyncio.get_running_loop(), connection.fileno()
         # psycopg watches the same descriptor during queries; here none is under way.
-        loop.add_reader(descriptor, news.set)
+        loop.add_reader(descriptor, bell.ring)
         try:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), seconds)
+            await bell.wait(seconds)
         finally:
             loop.remove_reader(descriptor)
         self.look()
@@ -164,10 +163,11 @@ class AsyncEar(_Hearing):
 
 
 class Bell:
-    """Wakes one thread that waits for it beside a socket; costs next to nothing while none does."""
+    """Wakes one thread that waits for it, also beside a socket; costs next to nothing while none
+    does."""
 
     def __init__(self, pending: Callable[[], bool]) -> None:
-        """`pending` says whether there is something to wake up for already."""
+        """`pending` says whether there is something to wake up for."""
         self._pending = pending
         self._waits = False
         self._reader, self._writer = socket.socketpair()
@@ -176,25 +176,60 @@ class Bell:
 
     def ring(self) -> None:
         """For any thread or signal handler, after what `pending` looks at."""
-        if self._waits:
+        if self._waits and self._pending():
+            self._waits = False
             with contextlib.suppress(OSError):
                 self._writer.send(b"\0")
 
-    def wait(self, seconds: float, descriptor: int) -> None:
+    def wait(self, seconds: float, descriptor: int | None = None) -> None:
         """Until the bell rings, the descriptor can be read, or the time has passed."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._reader, selectors.EVENT_READ)
-            selector.register(descriptor, selectors.EVENT_READ)
-            self._waits = True
-            try:
-                if not self._pending():
-                    selector.select(seconds)
-            finally:
-                self._waits = False
-                with contextlib.suppress(BlockingIOError):
-                    while self._reader.recv(4096):
-                        pass
+        poll = select.poll()
+        poll.register(self._reader, select.POLLIN)
+        if descriptor is not None:
+            poll.register(descriptor, select.POLLIN)
+        self._waits = True
+        try:
+            if not self._pending():
+                poll.poll(seconds * 1000)
+        finally:
+            self._waits = False
+            with contextlib.suppress(BlockingIOError):
+                self._reader.recv(4096)
 
     def close(self) -> None:
         self._reader.close()
         self._writer.close()
+
+
+class AsyncBell:
+    """`Bell` for one task of an event loop. Rung while nobody waits, it is heard by the next."""
+
+    def __init__(self) -> None:
+        self._rung = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def ring(self) -> None:
+        self._rung = True
+        self._wake()
+
+    def hush(self) -> None:
+        """Forget what was rung so far."""
+        self._rung = False
+
+    async def wait(self, seconds: float | None) -> None:
+        """Until the bell rings, or the time has passed."""
+        if self._rung:
+            return
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, self._wake)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Collection
 from typing import Final
 
 from tidebase_pg import calls
@@ -19,7 +20,7 @@ logger: Final = logging.getLogger("tidebase_pg.heartbeat")
 
 MOST_RUNS: Final = 1000
 AFTER_TROUBLE: Final = 1.0
-RESTING: Final = 30.0
+RESTING: Final = 60.0
 """Seconds between two ticks while a listening worker has nothing to do; its claims carry the
 small tick."""
 
@@ -27,22 +28,26 @@ small tick."""
 class Rhythm:
     """When to do what; shared by both colours. Times are of the monotonic clock."""
 
-    def __init__(self, lease: float, reconcile: float | None) -> None:
+    def __init__(
+        self, lease: float, reconcile: float | None, holdings: Collection[Holding] | None = None
+    ) -> None:
+        """`holdings`: the runs of somebody else's collection instead of those added one by one.
+        Other threads change it: it is only ever copied by list(), which none can interrupt."""
         self.lease = lease
         self.interval = lease / 3
         self.reconcile = reconcile
-        self.holdings: dict[object, Holding] = {}
+        self._added: set[Holding] = set()
+        self.holdings: Collection[Holding] = self._added if holdings is None else holdings
         now = time.monotonic()
         self._beat_at = now + self.interval
         self._ticked_at = now
         self.resting = False
 
     def add(self, holding: Holding) -> None:
-        self.holdings[holding.run_id] = holding
+        self._added.add(holding)
 
     def discard(self, holding: Holding) -> None:
-        if self.holdings.get(holding.run_id) is holding:
-            del self.holdings[holding.run_id]
+        self._added.discard(holding)
 
     def pause(self) -> float:
         return max(0.0, min(self._beat_at, self._tick_at()) - time.monotonic())
@@ -52,14 +57,14 @@ class Rhythm:
         if now < self._beat_at:
             return []
         self._beat_at = now + self.interval
-        return due(list(self.holdings.values()), now, self.interval / 2)
+        return due(list(self.holdings), now, self.interval / 2)
 
     def renewed(self, holdings: list[Holding], beats: list[Beat], sent_at: float) -> None:
         judge(holdings, beats, sent_at)
 
     def fence(self) -> None:
         now = time.monotonic()
-        for holding in list(self.holdings.values()):
+        for holding in list(self.holdings):
             holding.fence(now)
 
     def tick_is_due(self, now: float) -> bool:
@@ -87,9 +92,16 @@ class Rhythm:
 class Heart:
     """A thread that beats for all runs given to it, until it is stopped."""
 
-    def __init__(self, client: Client, lease: float, *, reconcile: float | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        lease: float,
+        *,
+        reconcile: float | None = None,
+        holdings: Collection[Holding] | None = None,
+    ) -> None:
         self._client = client
-        self._rhythm = Rhythm(lease, reconcile)
+        self._rhythm = Rhythm(lease, reconcile, holdings)
         self._stopped = False
         self._news = threading.Event()
         self._thread = threading.Thread(target=self._live, name="tidebase heartbeat", daemon=True)
@@ -138,10 +150,15 @@ class AsyncHeart:
     """`Heart` as a task."""
 
     def __init__(
-        self, client: AsyncClient, lease: float, *, reconcile: float | None = None
+        self,
+        client: AsyncClient,
+        lease: float,
+        *,
+        reconcile: float | None = None,
+        holdings: Collection[Holding] | None = None,
     ) -> None:
         self._client = client
-        self._rhythm = Rhythm(lease, reconcile)
+        self._rhythm = Rhythm(lease, reconcile, holdings)
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self.add = self._rhythm.add

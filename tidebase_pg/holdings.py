@@ -20,6 +20,7 @@ class Holding:
         "_since",
         "_steps",
         "beaten_at",
+        "given_at",
         "inline",
         "interrupt",
         "lease",
@@ -39,6 +40,8 @@ class Holding:
         self.inline = inline
         """Whether this process itself waits for what a worker would park the run for."""
         self.beaten_at = self._since = since
+        self.given_at = since
+        """When a worker began with it."""
         self.stop: Stop | None = None
         self.interrupt: Callable[[Stop], None] | None = None
         self._steps: set[str] | None = None
@@ -60,8 +63,9 @@ class Holding:
         """Remember it, and interrupt whoever works on the run."""
         if self.stop is None:
             self.stop = stop
-            if self.interrupt is not None:
-                self.interrupt(stop)
+            interrupt = self.interrupt
+            if interrupt is not None:
+                interrupt(stop)
 
     def put_down(self) -> None:
         """The run is parked, and this process waits for it without a lease."""

@@ -11,12 +11,12 @@ QUICK: Final = 0.01
 """Seconds of quick looks before a worker registers as idle: where runs come all the time, nobody
 ever registers, and so nobody is notified. Longer, and a run each 50 ms would meet a worker that
 neither looks nor listens."""
-QUICKEST_PAUSE: Final = 0.002
+QUICKEST_PAUSE: Final = 0.001
 SHORTEST_STEP: Final = 0.1
-LONGEST_STEP: Final = 10.0
+LONGEST_STEP: Final = 30.0
 """Seconds between two looks of a registered worker; from the shortest they double. A transaction
 that was open when it registered does not tell it of its runs: they are found after at most as long
-as they took again."""
+as they took again. What is due later than `tide._soon` is found by looking, so it is longer."""
 MARGIN: Final = 5.0
 """Seconds for which a registration outlives the longest step; those of a dead worker go then."""
 SHORTEST_FLOOR: Final = 0.05

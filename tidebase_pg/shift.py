@@ -27,6 +27,13 @@ logger: Final = logging.getLogger("tidebase_pg.worker")
 
 _REFUSALS: Final = (InvalidArgument, PayloadTooLarge, ProgramLimitExceeded)
 
+SMALLEST_SHARE: Final = 50
+"""Runs that are asked for and reported in one call at the least: with fewer, what a call costs by
+itself weighs more than what the overlap saves."""
+LINGER: Final = 0.001
+"""Seconds for which the first outcome waits for those of the other runs, where runs are short."""
+SHORT: Final = 0.002
+"""Seconds up to which a run is short."""
 MOST_OUTCOMES: Final = 1000
 LAST_WORDS: Final = 5.0
 """Seconds to report the last outcomes when the database is gone at the end."""
@@ -141,6 +148,10 @@ class Shift:
         self._found_nothing = False
         self.waiter = f"{terms.name[:200]}/{secrets.token_hex(4)}"
         """Who is notified: this worker alone, even when others were given the same name."""
+        self._share = max(SMALLEST_SHARE, (terms.concurrency + 1) // 2)
+        """How many runs one call takes and gives at most: of many slots half, so that there is
+        always something to do both for the database and for the slots."""
+        self._lingers_until = 0.0
         self.idling = Idling(terms.poll, terms.lease, listens=terms.listen and not terms.drain)
         self._reached = False
         self._trouble: Iterator[float] | None = None
@@ -153,10 +164,13 @@ class Shift:
         now = time.monotonic()
         if now < self._silent_until:
             return None
-        room = self._room()
-        if not self._outcomes and (room == 0 or now < self._claim_at):
+        room = min(self._room(), self._share)
+        if self._outcomes:
+            if self._about_to_end(now):
+                return None
+        elif room == 0 or now < self._claim_at:
             return None
-        outcomes = self._outcomes[: 1 if self._singly else MOST_OUTCOMES]
+        outcomes = self._outcomes[: 1 if self._singly else self._share if room else MOST_OUTCOMES]
         call = calls.settle_and_claim(
             flows.batch(outcomes),
             queues=self.terms.queues,
@@ -225,19 +239,24 @@ class Shift:
             self._counts[outcome.kind] += 1
         self._take_verdicts(request, settlement)
 
+        now = time.monotonic()
+        lease, sent_at, held = self.terms.lease, request.sent_at, self.held
         started: list[Holding] = []
         for leased in settlement.claimed:
-            holding = Holding(leased, self.terms.lease, request.sent_at)
-            self.held[leased.run_id] = holding
+            holding = Holding(leased, lease, sent_at)
+            holding.given_at = now
+            if (stale := held.pop(leased.run_id, None)) is not None:
+                stale.lose(LeaseLost(f"the lease on run {leased.run_id} is lost"))
+            held[leased.run_id] = holding
             started.append(holding)
         self._claimed += len(started)
-        if started or request.outcomes:
-            self._claim_at = 0.0
-            self._found_nothing = False
+        self._found_nothing = not started and not request.outcomes
+        if not self._found_nothing:
             self.idling.found()
+        if len(started) == request.room or (self.terms.drain and not self._found_nothing):
+            self._claim_at = 0.0
         else:
-            self._claim_at = self.idling.nothing(time.monotonic())
-            self._found_nothing = True
+            self._claim_at = self.idling.nothing(now)
         return started
 
     def troubled(self, request: Request, error: Exception) -> None:
@@ -292,8 +311,26 @@ class Shift:
         if outcome is None:
             self._dropped += 1
             self._claim_at = 0.0
-        else:
-            self._outcomes.append(outcome)
+            return
+        if not self._outcomes:
+            now = time.monotonic()
+            short = now - holding.given_at < SHORT
+            self._lingers_until = now + LINGER if short else 0.0
+        self._outcomes.append(outcome)
+
+    @property
+    def awaited(self) -> int:
+        """How many runs have to end before there is a call to be made, unless time makes one."""
+        return max(1, self._about_to_end(time.monotonic()))
+
+    def _about_to_end(self, now: float) -> int:
+        """How many more outcomes are worth waiting for: of runs that began a moment ago, where one
+        that did so has ended."""
+        missing = self._share - len(self._outcomes)
+        if not self._outcomes or missing <= 0 or now >= self._lingers_until:
+            return 0
+        young = sum(now - holding.given_at < SHORT for holding in self.held.values())
+        return min(missing, young)
 
     @property
     def resting(self) -> bool:
@@ -350,8 +387,8 @@ class Shift:
         now = time.monotonic()
         moments: list[float] = []
         if self._outcomes:
-            moments.append(self._silent_until)
-        if self._room() > 0:
+            moments.append(max(self._lingers_until, self._silent_until))
+        elif self._room() > 0:
             moments.append(max(self._claim_at, self._silent_until))
         if self.stopping and self.held:
             moments.append(self._stopped_at + (0.0 if self._hurry else self.terms.grace))

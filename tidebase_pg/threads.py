@@ -1,21 +1,109 @@
-"""Threads and tasks beside the caller: a call with a time limit, one beside an event loop, and work
-nobody waits for."""
+"""Threads and tasks beside the caller: a crew that takes work, a call with a time limit, one beside
+an event loop, and work nobody waits for."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import queue
 import threading
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, Generic, TypeVar
 
 from tidebase_pg.errors import StepTimeout
 
 T = TypeVar("T")
 
+logger: Final = logging.getLogger("tidebase_pg.worker")
+
 _tasks: Final[set[asyncio.Task[None]]] = set()
 """The event loop itself holds its tasks weakly."""
+
+
+class Crew(Generic[T]):
+    """Threads that stand in one line for work; made when there is more work than threads.
+
+    Waking a thread takes longer than most of what it does here. So one is called at a time: when it
+    comes and there is more to do than it takes, it calls the next. Where the work blocks, soon all
+    are at work; where it does not, one thread does it all and nobody else is disturbed.
+    """
+
+    def __init__(self, work: Callable[[T], None], most: int, what: str) -> None:
+        """`work` must not raise."""
+        self._work = work
+        self._most = most
+        self._what = what
+        self._turn = threading.Lock()
+        self._line: deque[T] = deque()
+        self._idle: list[threading.Lock] = []
+        """What those who wait are woken by; who came last is called first."""
+        self._called = False
+        """Whether somebody is on the way who will look at the line."""
+        self._ended = False
+        self.threads = 0
+
+    def put(self, items: Iterable[T]) -> None:
+        """Let these be worked on, in their order."""
+        with self._turn:
+            self._line.extend(items)
+            if self._line:
+                self._call()
+
+    def end(self) -> None:
+        """Let the threads end with what they are at, and begin nothing more; waits for none."""
+        with self._turn:
+            self._ended = True
+            self._line.clear()
+            for alarm in self._idle:
+                alarm.release()
+            self._idle.clear()
+
+    def _call(self) -> None:
+        if self._called:
+            return
+        if self._idle:
+            self._idle.pop().release()
+        elif self.threads < self._most:
+            thread = threading.Thread(
+                target=self._live, name=f"tidebase {self._what} {self.threads + 1}", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError as error:
+                if self.threads == 0:
+                    raise
+                logger.warning("going on with %d threads: %s", self.threads, error)
+                self._most = self.threads
+                return
+            self.threads += 1
+        else:
+            return
+        self._called = True
+
+    def _live(self) -> None:
+        alarm = threading.Lock()
+        alarm.acquire()
+        came = True
+        while True:
+            item: T | None = None
+            with self._turn:
+                if came:
+                    self._called = came = False
+                if self._line:
+                    item = self._line.popleft()
+                    if self._line:
+                        self._call()
+                elif self._ended:
+                    return
+                else:
+                    self._idle.append(alarm)
+            if item is not None:
+                self._work(item)
+            else:
+                alarm.acquire()
+                came = True
 
 
 def in_background(work: Callable[[], None], what: str) -> None:

@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import inspect
 import logging
-import queue
 import signal
 import threading
+from collections import deque
 from collections.abc import Generator
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, cast
 
 import psycopg
 
@@ -19,15 +20,15 @@ from tidebase_pg.async_handles import AsyncRun
 from tidebase_pg.client import AsyncClient, Client
 from tidebase_pg.connections import AsyncKept, AsyncSource, Kept, Source
 from tidebase_pg.dispatcher import Dispatcher
-from tidebase_pg.errors import BadPayload, TideError
+from tidebase_pg.errors import BadPayload, Stop, TideError
 from tidebase_pg.flows import Outcome
 from tidebase_pg.handles import Run
-from tidebase_pg.hearing import AsyncEar, Bell, Ear
+from tidebase_pg.hearing import AsyncBell, AsyncEar, Bell, Ear
 from tidebase_pg.heartbeat import AsyncHeart, Heart
 from tidebase_pg.holdings import Holding
 from tidebase_pg.registry import Registry
 from tidebase_pg.shift import Registration, Request, Shift, Terms, WorkReport
-from tidebase_pg.threads import in_thread
+from tidebase_pg.threads import Crew, in_thread
 from tidebase_pg.types import LeasedRun
 
 logger: Final = logging.getLogger("tidebase_pg.worker")
@@ -63,18 +64,22 @@ class Worker:
         self._ear = Ear(self._shift.waiter, sources[0])
         self._steps = Client(sources[1], patience=terms.lease)
         self._heart = Heart(
-            Client(sources[2], patience=0.0), terms.lease, reconcile=terms.reconcile
+            Client(sources[2], patience=0.0),
+            terms.lease,
+            reconcile=terms.reconcile,
+            holdings=self._shift.held.values(),
         )
-        self._work: queue.SimpleQueue[Holding | None] = queue.SimpleQueue()
-        self._ended: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
-        self._bell = Bell(lambda: not self._ended.empty())
-        self._slots = 0
+        self._crew = Crew(self._slot, terms.concurrency, "slot")
+        self._ended: deque[Ended] = deque()
+        self._awaited = 1
+        self._urgent = False
+        self._bell = Bell(lambda: self._urgent or len(self._ended) >= self._awaited)
 
     def stop(self) -> None:
         """Claim nothing more and return when the running runs have ended, or after the grace
         handed back; a second call hands them back at once. For any thread or signal handler."""
         self._shift.stop()
-        self._ended.put(None)
+        self._urgent = True
         self._bell.ring()
 
     def run(self) -> WorkReport:
@@ -92,9 +97,9 @@ class Worker:
                         self._register(registration)
                     elif (request := shift.request()) is not None:
                         self._exchange(request)
-                        interrupt = self._collect(0.0) or interrupt
                     else:
-                        interrupt = self._wait(shift.pause()) or interrupt
+                        self._wait(shift.pause())
+                    interrupt = self._collect() or interrupt
                     self._take_notice()
                     if interrupt is not None and not shift.stopping:
                         shift.stop()
@@ -102,8 +107,7 @@ class Worker:
                         shift.release_all()
             finally:
                 self._heart.stop()
-                for _ in range(self._slots):
-                    self._work.put(None)
+                self._crew.end()
                 self._withdraw()
                 if self._dispatcher is not None:
                     farewell(self._dispatcher, shift)
@@ -121,14 +125,7 @@ class Worker:
         except (psycopg.Error, TideError) as error:
             self._shift.troubled(request, error)
             return
-        for holding in self._shift.settled(request, settlement):
-            self._heart.add(holding)
-            self._work.put(holding)
-            if self._slots < len(self._shift.held):
-                self._slots += 1
-                threading.Thread(
-                    target=self._slot, name=f"tidebase slot {self._slots}", daemon=True
-                ).start()
+        self._crew.put(self._shift.settled(request, settlement))
 
     def _register(self, registration: Registration) -> None:
         try:
@@ -148,18 +145,19 @@ class Worker:
                 self._claims.execute(farewell.call)
             self._ear.close()
 
-    def _wait(self, pause: float | None) -> BaseException | None:
-        """Until a run ends, a run may be ready, or the pause is over."""
+    def _wait(self, pause: float | None) -> None:
+        """Until runs end, a run may be ready, or the pause is over."""
         seconds = LONGEST_WAIT if pause is None else min(pause, LONGEST_WAIT)
         self._heart.rest(self._shift.resting)
+        self._awaited = self._shift.awaited
         if not self._ear.open:
-            return self._collect(seconds)
+            self._bell.wait(seconds)
+            return
         try:
             self._ear.wait(self._bell, seconds)
         except psycopg.OperationalError:
             self._ear.lose()
             self._shift.cut_off()
-        return self._collect(0.0)
 
     def _take_notice(self) -> None:
         """Tell the shift what was heard, during whatever was done last."""
@@ -170,36 +168,35 @@ class Worker:
         if not self._shift.resting:
             self._heart.rest(False)
 
-    def _collect(self, timeout: float) -> BaseException | None:
-        """Take in the runs that have ended, waiting for the first at most so long."""
+    def _collect(self) -> BaseException | None:
+        """Take in the runs that have ended."""
         interrupt: BaseException | None = None
-        try:
-            ended = self._ended.get(timeout=timeout) if timeout != 0 else self._ended.get_nowait()
-            while True:
-                if ended is not None:
-                    holding, outcome, error = ended
-                    self._heart.discard(holding)
-                    self._shift.ended(holding, outcome)
-                    interrupt = interrupt or error
-                ended = self._ended.get_nowait()
-        except queue.Empty:
-            return interrupt
+        self._urgent = False
+        while self._ended:
+            holding, outcome, error = self._ended.popleft()
+            self._shift.ended(holding, outcome)
+            interrupt = interrupt or error
+        return interrupt
 
-    def _slot(self) -> None:
-        while (holding := self._work.get()) is not None:
-            outcome, interrupt = None, None
-            try:
-                outcome = self._attend(holding)
-            except BaseException as error:
-                # SystemExit and its like end the worker, not the run.
-                interrupt = error
-                if holding.stop is None:
-                    outcome = flows.released(holding.leased)
-            self._ended.put((holding, outcome, interrupt))
-            self._bell.ring()
+    def _slot(self, holding: Holding) -> None:
+        outcome, interrupt = None, None
+        try:
+            outcome = self._attend(holding)
+        except BaseException as error:
+            # SystemExit and its like end the worker, not the run.
+            interrupt = error
+            if holding.stop is None:
+                outcome = flows.released(holding.leased)
+        holding.interrupt = None  # with it, the run would live until the next garbage collection
+        self._ended.append((holding, outcome, interrupt))
+        if interrupt is not None:
+            self._urgent = True
+        self._bell.ring()
 
     def _attend(self, holding: Holding) -> Outcome | None:
         leased = holding.leased
+        if holding.stop is not None:
+            return None  # lost, or handed back, before its turn came
         try:
             given = leased.input
         except BadPayload as error:
@@ -250,17 +247,20 @@ class AsyncWorker:
         self._ear = AsyncEar(self._shift.waiter, sources[0])
         self._steps = AsyncClient(sources[1], patience=terms.lease)
         self._heart = AsyncHeart(
-            AsyncClient(sources[2], patience=0.0), terms.lease, reconcile=terms.reconcile
+            AsyncClient(sources[2], patience=0.0),
+            terms.lease,
+            reconcile=terms.reconcile,
+            holdings=self._shift.held.values(),
         )
-        self._tasks: dict[asyncio.Task[None], Holding] = {}
-        self._news = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._bell = AsyncBell()
         self._interrupt: BaseException | None = None
 
     def stop(self) -> None:
         """Claim nothing more and return when the running runs have ended, or after the grace
         handed back; a second call hands them back at once. For the loop's own thread."""
         self._shift.stop()
-        self._news.set()
+        self._bell.ring()
 
     async def run(self) -> WorkReport:
         """Work until stopped, drained, or max_runs is reached. Raises what cannot be mended.
@@ -304,7 +304,7 @@ class AsyncWorker:
                 await self._exchange(request)
             else:
                 await self._wait(shift.pause())
-            self._news.clear()
+            self._bell.hush()
             self._take_notice()
             if shift.impatient():
                 shift.release_all()
@@ -315,13 +315,15 @@ class AsyncWorker:
         except (psycopg.Error, TideError) as error:
             self._shift.troubled(request, error)
             return
-        for holding in self._shift.settled(request, settlement):
-            self._heart.add(holding)
-            run = AsyncRun(holding, self._steps, self._registry)
-            task = asyncio.create_task(self._slot(holding, run), name=f"tidebase {run.id}")
-            self._tasks[task] = holding
-            task.add_done_callback(self._tasks.pop)
-            holding.interrupt = lambda stop, run=run, task=task: _interrupt(run, task)
+        # Not before the next call is on its way, if there is one to make: then they run beside it.
+        started = self._shift.settled(request, settlement)
+        asyncio.get_running_loop().call_soon(self._begin, started)
+
+    def _begin(self, started: list[Holding]) -> None:
+        loop = asyncio.get_running_loop()
+        for holding in started:
+            name = f"tidebase {holding.run_id.hex}"
+            self._tasks.add(loop.create_task(self._slot(holding), name=name))
 
     async def _register(self, registration: Registration) -> None:
         try:
@@ -345,11 +347,10 @@ class AsyncWorker:
         """Until a run ends, a run may be ready, or the pause is over."""
         self._heart.rest(self._shift.resting)
         if not self._ear.open:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), pause)
+            await self._bell.wait(pause)
             return
         try:
-            await self._ear.wait(self._news, pause)
+            await self._ear.wait(self._bell, pause)
         except psycopg.OperationalError:
             self._ear.lose()
             self._shift.cut_off()
@@ -363,10 +364,16 @@ class AsyncWorker:
         if not self._shift.resting:
             self._heart.rest(False)
 
-    async def _slot(self, holding: Holding, run: AsyncRun) -> None:
+    async def _slot(self, holding: Holding) -> None:
         outcome: Outcome | None = None
+        task = cast("asyncio.Task[None]", asyncio.current_task())
         try:
-            outcome = await self._attend(holding, run)
+            # Only from here on there is something to cancel: a task that has not begun would be
+            # gone without a word.
+            if holding.stop is None:
+                run = AsyncRun(holding, self._steps, self._registry)
+                holding.interrupt = partial(_interrupt, run, task)
+                outcome = await self._attend(holding, run)
         except asyncio.CancelledError:
             if holding.stop is None:
                 error = RuntimeError("the task of the workflow was cancelled from within")
@@ -377,9 +384,10 @@ class AsyncWorker:
             if holding.stop is None:
                 outcome = flows.released(holding.leased)
             self._shift.stop()
-        self._heart.discard(holding)
+        holding.interrupt = None  # with it, the run would live until the next garbage collection
+        self._tasks.discard(task)
         self._shift.ended(holding, outcome)
-        self._news.set()
+        self._bell.ring()
 
     async def _attend(self, holding: Holding, run: AsyncRun) -> Outcome | None:
         leased = holding.leased
@@ -401,6 +409,7 @@ class AsyncWorker:
 
     async def _unwind(self) -> None:
         """Give what is still running a moment; a task that ignores its cancellation is left."""
+        await asyncio.sleep(0)  # for those about to be made
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -462,6 +471,6 @@ def farewell(dispatcher: Dispatcher, shift: Shift) -> None:
         dispatcher.stop()
 
 
-def _interrupt(run: AsyncRun, task: asyncio.Task[None]) -> None:
+def _interrupt(run: AsyncRun, task: asyncio.Task[None], stop: Stop) -> None:
     run.cancelled.set()
     task.cancel()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from tests.driver.conftest import Background
 from tests.servers import ROOT
@@ -252,7 +253,7 @@ def test_a_worker_killed_while_its_run_is_parked_loses_nothing(
     connection: Connection,
 ) -> None:
     run_id = tide.enqueue("gated").run_id
-    doomed = process("gated", f"{direct_dsn} application_name=doomed")
+    doomed = process("gated", make_conninfo(direct_dsn, application_name="doomed"))
     gate = pending(tide)
     while tide.runs.get(run_id).waiting_on is None:
         pass

@@ -201,13 +201,14 @@ def _length_or_none(rows: Sequence[Row]) -> timedelta | None:
     return cast("timedelta | None", rows[0][0])
 
 
-_SETTLEMENT = f"{Verdict.columns()}, {LeasedRun.columns('(claimed).')}"
-_JUDGED = slice(0, 3)
-_LEASED = slice(3, None)
+_SETTLEMENT = "accepted, reason, run_id, " + LeasedRun.columns("(claimed).").removeprefix(
+    "(claimed).run_id, "
+)
+"""A run claimed and one judged share the column run_id: it is read once."""
 
 
 def _settlement(rows: Sequence[Row]) -> Settlement:
     return Settlement(
-        verdicts=[Verdict(*row[_JUDGED]) for row in rows if row[1] is not None],
-        claimed=[LeasedRun(*row[_LEASED]) for row in rows if row[1] is None],
+        verdicts=[Verdict(row[2], row[0], row[1]) for row in rows if row[0] is not None],
+        claimed=[LeasedRun(*row[2:]) for row in rows if row[0] is None],
     )

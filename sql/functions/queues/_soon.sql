@@ -4,7 +4,7 @@ language plpgsql
 volatile
 as $$
 begin
-  return tide._now() + interval '10 seconds';
+  return tide._now() + interval '40 seconds';
 end;
 $$;
 
