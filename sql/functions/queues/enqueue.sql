@@ -32,7 +32,6 @@ begin
   v_run.run_id := coalesce(enqueue.run_id, tide._uuid7());
   v_run.workflow := tide._valid_name('workflow', enqueue.workflow);
   v_run.queue := tide._valid_name('queue', enqueue.queue);
-  v_run.input := coalesce(tide._valid_payload('input', enqueue.input), '{}');
   -- One statement is cheaper than as many assignments.
   select
     v_now,
@@ -64,6 +63,7 @@ begin
   if v_restricted then
     perform tide._require_queue(v_run.queue, 'enqueue');
   end if;
+  v_run.input := coalesce(tide._valid_payload('input', enqueue.input), '{}');
   -- Most calls give none of these.
   if enqueue.priority <> 0
     or enqueue.metadata <> '{}'

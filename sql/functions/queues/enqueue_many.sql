@@ -8,6 +8,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
@@ -241,19 +242,21 @@ begin
           row_number() over (partition by v_run_ids[p.ordinal] order by p.ordinal) as repeats
         from tide._parse_runs(enqueue_many.runs, v_now, v_attempts) as p
       ) as g
-      left join tide.runs_active as a
-        on a.queue = v_queue
-        and a.dedupe_key = g.dedupe_key
-        and a.dedupe_key is not null
-        and a.status <> 'pending'
-      -- Not exists would be a join, and the planner knows nothing of the sizes.
+      -- No joins: the planner knows nothing of the sizes and might read all runs with a key.
       where g.new_id not in (
           select i.run_id
           from unnest(v_inserted) as i(run_id)
         )
         or g.repeats > 1
       order by
-        a.run_id nulls last,
+        (
+          select a.run_id
+          from tide.runs_active as a
+          where a.queue = v_queue
+            and a.dedupe_key = g.dedupe_key
+            and a.dedupe_key is not null
+            and a.status <> 'pending'
+        ) nulls last,
         g.ordinal
     loop
       v_run := null;
