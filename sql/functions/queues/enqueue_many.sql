@@ -149,7 +149,7 @@ begin
   from given as g;
   if v_late then
     -- A run with a given id may have ended while the insert waited for its active row: a statement
-    -- with a newer snapshot sees it.
+    -- with a newer snapshot sees it. Not exists would be a join, with all of the history maybe.
     v_late_ids := v_inserted;
     with logged as (
       insert into tide.events as e (run_id, seq, type, created_at, payload)
@@ -160,11 +160,11 @@ begin
         tide._now(),
         i.payload
       from unnest(v_late_ids, v_payloads) as i(run_id, payload)
-      where not exists (
-        select
-        from tide.runs_finished as f
-        where f.run_id = i.run_id
-      )
+      where (
+          select f.run_id
+          from tide.runs_finished as f
+          where f.run_id = i.run_id
+        ) is null
       returning e.run_id
     )
     select array_agg(l.run_id)
@@ -172,12 +172,12 @@ begin
     from logged as l;
     if cardinality(v_late_ids) > coalesce(cardinality(v_inserted), 0) then
       perform tide._made_before(r.run_id, r.workflow, r.input, inserted => true)
-      from unnest(v_late_ids) as i(run_id)
-      join tide.runs_active as r on r.run_id = i.run_id
-      where i.run_id not in (
-        select l.run_id
-        from unnest(v_inserted) as l(run_id)
-      );
+      from tide.runs_active as r
+      where r.run_id = any (v_late_ids)
+        and r.run_id not in (
+          select l.run_id
+          from unnest(v_inserted) as l(run_id)
+        );
     end if;
     if v_channels and v_inserted is not null then
       perform tide._add_channels(
