@@ -147,9 +147,10 @@ def writers(kind: type, table: str) -> set[str]:
     }
 
 
-def test_events_are_written_by_emit_and_the_two_moves_of_every_run() -> None:
-    # Claims and ends log in the statement that moves the run: every run pays for those.
-    assert writers(ast.InsertStmt, "tide.events") == {"_claim_queue", "_emit", "_finish"}
+def test_events_are_written_by_emit_and_the_moves_of_every_run() -> None:
+    # Enqueues, claims and ends log in the statement that moves the run: every run pays for those.
+    moves = {"_enqueue", "enqueue_many", "_claim_queue", "_finish"}
+    assert writers(ast.InsertStmt, "tide.events") == {"_emit", *moves}
     assert writers(ast.UpdateStmt, "tide.events") == set()
 
 

@@ -51,6 +51,13 @@ def test_run_of_the_past_is_found_at_once(raised: Tide, hour: Clock) -> None:
     assert {early, many.run_id} <= found(raised)
 
 
+def test_past_run_of_a_batch_is_found_at_once(raised: Tide, hour: Clock) -> None:
+    quiet(raised)
+    past = {"workflow": "report", "run_at": hour.now - timedelta(days=1)}
+    rows = raised.enqueue_many(queue="default", runs=[{"workflow": "report"}, past, past])
+    assert {row.run_id for row in rows} <= found(raised)
+
+
 def test_new_priority_is_found_at_once(raised: Tide, hour: Clock) -> None:
     quiet(raised)
     made = {

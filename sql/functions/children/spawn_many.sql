@@ -7,6 +7,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_run constant tide.runs := tide._hold(spawn_many.run_id, spawn_many.lease_id);

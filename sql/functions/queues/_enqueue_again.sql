@@ -56,7 +56,9 @@ begin
       array[v_run.run_id],
       array[v_run.last_seq],
       'run.enqueued',
-      array[tide._enqueued_payload(v_run) || '{"replaced": true}']
+      array[tide._enqueued_payload(
+        v_run.workflow, v_run.queue, v_run.priority, v_run.run_at, v_run.max_attempts
+      ) || '{"replaced": true}']
     );
   end if;
   return (active.run_id, true, active.status)::tide.enqueued;

@@ -27,38 +27,67 @@ as $$
 declare
   v_now constant timestamptz := tide._now();
   v_run tide.runs;
+  v_restricted boolean;
 begin
   v_run.run_id := coalesce(enqueue.run_id, tide._uuid7());
   v_run.workflow := tide._valid_name('workflow', enqueue.workflow);
   v_run.queue := tide._valid_name('queue', enqueue.queue);
-  perform tide._require_queue(v_run.queue, 'enqueue');
-  v_run.priority := coalesce(tide._valid_priority(enqueue.priority), 0);
-  v_run.created_at := v_now;
-  v_run.run_at := tide._valid_start(v_now, enqueue.delay, enqueue.run_at);
-  v_run.ready := v_run.run_at <= v_now;
-  v_run.deadline := tide._valid_deadline(enqueue.deadline);
-  v_run.deadline_at := v_now + v_run.deadline;
+  -- One statement is cheaper than as many assignments.
+  select
+    v_now,
+    v_now,
+    true,
+    0,
+    '{}'::jsonb,
+    coalesce(
+      (
+        select q.max_attempts
+        from tide.queues as q
+        where q.queue = enqueue.queue
+      ),
+      1
+    ),
+    exists (
+      select
+      from tide.queue_grants as g
+      where g.queue = enqueue.queue
+    )
+  into
+    v_run.created_at,
+    v_run.run_at,
+    v_run.ready,
+    v_run.priority,
+    v_run.metadata,
+    v_run.max_attempts,
+    v_restricted;
+  if v_restricted then
+    perform tide._require_queue(v_run.queue, 'enqueue');
+  end if;
   v_run.input := coalesce(tide._valid_payload('input', enqueue.input), '{}');
-  v_run.metadata := tide._valid_metadata('metadata', enqueue.metadata);
-  if enqueue.budget is not null then
+  -- Most calls give none of these.
+  if enqueue.priority <> 0
+    or enqueue.metadata <> '{}'
+    or num_nonnulls(
+      enqueue.delay, enqueue.run_at, enqueue.max_attempts, enqueue.deadline, enqueue.dedupe_key,
+      enqueue.budget, enqueue.backoff
+    ) > 0
+  then
+    v_run.priority := coalesce(tide._valid_priority(enqueue.priority), 0);
+    v_run.run_at := tide._valid_start(v_now, enqueue.delay, enqueue.run_at);
+    v_run.ready := v_run.run_at <= v_now;
+    v_run.deadline := tide._valid_deadline(enqueue.deadline);
+    v_run.deadline_at := v_now + v_run.deadline;
+    v_run.metadata := tide._valid_metadata('metadata', enqueue.metadata);
     v_run.budget := tide._valid_budget(enqueue.budget);
-  end if;
-  if enqueue.backoff is not null then
     v_run.backoff := tide._valid_backoff(enqueue.backoff);
+    if enqueue.max_attempts is not null then
+      v_run.max_attempts := tide._valid_integer('max_attempts', enqueue.max_attempts, 1, 100);
+    end if;
+    if enqueue.dedupe_key is not null then
+      v_run.dedupe_key := tide._valid_text('dedupe_key', enqueue.dedupe_key, 512);
+    end if;
   end if;
-  if enqueue.max_attempts is not null then
-    v_run.max_attempts := tide._valid_integer('max_attempts', enqueue.max_attempts, 1, 100);
-  else
-    select q.max_attempts
-    into v_run.max_attempts
-    from tide.queues as q
-    where q.queue = enqueue.queue;
-    v_run.max_attempts := coalesce(v_run.max_attempts, 1);
-  end if;
-  if enqueue.dedupe_key is not null then
-    v_run.dedupe_key := tide._valid_text('dedupe_key', enqueue.dedupe_key, 512);
-  end if;
-  if enqueue.on_conflict is null or enqueue.on_conflict not in ('return', 'replace', 'raise') then
+  if (enqueue.on_conflict in ('return', 'replace', 'raise')) is not true then
     raise exception 'on_conflict is not known: %',
         coalesce(quote_literal(left(enqueue.on_conflict, 200)), 'null')
       using errcode = '22023',

@@ -1,170 +1,287 @@
--- What the insert passes over, because its key or id is taken, is settled one by one, which goes back
--- to keys already passed: so calls that share keys take turns, by locks on 1024 buckets of keys. Ids
--- are inserted in their order, and runs to be replaced locked in the order of settle.
+-- What the insert passes over, because its key or id is taken, is settled one by one, which goes
+-- back to keys already passed: so calls that share keys take turns, by locks on 1024 buckets of
+-- keys. Ids are inserted in their order, those with one key in the order of the batch, and runs to
+-- be replaced locked in the order of settle.
 create or replace function tide.enqueue_many(queue text, runs jsonb)
 returns table (ordinal integer, run_id uuid, deduplicated boolean)
 language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_runs constant tide.runs[] := tide._parse_runs(
-    tide._valid_name('queue', enqueue_many.queue), enqueue_many.runs
-  );
+  v_now constant timestamptz := tide._now();
+  v_soon constant timestamptz := tide._soon();
+  v_queue constant text := tide._valid_name('queue', enqueue_many.queue);
+  -- Ids that are not given come out of this one.
+  v_first constant text := tide._uuid7()::text;
+  v_attempts integer;
+  v_workflow text;
+  v_payload jsonb;
+  v_channels boolean;
+  v_late boolean;
+  v_run_ids uuid[];
   v_inserted uuid[];
   v_payloads jsonb[];
-  v_ended uuid[];
+  v_soon_ready integer;
+  v_earliest timestamptz;
+  v_late_ids uuid[];
   v_rest record;
   v_run tide.runs;
   v_answer tide.enqueued;
   v_answers tide.enqueued[];
 begin
-  perform tide._require_queue(enqueue_many.queue, 'enqueue');
+  if (
+      case jsonb_typeof(enqueue_many.runs)
+        when 'array' then jsonb_array_length(enqueue_many.runs) <= 100000
+      end
+    ) is not true
+  then
+    perform tide._valid_elements('runs', enqueue_many.runs, '{}', 100000);
+  end if;
+  perform tide._require_queue(v_queue, 'enqueue');
   perform tide._require_read_committed('enqueue_many');
-  perform pg_advisory_xact_lock(1953064041, b.bucket)
-  from (
-    select distinct hashtext(g.dedupe_key) & 1023 as bucket
-    from unnest(v_runs) as g
-    where g.dedupe_key is not null
-    order by hashtext(g.dedupe_key) & 1023
-  ) as b;
-  with inserted as (
+  if jsonb_path_exists(enqueue_many.runs, '$[*].dedupe_key') then
+    perform pg_advisory_xact_lock(1953064041, b.bucket)
+    from (
+      select distinct hashtext(e.element ->> 'dedupe_key') & 1023 as bucket
+      from jsonb_array_elements(enqueue_many.runs) as e(element)
+      where e.element ->> 'dedupe_key' is not null
+      order by hashtext(e.element ->> 'dedupe_key') & 1023
+    ) as b;
+  end if;
+  -- The id of a run that has ended may be given again, and a run may have channels. Of all others
+  -- the first event is written with the run: nobody watches a run that is not there yet.
+  v_channels := jsonb_path_exists(enqueue_many.runs, '$[*].channels');
+  v_late := v_channels or jsonb_path_exists(enqueue_many.runs, '$[*].run_id');
+  v_attempts := coalesce(
+    (
+      select q.max_attempts
+      from tide.queues as q
+      where q.queue = v_queue
+    ),
+    1
+  );
+  -- Most runs of a batch differ in their input only.
+  v_workflow := enqueue_many.runs -> 0 ->> 'workflow';
+  v_payload := tide._enqueued_payload(v_workflow, v_queue, 0, v_now, v_attempts);
+  with given as materialized (
+    select
+      g.*,
+      coalesce(g.run_id, tide._batch_uuid7(v_first, g.ordinal)) as new_id
+    from tide._parse_runs(enqueue_many.runs, v_now, v_attempts) as g
+  ),
+  inserted as (
     insert into tide.runs_active as r (
       run_id, workflow, queue, status, dedupe_key, priority, max_attempts, last_seq, ready,
       run_at, created_at, deadline_at, input, metadata, backoff, deadline, budget
     )
     select
-      g.run_id,
+      g.new_id,
       g.workflow,
-      g.queue,
+      v_queue,
       'queued',
       g.dedupe_key,
       g.priority,
       g.max_attempts,
       1,
-      g.ready,
+      g.run_at <= v_now,
       g.run_at,
-      g.created_at,
-      g.deadline_at,
+      v_now,
+      v_now + g.deadline,
       g.input,
       g.metadata,
       g.backoff,
       g.deadline,
       g.budget
-    from unnest(v_runs) with ordinality as g
-    order by g.dedupe_key nulls first, g.run_id, g.ordinality
+    from given as g
+    order by
+      g.dedupe_key nulls first,
+      case when g.dedupe_key is null then g.run_id end,
+      g.ordinal
     on conflict do nothing
     returning
       r.run_id,
-      tide._enqueued_payload(r) as payload
+      case
+        when r.workflow = v_workflow
+          and r.priority = 0
+          and r.run_at = v_now
+          and r.max_attempts = v_attempts
+          then v_payload
+        else tide._enqueued_payload(
+          r.workflow, v_queue, r.priority, r.run_at, r.max_attempts
+        )
+      end as payload
+  ),
+  logged as (
+    insert into tide.events (run_id, seq, type, created_at, payload)
+    select
+      i.run_id,
+      1,
+      'run.enqueued',
+      tide._now(),
+      i.payload
+    from inserted as i
+    where not v_late
   )
   select
-    array_agg(i.run_id),
-    array_agg(i.payload)
-  into v_inserted, v_payloads
-  from inserted as i;
-  -- A run with a given id may have ended while the insert waited for its active row: a statement
-  -- with a newer snapshot sees it.
-  v_ended := array(
-    select f.run_id
-    from jsonb_array_elements(enqueue_many.runs) as e(element)
-    join tide.runs_finished as f on f.run_id = (e.element ->> 'run_id')::uuid
-    where e.element ? 'run_id'
-  );
-  if cardinality(v_ended) > 0 then
-    perform tide._made_before(g.run_id, g.workflow, g.input, inserted => true)
-    from unnest(v_runs) as g
-    where g.run_id = any (v_ended)
-      and g.run_id = any (v_inserted);
-    select
-      array_agg(i.run_id),
-      array_agg(i.payload)
-    into v_inserted, v_payloads
-    from unnest(v_inserted, v_payloads) as i(run_id, payload)
-    where i.run_id <> all (v_ended);
+    array_agg(g.new_id order by g.ordinal),
+    count(*) filter (where g.run_at < v_soon),
+    min(g.run_at),
+    (
+      select array_agg(i.run_id)
+      from inserted as i
+    ),
+    (
+      select array_agg(i.payload)
+      from inserted as i
+      where v_late
+    )
+  into
+    v_run_ids,
+    v_soon_ready,
+    v_earliest,
+    v_inserted,
+    v_payloads
+  from given as g;
+  if v_late then
+    -- A run with a given id may have ended while the insert waited for its active row: a statement
+    -- with a newer snapshot sees it. Not exists would be a join, with all of the history maybe.
+    v_late_ids := v_inserted;
+    with logged as (
+      insert into tide.events as e (run_id, seq, type, created_at, payload)
+      select
+        i.run_id,
+        1,
+        'run.enqueued',
+        tide._now(),
+        i.payload
+      from unnest(v_late_ids, v_payloads) as i(run_id, payload)
+      where (
+          select f.run_id
+          from tide.runs_finished as f
+          where f.run_id = i.run_id
+        ) is null
+      returning e.run_id
+    )
+    select array_agg(l.run_id)
+    into v_inserted
+    from logged as l;
+    if cardinality(v_late_ids) > coalesce(cardinality(v_inserted), 0) then
+      perform tide._made_before(r.run_id, r.workflow, r.input, inserted => true)
+      from tide.runs_active as r
+      where r.run_id = any (v_late_ids)
+        and r.run_id not in (
+          select l.run_id
+          from unnest(v_inserted) as l(run_id)
+        );
+    end if;
+    if v_channels and v_inserted is not null then
+      perform tide._add_channels(
+        f.run_id, f.element -> 'channels', prefix => format('runs[%s].', f.ordinality - 1)
+      )
+      from (
+        -- The same id may come again; its channels are those of the first.
+        select distinct on (u.run_id)
+          u.run_id,
+          e.element,
+          e.ordinality
+        from jsonb_array_elements(enqueue_many.runs) with ordinality as e(element, ordinality)
+        join unnest(v_run_ids) with ordinality as u(run_id, ordinality)
+          on u.ordinality = e.ordinality
+        where e.element ? 'channels'
+          and u.run_id = any (v_inserted)
+        order by
+          u.run_id,
+          e.ordinality
+      ) as f;
+      perform tide._tell(
+        v_inserted, array_fill(1, array[cardinality(v_inserted)]), 'run.enqueued'
+      );
+    end if;
   end if;
   if v_inserted is not null then
-    perform tide._add_channels(
-      f.run_id, f.element -> 'channels', prefix => format('runs[%s].', f.ordinality - 1)
-    )
-    from (
-      -- The same id may come again; its channels are those of the first.
-      select distinct on (u.run_id)
-        u.run_id,
-        e.element,
-        e.ordinality
-      from jsonb_array_elements(enqueue_many.runs) with ordinality as e(element, ordinality)
-      join unnest(v_runs) with ordinality as u on u.ordinality = e.ordinality
-      where e.element ? 'channels'
-        and u.run_id = any (v_inserted)
-      order by
-        u.run_id,
-        e.ordinality
-    ) as f;
-    perform tide._wake_workers(
-      enqueue_many.queue,
-      (
-        select count(*)
-        from unnest(v_runs) as g
-        where g.ready
-          or g.run_at < (select tide._soon())
-      )::integer
-    );
-    perform tide._emit(
-      v_inserted, array_fill(1, array[cardinality(v_inserted)]), 'run.enqueued', v_payloads
-    );
+    perform tide._wake_workers(v_queue, v_soon_ready);
   end if;
-  perform tide._lower_floor(g.queue, g.priority, min(g.run_at))
-  from unnest(v_runs) as g
-  where g.ready
-    and g.run_at < g.created_at
-  group by
-    g.queue,
-    g.priority;
+  if v_earliest < v_now then
+    perform tide._lower_floor(r.queue, r.priority, min(r.run_at))
+    from tide.runs_active as r
+    where r.run_id = any (v_inserted)
+      and r.run_at < v_now
+    group by
+      r.queue,
+      r.priority;
+  end if;
 
-  if cardinality(v_runs) > coalesce(cardinality(v_inserted), 0) then
+  if cardinality(v_run_ids) > coalesce(cardinality(v_inserted), 0) then
     for v_rest in
       select
-        g.ordinality::integer as ordinal,
-        e.element ->> 'on_conflict' as on_conflict,
-        e.element ->> 'run_id' is not null as given_id,
-        e.element -> 'channels' as channels
+        g.ordinal,
+        g.given_id,
+        g.new_id,
+        g.workflow,
+        g.input,
+        g.metadata,
+        g.dedupe_key,
+        g.priority,
+        g.max_attempts,
+        g.run_at,
+        g.deadline,
+        g.backoff,
+        g.budget,
+        g.on_conflict,
+        g.channels
       from (
         select
-          u.run_id,
-          u.queue,
-          u.dedupe_key,
-          u.ordinality,
-          row_number() over (partition by u.run_id order by u.ordinality) as repeats
-        from unnest(v_runs) with ordinality as u
+          p.*,
+          p.run_id is not null as given_id,
+          v_run_ids[p.ordinal] as new_id,
+          row_number() over (partition by v_run_ids[p.ordinal] order by p.ordinal) as repeats
+        from tide._parse_runs(enqueue_many.runs, v_now, v_attempts) as p
       ) as g
-      join jsonb_array_elements(enqueue_many.runs) with ordinality as e(element, ordinality)
-        on e.ordinality = g.ordinality
-      left join tide.runs_active as a
-        on a.queue = g.queue
-        and a.dedupe_key = g.dedupe_key
-        and a.dedupe_key is not null
-        and a.status <> 'pending'
-      where not exists (
-          select
+      -- No joins: the planner knows nothing of the sizes and might read all runs with a key.
+      where g.new_id not in (
+          select i.run_id
           from unnest(v_inserted) as i(run_id)
-          where i.run_id = g.run_id
         )
         or g.repeats > 1
       order by
-        a.run_id nulls last,
-        g.ordinality
+        (
+          select a.run_id
+          from tide.runs_active as a
+          where a.queue = v_queue
+            and a.dedupe_key = g.dedupe_key
+            and a.dedupe_key is not null
+            and a.status <> 'pending'
+        ) nulls last,
+        g.ordinal
     loop
-      v_run := v_runs[v_rest.ordinal];
+      v_run := null;
+      v_run.run_id := v_rest.new_id;
+      v_run.workflow := v_rest.workflow;
+      v_run.queue := v_queue;
+      v_run.dedupe_key := v_rest.dedupe_key;
+      v_run.priority := v_rest.priority;
+      v_run.max_attempts := v_rest.max_attempts;
+      v_run.ready := v_rest.run_at <= v_now;
+      v_run.run_at := v_rest.run_at;
+      v_run.created_at := v_now;
+      v_run.deadline := v_rest.deadline;
+      v_run.deadline_at := v_now + v_rest.deadline;
+      v_run.input := v_rest.input;
+      v_run.metadata := v_rest.metadata;
+      v_run.backoff := v_rest.backoff;
+      v_run.budget := v_rest.budget;
       if v_rest.given_id
         and tide._made_before(v_run.run_id, v_run.workflow, v_run.input, inserted => false)
       then
         v_answer := (v_run.run_id, false, null)::tide.enqueued;
       else
         v_answer := tide._enqueue(
-          v_run, coalesce(v_rest.on_conflict, 'return'), v_rest.given_id, v_rest.channels
+          v_run, v_rest.on_conflict, v_rest.given_id, v_rest.channels
         );
       end if;
       v_answers[v_rest.ordinal] := v_answer;
@@ -176,7 +293,7 @@ begin
     g.ordinality::integer,
     coalesce(v_answers[g.ordinality].run_id, g.run_id),
     coalesce(v_answers[g.ordinality].deduplicated, false)
-  from unnest(v_runs) with ordinality as g
+  from unnest(v_run_ids) with ordinality as g(run_id, ordinality)
   order by g.ordinality;
 end;
 $$;

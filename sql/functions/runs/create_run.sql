@@ -53,7 +53,9 @@ begin
   then
     return tide._find_run(v_run_id);
   end if;
-  perform tide._add_channels(v_run_id, create_run.channels);
+  if create_run.channels <> '[]' then
+    perform tide._add_channels(v_run_id, create_run.channels);
+  end if;
   perform tide._emit(
     array[v_run.run_id],
     array[1],

@@ -9,7 +9,8 @@ begin
     return null;
   end if;
   if jsonb_typeof(value) = 'string'
-    and value #>> '{}' ~ '^[0-9a-zA-Z :.+-]{1,100}$'
+    and octet_length(value #>> '{}') between 1 and 100
+    and value #>> '{}' !~ '[^0-9a-zA-Z :.+-]'
   then
     begin
       return (value #>> '{}')::interval;

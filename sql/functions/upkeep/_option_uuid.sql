@@ -4,12 +4,18 @@ language plpgsql
 immutable
 parallel safe
 as $$
+declare
+  v_text text;
 begin
   if value is null or jsonb_typeof(value) = 'null' then
     return null;
   end if;
-  if value #>> '{}' ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' then
-    return (value #>> '{}')::uuid;
+  v_text := value #>> '{}';
+  if v_text like '________-____-____-____-____________'
+    and replace(v_text, '-', '') !~ '[^0-9A-Fa-f]'
+    and octet_length(replace(v_text, '-', '')) = 32
+  then
+    return v_text::uuid;
   end if;
   raise exception '% is not a uuid: %', _option_uuid.argument, left(value::text, 200)
     using errcode = '22023',

@@ -5,8 +5,12 @@ stable
 parallel safe
 as $$
 declare
-  v_bytes constant integer := octet_length(value::text);
+  v_bytes integer;
 begin
+  if tide._is_small(value) then
+    return null;
+  end if;
+  v_bytes := octet_length(value::text);
   -- No limit is below 4096 bytes: small payloads need no look at the settings.
   if v_bytes > 4096 then
     if v_bytes > (select s.max_payload_bytes from tide.settings as s) then

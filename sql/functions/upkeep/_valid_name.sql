@@ -5,7 +5,7 @@ immutable
 parallel safe
 as $$
 begin
-  if value ~ '^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}$' then
+  if tide._is_name(value) then
     return value;
   end if;
   raise exception '% is not a valid name: %', _valid_name.argument,
