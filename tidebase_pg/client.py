@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any, Final, TypeVar, cast
@@ -25,6 +25,7 @@ from tidebase_pg.connections import (
     Connection,
     FromDsn,
     Kept,
+    Line,
     Source,
 )
 from tidebase_pg.errors import translate
@@ -60,27 +61,32 @@ class Client:
         self._patience = patience
         self._met = False
 
-    def execute(self, call: Call[T]) -> T:
-        """The answer of the database. Raises TideError, SchemaError or psycopg.Error."""
+    def execute(self, call: Call[T], sent: Callable[[], None] | None = None) -> T:
+        """The answer of the database. Raises TideError, SchemaError or psycopg.Error.
+
+        `sent` is called when the call is on its way, where the connection can tell.
+        """
         if self._bound is not None:
             return _perform(self._bound, replace(call, relaxed=False))
         call = call.repeatable()
         patience = Patience(self._patience)
         while True:
             try:
-                return self._once(call)
+                return self._once(call, sent)
             except psycopg.Error as error:
                 pause = patience.after(error) if self._met else None
                 if pause is None:
                     raise
             time.sleep(pause)
 
-    def _once(self, call: Call[T]) -> T:
+    def _once(self, call: Call[T], sent: Callable[[], None] | None) -> T:
         connection = self._source.acquire()
         try:
             if not self._met:
                 check_version(_perform(connection, calls.version()))
                 self._met = True
+            if sent is not None and isinstance(connection, Line):
+                connection.sent = sent
             return _perform(connection, call)
         except psycopg.Error as error:
             discard_if_useless(connection, error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Callable, Generator
 from typing import Any, Final, Protocol, TypeAlias
 
 import psycopg
@@ -45,6 +46,33 @@ def environment() -> str:
     return dsn
 
 
+class Line(psycopg.Connection[Any]):
+    """A connection that can tell when a query is on its way."""
+
+    sent: Callable[[], None] | None = None
+    """Called once, when the next query has been sent and before its answer is awaited. Threads that
+    were woken earlier would take the processor from the server when it is woken by the query."""
+
+    def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
+        sent, self.sent = self.sent, None
+        if sent is not None:
+            gen = _telling(gen, sent)
+        return super().wait(gen, *arguments, **options)
+
+
+def _telling(gen: Generator[Any, Any, Any], sent: Callable[[], None]) -> Generator[Any, Any, Any]:
+    """The same generator of psycopg; where it first has to wait, the query is sent."""
+    try:
+        try:
+            state = next(gen)
+        finally:
+            sent()
+        while True:
+            state = gen.send((yield state))
+    except StopIteration as end:
+        return end.value
+
+
 class Source(Protocol):
     """Gives connections in autocommit mode, each to one user at a time."""
 
@@ -76,7 +104,7 @@ class FromDsn:
 
     def connect(self) -> Connection:
         """One more, which takes no place of the others'; its user closes it."""
-        return psycopg.connect(**self._parameters)
+        return Line.connect(**self._parameters)
 
     def release(self, connection: Connection) -> None:
         if self._closed or not usable(connection):

@@ -70,6 +70,8 @@ class Worker:
             holdings=self._shift.held.values(),
         )
         self._crew = Crew(self._slot, terms.concurrency, "slot")
+        self._fresh: list[Holding] = []
+        """Claimed, and to be begun as soon as the next call is on its way, if there is one."""
         self._ended: deque[Ended] = deque()
         self._awaited = 1
         self._urgent = False
@@ -94,10 +96,12 @@ class Worker:
             try:
                 while not shift.over():
                     if (registration := shift.registration()) is not None:
+                        self._begin()
                         self._register(registration)
                     elif (request := shift.request()) is not None:
                         self._exchange(request)
                     else:
+                        self._begin()
                         self._wait(shift.pause())
                     interrupt = self._collect() or interrupt
                     self._take_notice()
@@ -121,11 +125,17 @@ class Worker:
 
     def _exchange(self, request: Request) -> None:
         try:
-            settlement = self._claims.execute(request.call)
+            settlement = self._claims.execute(request.call, self._begin if self._fresh else None)
         except (psycopg.Error, TideError) as error:
             self._shift.troubled(request, error)
             return
-        self._crew.put(self._shift.settled(request, settlement))
+        self._begin()
+        self._fresh = self._shift.settled(request, settlement)
+
+    def _begin(self) -> None:
+        if self._fresh:
+            fresh, self._fresh = self._fresh, []
+            self._crew.put(fresh)
 
     def _register(self, registration: Registration) -> None:
         try:

@@ -176,7 +176,7 @@ def test_a_cancelled_run_learns_of_it_in_the_middle_of_a_step(
             stopped.set()
 
     run_id = tide.enqueue(w).run_id
-    stop = background.start(tide, lease=0.3)
+    stop = background.start(tide, lease=1.0)
     assert started.wait(PATIENCE)
     tide.runs.cancel(run_id, reason="asked to")
     assert stopped.wait(PATIENCE)
