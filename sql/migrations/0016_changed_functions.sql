@@ -18,7 +18,3 @@ drop function if exists tide._is_set_aside;
 drop function if exists tide._log;
 drop function if exists tide._tick;
 drop function if exists tide._finish;
-drop function if exists tide._pick_above_floor;
-drop function if exists tide._parse_run;
-drop function if exists tide._parse_runs;
-drop function if exists tide._enqueued_payload;

@@ -32,9 +32,7 @@ ACCEPTED = {
     ("0016_changed_functions.sql", "ban-drop-function"): (
         "each is made again in the same transaction, old arguments first"
     ),
-    ("0030_changed_functions_of_enqueue.sql", "ban-drop-function"): (
-        "private ones, called by functions of the schema only, which change with them"
-    ),
+    ("0020_former_functions.sql", "ban-drop-function"): ("private ones, called by nobody any more"),
 }
 """What squawk may find, and why it is meant."""
 

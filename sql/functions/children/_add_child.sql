@@ -58,7 +58,7 @@ begin
     array[1],
     case when child.queue is null then 'run.created' else 'run.enqueued' end,
     array[
-      tide._enqueued_payload(
+      tide._enqueued_event(
         child.workflow, child.queue, child.priority, child.run_at, child.max_attempts
       )
       || jsonb_build_object('parent_id', parent.run_id, 'edge', v_edge.edge)

@@ -60,7 +60,7 @@ begin
     v_run.deadline_at,
     v_run.backoff,
     v_run.budget
-  from tide._parse_runs(
+  from tide._parse_batch(
     jsonb_build_array(_parse_child.child - '{edge,queue,edge_type,edge_metadata,detached}'::text[]),
     v_now,
     coalesce(v_max_attempts, 1),

@@ -77,7 +77,7 @@ begin
           1,
           'run.enqueued',
           tide._now(),
-          tide._enqueued_payload(
+          tide._enqueued_event(
             run.workflow, run.queue, run.priority, run.run_at, run.max_attempts
           )
         where not _enqueue.given_id

@@ -56,7 +56,7 @@ begin
       array[v_run.run_id],
       array[v_run.last_seq],
       'run.enqueued',
-      array[tide._enqueued_payload(
+      array[tide._enqueued_event(
         v_run.workflow, v_run.queue, v_run.priority, v_run.run_at, v_run.max_attempts
       ) || '{"replaced": true}']
     );

@@ -17,7 +17,7 @@ begin
     where f.queue = _pick.queue
     order by f.priority desc
   ) loop
-    v_picked := v_picked || tide._pick_above_floor(
+    v_picked := v_picked || tide._pick_down_to(
       _pick.queue,
       v_highest,
       v_floor.priority,

@@ -67,12 +67,12 @@ begin
   );
   -- Most runs of a batch differ in their input only.
   v_workflow := enqueue_many.runs -> 0 ->> 'workflow';
-  v_payload := tide._enqueued_payload(v_workflow, v_queue, 0, v_now, v_attempts);
+  v_payload := tide._enqueued_event(v_workflow, v_queue, 0, v_now, v_attempts);
   with given as materialized (
     select
       g.*,
       coalesce(g.run_id, tide._batch_uuid7(v_first, g.ordinal)) as new_id
-    from tide._parse_runs(enqueue_many.runs, v_now, v_attempts) as g
+    from tide._parse_batch(enqueue_many.runs, v_now, v_attempts) as g
   ),
   inserted as (
     insert into tide.runs_active as r (
@@ -111,7 +111,7 @@ begin
           and r.run_at = v_now
           and r.max_attempts = v_attempts
           then v_payload
-        else tide._enqueued_payload(
+        else tide._enqueued_event(
           r.workflow, v_queue, r.priority, r.run_at, r.max_attempts
         )
       end as payload
@@ -240,7 +240,7 @@ begin
           p.run_id is not null as given_id,
           v_run_ids[p.ordinal] as new_id,
           row_number() over (partition by v_run_ids[p.ordinal] order by p.ordinal) as repeats
-        from tide._parse_runs(enqueue_many.runs, v_now, v_attempts) as p
+        from tide._parse_batch(enqueue_many.runs, v_now, v_attempts) as p
       ) as g
       -- No joins: the planner knows nothing of the sizes and might read all runs with a key.
       where g.new_id not in (

@@ -129,7 +129,7 @@ begin
     array[1],
     case when v_new.queue is null then 'run.created' else 'run.enqueued' end,
     array[
-      tide._enqueued_payload(
+      tide._enqueued_event(
         v_new.workflow, v_new.queue, v_new.priority, v_new.run_at, v_new.max_attempts
       ) || jsonb_build_object(
         'forked_from', v_old.run_id, 'at_step', v_step.name, 'steps', to_jsonb(v_copied)

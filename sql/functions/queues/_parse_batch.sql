@@ -1,6 +1,6 @@
 -- A good name and a small input are taken as they are, which most elements have and nothing else;
 -- offset 0 keeps what was found out about an element from being found out again for each column.
-create or replace function tide._parse_runs(
+create or replace function tide._parse_batch(
   runs jsonb,
   now timestamptz,
   usual_attempts integer,
@@ -67,18 +67,18 @@ begin
     case
       when g.options ? 'max_attempts' then coalesce(
         tide._option_integer(g.argument || '.max_attempts', g.options -> 'max_attempts', 1, 100),
-        _parse_runs.usual_attempts
+        _parse_batch.usual_attempts
       )
-      else _parse_runs.usual_attempts
+      else _parse_batch.usual_attempts
     end,
     case
       when g.options ?| '{delay,run_at}' then tide._valid_start(
-        _parse_runs.now,
+        _parse_batch.now,
         tide._option_interval(g.argument || '.delay', g.options -> 'delay'),
         tide._option_time(g.argument || '.run_at', g.options -> 'run_at'),
         g.argument || '.'
       )
-      else _parse_runs.now
+      else _parse_batch.now
     end,
     case
       when g.options ? 'deadline' then tide._valid_deadline(
@@ -110,9 +110,9 @@ begin
         when o.is_plain and o.options = '{}' then null
         when o.options - o.known = '{}'
           or tide._known_keys(
-            coalesce(_parse_runs.argument, format('runs[%s]', o.ordinal - 1)), o.element, o.known
+            coalesce(_parse_batch.argument, format('runs[%s]', o.ordinal - 1)), o.element, o.known
           )
-          then coalesce(_parse_runs.argument, format('runs[%s]', o.ordinal - 1))
+          then coalesce(_parse_batch.argument, format('runs[%s]', o.ordinal - 1))
       end as argument
     from (
       select
@@ -126,7 +126,7 @@ begin
           'workflow', 'input', 'dedupe_key', 'priority', 'delay', 'run_at', 'max_attempts',
           'deadline', 'metadata', 'on_conflict', 'run_id', 'backoff', 'budget', 'channels'
         ] as known
-      from jsonb_array_elements(_parse_runs.runs) with ordinality as e(element, ordinality)
+      from jsonb_array_elements(_parse_batch.runs) with ordinality as e(element, ordinality)
       order by e.ordinality
       offset 0
     ) as o
@@ -135,6 +135,6 @@ begin
 end;
 $$;
 
-comment on function tide._parse_runs is
+comment on function tide._parse_batch is
   'What the elements of an array ask for, each with the argument names of enqueue, or 22023 naming '
   'the element and the argument. run_id is null unless it is given; channels are not looked at.';

@@ -1,6 +1,6 @@
 -- First what is above the priority of the floor, then that priority from its floor on: the second
 -- half is not begun when the first one gives enough.
-create or replace function tide._pick_above_floor(
+create or replace function tide._pick_down_to(
   queue text,
   highest integer,
   priority integer,
@@ -32,15 +32,15 @@ begin
           r.run_id,
           r.deadline_at
         from tide.runs_active as r
-        where r.queue = _pick_above_floor.queue
+        where r.queue = _pick_down_to.queue
           and r.ready
-          and r.priority > _pick_above_floor.priority
-          and r.priority <= _pick_above_floor.highest
+          and r.priority > _pick_down_to.priority
+          and r.priority <= _pick_down_to.highest
           and (
-            _pick_above_floor.workflows is null or r.workflow = any (_pick_above_floor.workflows)
+            _pick_down_to.workflows is null or r.workflow = any (_pick_down_to.workflows)
           )
         order by r.priority desc, r.run_at, r.run_id
-        limit _pick_above_floor.max_runs - cardinality(v_picked)
+        limit _pick_down_to.max_runs - cardinality(v_picked)
         for no key update skip locked
       ) as a
       union all
@@ -52,28 +52,28 @@ begin
           r.run_id,
           r.deadline_at
         from tide.runs_active as r
-        where r.queue = _pick_above_floor.queue
+        where r.queue = _pick_down_to.queue
           and r.ready
-          and r.priority = _pick_above_floor.priority
-          and r.run_at >= _pick_above_floor.floor
+          and r.priority = _pick_down_to.priority
+          and r.run_at >= _pick_down_to.floor
           and (
-            _pick_above_floor.workflows is null or r.workflow = any (_pick_above_floor.workflows)
+            _pick_down_to.workflows is null or r.workflow = any (_pick_down_to.workflows)
           )
         order by r.priority desc, r.run_at, r.run_id
-        limit _pick_above_floor.max_runs - cardinality(v_picked)
+        limit _pick_down_to.max_runs - cardinality(v_picked)
         for no key update skip locked
       ) as f
-      limit _pick_above_floor.max_runs - cardinality(v_picked)
+      limit _pick_down_to.max_runs - cardinality(v_picked)
     ) as l;
     v_picked := v_picked || v_live;
     exit when v_overdue is null;
     perform tide._finish(v_overdue, 'cancelled', reason => 'deadline', actor => 'tide');
-    exit when cardinality(v_picked) >= _pick_above_floor.max_runs;
+    exit when cardinality(v_picked) >= _pick_down_to.max_runs;
   end loop;
   return v_picked;
 end;
 $$;
 
-comment on function tide._pick_above_floor is
+comment on function tide._pick_down_to is
   'Lock ready runs from the highest priority down to that of a floor, of that one from the floor on; '
   'overdue ones are cancelled on the way.';

@@ -1,0 +1,6 @@
+-- tide: after the functions, after the deploy
+-- Functions that calls under way during the upgrade may still have called. No lock on tables.
+drop function if exists tide._parse_run(text, text, integer, timestamptz, jsonb);
+drop function if exists tide._parse_runs(text, jsonb);
+drop function if exists tide._enqueued_payload(tide.runs);
+drop function if exists tide._pick_above_floor(text, integer, timestamptz, integer, text[]);
