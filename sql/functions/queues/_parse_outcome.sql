@@ -42,7 +42,7 @@ begin
     v_outcome.failure_class := value ->> 'failure_class';
     v_outcome.delay := tide._option_interval('outcomes.retry_after', value -> 'retry_after');
     -- One outcome that cannot be applied must not keep the others from being settled.
-    if v_outcome.failure_class !~ '^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}$'
+    if not tide._is_name(v_outcome.failure_class)
       or v_outcome.delay not between interval '0' and interval '365 days'
     then
       v_outcome.problem := 'bad_outcome';
