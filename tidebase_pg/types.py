@@ -329,6 +329,18 @@ class StepStart(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class StepAnswer(Record):
+    """What report_steps says to one report: execute, replay, or single = nothing was done."""
+
+    ordinal: int
+    """Which report, from 1."""
+    action: str
+    output_text: str | None = field(repr=False)
+    attempt: int
+    replay: str
+
+
+@dataclass(frozen=True, slots=True)
 class StepFailure(Record):
     """What fail_step decided: auto_retry, safe_replay, manual_review or fail_hard."""
 
