@@ -71,6 +71,12 @@ def _expression(name: str, row: str) -> str:
         return f"{row}{column}::text as {column}"
     if name == "run_at":
         return f"nullif({row}run_at, 'infinity') as run_at"
+    if name == "fresh":
+        # It was made and it was claimed: nothing else has happened.
+        unset = " and ".join(
+            f"{row}{name} is null" for name in ("forked_from", "parent_id", "budget")
+        )
+        return f"({row}last_seq = 2 and {unset}) as fresh"
     return f"{row}{name}"
 
 
@@ -164,6 +170,13 @@ class LeasedRun(Record):
     max_attempts: int
     input_text: str = field(repr=False)
     metadata_text: str = field(repr=False)
+    fresh: bool
+    """Whether no step of the run can have been begun before, and no budget counts them."""
+
+    @property
+    def key(self) -> str:
+        """How a document that reports on the run begins."""
+        return f'{{"run_id":"{self.run_id}","lease_id":"{self.lease_id}"'
 
     @property
     def input(self) -> Any:
