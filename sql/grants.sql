@@ -17,7 +17,8 @@ declare
     "tide_worker": [
       "version", "claim", "settle", "settle_and_claim", "await_work", "next_wakeup", "heartbeat",
       "create_run", "begin_run", "complete", "fail", "release", "get_run", "list_events",
-      "begin_step", "complete_step", "fail_step", "open_gate", "await_gate", "get_gate",
+      "begin_step", "complete_step", "fail_step", "report_steps",
+      "open_gate", "await_gate", "get_gate",
       "spawn", "spawn_many", "await_children", "list_children", "cancel_children", "sleep",
       "await_event", "send_event", "set_state", "patch_state", "save_state", "get_state",
       "state_versions", "create_snapshot", "list_snapshots", "record_usage", "list_usage",

@@ -16,11 +16,12 @@ from tidebase_pg.async_waits import AsyncWaits, open_transaction
 from tidebase_pg.call import Call
 from tidebase_pg.client import AsyncClient
 from tidebase_pg.errors import Fail, StepTimeout, Stop
-from tidebase_pg.flows import Attempt, Effect, Flow, Invoke, Pause, StepPlan
+from tidebase_pg.flows import Attempt, Early, Effect, Flow, Invoke, Pause, StepPlan
 from tidebase_pg.handles import Contract, Lease, StepOptions
 from tidebase_pg.heartbeat import AsyncHeart
 from tidebase_pg.holdings import Holding, heartbeat
 from tidebase_pg.registry import Registry
+from tidebase_pg.reporting import AsyncReporter
 
 T = TypeVar("T")
 
@@ -45,18 +46,30 @@ async def drive(flow: Flow[T], perform: Callable[[Effect], Awaitable[Any]]) -> T
 class AsyncDriver:
     """Carries out the effects of flows that concern one held run."""
 
-    __slots__ = ("cancelled", "client", "holding", "registry")
+    __slots__ = ("cancelled", "client", "holding", "registry", "reporter")
 
     def __init__(
-        self, holding: Holding, client: AsyncClient, cancelled: asyncio.Event, registry: Registry
+        self,
+        holding: Holding,
+        client: AsyncClient,
+        cancelled: asyncio.Event,
+        registry: Registry,
+        reporter: AsyncReporter | None = None,
     ) -> None:
+        """`reporter` tells of the steps together with those of other runs."""
         self.holding = holding
         self.client = client
         self.cancelled = cancelled
         self.registry = registry
+        self.reporter = reporter
 
     async def drive(self, flow: Flow[T]) -> T:
         return await drive(flow, self.perform)
+
+    async def settle(self) -> None:
+        """Let the database know what the run began, before another connection speaks for it."""
+        if self.reporter is not None:
+            await self.reporter.settle(self.holding)
 
     async def perform(self, effect: Effect) -> Any:
         holding = self.holding
@@ -70,8 +83,15 @@ class AsyncDriver:
         if isinstance(effect, Attempt):
             child = Holding(flows.leased(effect.row), holding.lease, effect.since, inline=True)
             return await attempt(child, self.client, effect.function, self.registry)
+        transaction = open_transaction(holding)
+        if isinstance(effect, Early):
+            if self.reporter is not None and transaction is None:
+                return await self.reporter.begin(holding, effect.call, effect.judge)
+            effect = effect.call
         try:
-            return await (open_transaction(holding) or self.client).execute(effect)
+            if self.reporter is not None and transaction is None:
+                return await self.reporter.execute(holding, effect)
+            return await (transaction or self.client).execute(effect)
         except Stop as stop:
             if "lease_id" in effect.arguments:
                 holding.lost(stop)
@@ -86,11 +106,17 @@ class AsyncRun(AsyncWaits, Lease):
     method then raises RunCancelled or LeaseLost: let them pass.
     """
 
-    def __init__(self, holding: Holding, client: AsyncClient, registry: Registry) -> None:
+    def __init__(
+        self,
+        holding: Holding,
+        client: AsyncClient,
+        registry: Registry,
+        reporter: AsyncReporter | None = None,
+    ) -> None:
         Lease.__init__(self, holding)
         self.cancelled = asyncio.Event()
         """Set when the run is cancelled or its lease lost."""
-        self._driver = AsyncDriver(holding, client, self.cancelled, registry)
+        self._driver = AsyncDriver(holding, client, self.cancelled, registry, reporter)
         holding.interrupt = self._interrupt
         self._equip(self._driver)
 
@@ -117,8 +143,13 @@ class AsyncRun(AsyncWaits, Lease):
         >>> plan = await run.step("plan", lambda: make_plan(topic), retries=2)
         """
         plan = flows.plan_step(name, **options)
-        with self._holding.only_once(name):
-            return await self._driver.drive(flows.step(self._holding, function, plan))
+        holding = self._holding
+        new = holding.open_step(name)
+        try:
+            flow = flows.step(holding, function, plan, new=new)
+            return await self._driver.drive(flow)
+        finally:
+            holding.close_step(name)
 
     def begin_step(self, name: str, **contract: Unpack[Contract]) -> AsyncBegunStep:
         """Begin a step whose work stands in the block below, as agent loops need it.

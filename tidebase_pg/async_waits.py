@@ -353,6 +353,7 @@ class AsyncTransaction:
 
     async def __aenter__(self) -> Self:
         driver, holding = self._driver, self._driver.holding
+        await driver.settle()
         holding.open_step(self.name)
         async with AsyncExitStack() as stack:
             stack.callback(holding.close_step, self.name)

@@ -94,7 +94,11 @@ class Call(Generic[T]):
 
     def unread(self) -> Call[None]:
         """The same call for a caller who needs no answer: none travels back."""
-        return cast("Call[None]", replace(self, columns="true", decode=_nothing))
+        return Call(self.name, "true", self.arguments, _nothing, self.kind, self.relaxed)
+
+    def relax(self) -> Call[T]:
+        """The same call, which a crash of the server may undo."""
+        return Call(self.name, self.columns, self.arguments, self.decode, self.kind, relaxed=True)
 
 
 def call(

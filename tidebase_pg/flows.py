@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar, cast
 from uuid import UUID
 
@@ -30,7 +31,7 @@ from tidebase_pg.errors import (
     StepTimeout,
     Stop,
 )
-from tidebase_pg.types import LeasedRun, RunRow
+from tidebase_pg.types import LeasedRun, RunRow, StepStart
 from tidebase_pg.values import Duration, RunId, interval, interval_text, seconds, whole, worker_name
 
 T = TypeVar("T")
@@ -53,6 +54,15 @@ class Invoke:
 
 
 @dataclass(frozen=True, slots=True)
+class Early:
+    """Ask the driver to begin a step that cannot have been begun before, and not to wait for the
+    answer if it can be told later; `judge` says whether that stops the run."""
+
+    call: Call[StepStart]
+    judge: Callable[[StepStart], Stop | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Ask the driver to wait so many seconds, less when the run stops."""
 
@@ -68,7 +78,7 @@ class Attempt:
     since: float
 
 
-Effect: TypeAlias = Call[Any] | Invoke | Pause | Attempt
+Effect: TypeAlias = Call[Any] | Early | Invoke | Pause | Attempt
 Flow: TypeAlias = Generator[Effect, Any, T]
 
 
@@ -141,12 +151,16 @@ def plan_step(
     )
 
 
-def step(run: Held, function: Callable[[], Any], plan: StepPlan) -> Flow[Any]:
-    """Run a function once and keep its answer; on a later attempt give the kept answer."""
+def step(run: Held, function: Callable[[], Any], plan: StepPlan, *, new: bool = False) -> Flow[Any]:
+    """Run a function once and keep its answer; on a later attempt give the kept answer.
+
+    `new`: no step of this name can have been begun before, and no budget counts it.
+    """
     failures = 0
     while True:
         # That a harmless step began need not survive a crash of the server; its output does.
-        done, output = yield from begin(run, plan, relaxed=plan.harmless)
+        early = new and plan.harmless and not failures
+        done, output = yield from begin(run, plan, relaxed=plan.harmless, early=early)
         if done:
             return output
         try:
@@ -162,7 +176,9 @@ def step(run: Held, function: Callable[[], Any], plan: StepPlan) -> Flow[Any]:
             return output
 
 
-def begin(run: Held, plan: StepPlan, *, relaxed: bool = False) -> Flow[tuple[bool, Any]]:
+def begin(
+    run: Held, plan: StepPlan, *, relaxed: bool = False, early: bool = False
+) -> Flow[tuple[bool, Any]]:
     """Whether the step is done, and its output. Raises Stop when the run may not go on."""
     call = calls.begin_step(
         run.run_id,
@@ -171,19 +187,28 @@ def begin(run: Held, plan: StepPlan, *, relaxed: bool = False) -> Flow[tuple[boo
         input=plan.input,
         contract=plan.contract or None,
     )
-    start = yield from ask(replace(call, relaxed=relaxed))
+    if relaxed:
+        call = call.relax()
+    start: StepStart = yield Early(call, partial(stopped, run, plan)) if early else call
+    if start.action == "execute":
+        return False, None
+    if start.action == "replay":
+        what = f"the output of step {plan.name!r} of run {run.run_id}"
+        return True, decode(start.output_text, what)
+    raise run.lost(stopped(run, plan, start) or StepFailedHard(_failed_hard(run, plan)))
+
+
+def stopped(run: Held, plan: StepPlan, start: StepStart) -> Stop | None:
+    """Why a run does not go on after this answer, or None when it does."""
     match start.action:
-        case "execute":
-            return False, None
-        case "replay":
-            what = f"the output of step {plan.name!r} of run {run.run_id}"
-            return True, decode(start.output_text, what)
+        case "execute" | "replay":
+            return None
         case "review":
-            raise run.lost(RunParked(_in_review(run, plan)))
+            return RunParked(_in_review(run, plan))
         case "budget":
-            raise run.lost(RunParked(_over_budget(run, plan)))
+            return RunParked(_over_budget(run, plan))
         case _:
-            raise run.lost(StepFailedHard(_failed_hard(run, plan)))
+            return StepFailedHard(_failed_hard(run, plan))
 
 
 def complete(run: Held, plan: StepPlan, output: Any) -> Flow[None]:
@@ -344,6 +369,7 @@ def leased(row: RunRow) -> LeasedRun:
         row.max_attempts,
         row.input_text,
         row.metadata_text,
+        fresh=False,
     )
 
 
@@ -394,9 +420,9 @@ def bad_output(error: Exception) -> Failure:
 def completed(run: LeasedRun, result: Any) -> Outcome:
     """Raises BadPayload when the result cannot be stored."""
     if result is None:
-        return Outcome(run, "completed", f"{_key(run)}}}")
+        return Outcome(run, "completed", f"{run.key}}}")
     text = encode(result, f"the result of run {run.run_id}")
-    return Outcome(run, "completed", f'{_key(run)},"result":{text}}}')
+    return Outcome(run, "completed", f'{run.key},"result":{text}}}')
 
 
 def failed(run: LeasedRun, failure: Failure) -> Outcome:
@@ -406,11 +432,11 @@ def failed(run: LeasedRun, failure: Failure) -> Outcome:
     if failure.retry_after is not None:
         report["retry_after"] = interval_text(failure.retry_after)
     text = encode(report, f"the error of run {run.run_id}")
-    return Outcome(run, "failed", f"{_key(run)},{text[1:]}")
+    return Outcome(run, "failed", f"{run.key},{text[1:]}")
 
 
 def released(run: LeasedRun) -> Outcome:
-    return Outcome(run, "released", f'{_key(run)},"release":true}}')
+    return Outcome(run, "released", f'{run.key},"release":true}}')
 
 
 def batch(outcomes: Sequence[Outcome]) -> str:
@@ -441,10 +467,6 @@ def instead(outcome: Outcome, error: Exception) -> Outcome | None:
     if outcome.last or outcome.kind == "released":
         return None
     return replace(failed(outcome.run, bad_output(error)), last=True)
-
-
-def _key(run: LeasedRun) -> str:
-    return f'{{"run_id":"{run.run_id}","lease_id":"{run.lease_id}"'
 
 
 def one_line(error: BaseException) -> str:

@@ -15,10 +15,11 @@ from tidebase_pg import calls, flows
 from tidebase_pg.call import Call
 from tidebase_pg.client import Client
 from tidebase_pg.errors import Fail, Stop
-from tidebase_pg.flows import Attempt, Effect, Flow, Invoke, Pause, StepPlan
+from tidebase_pg.flows import Attempt, Early, Effect, Flow, Invoke, Pause, StepPlan
 from tidebase_pg.heartbeat import Heart
 from tidebase_pg.holdings import Holding, heartbeat
 from tidebase_pg.registry import Registry
+from tidebase_pg.reporting import Reporter
 from tidebase_pg.threads import call_within
 from tidebase_pg.values import Duration
 from tidebase_pg.waits import Waits, open_transaction
@@ -109,18 +110,30 @@ def drive(flow: Flow[T], perform: Callable[[Effect], Any]) -> T:
 class Driver:
     """Carries out the effects of flows that concern one held run."""
 
-    __slots__ = ("cancelled", "client", "holding", "registry")
+    __slots__ = ("cancelled", "client", "holding", "registry", "reporter")
 
     def __init__(
-        self, holding: Holding, client: Client, cancelled: threading.Event, registry: Registry
+        self,
+        holding: Holding,
+        client: Client,
+        cancelled: threading.Event,
+        registry: Registry,
+        reporter: Reporter | None = None,
     ) -> None:
+        """`reporter` tells of the steps together with those of other runs."""
         self.holding = holding
         self.client = client
         self.cancelled = cancelled
         self.registry = registry
+        self.reporter = reporter
 
     def drive(self, flow: Flow[T]) -> T:
         return drive(flow, self.perform)
+
+    def settle(self) -> None:
+        """Let the database know what the run began, before another connection speaks for it."""
+        if self.reporter is not None:
+            self.reporter.settle(self.holding)
 
     def perform(self, effect: Effect) -> Any:
         holding = self.holding
@@ -135,8 +148,15 @@ class Driver:
         if isinstance(effect, Attempt):
             child = Holding(flows.leased(effect.row), holding.lease, effect.since, inline=True)
             return attempt(child, self.client, effect.function, self.registry)
+        transaction = open_transaction(holding)
+        if isinstance(effect, Early):
+            if self.reporter is not None and transaction is None:
+                return self.reporter.begin(holding, effect.call, effect.judge)
+            effect = effect.call
         try:
-            return (open_transaction(holding) or self.client).execute(effect)
+            if self.reporter is not None and transaction is None:
+                return self.reporter.execute(holding, effect)
+            return (transaction or self.client).execute(effect)
         except Stop as stop:
             if "lease_id" in effect.arguments:
                 holding.lost(stop)
@@ -150,11 +170,17 @@ class Run(Waits, Lease):
     Every method raises RunCancelled or LeaseLost once the run is no longer held; let them pass.
     """
 
-    def __init__(self, holding: Holding, client: Client, registry: Registry) -> None:
+    def __init__(
+        self,
+        holding: Holding,
+        client: Client,
+        registry: Registry,
+        reporter: Reporter | None = None,
+    ) -> None:
         Lease.__init__(self, holding)
         self.cancelled = threading.Event()
         """Set when the run is cancelled or its lease lost; watch it in long steps."""
-        self._driver = Driver(holding, client, self.cancelled, registry)
+        self._driver = Driver(holding, client, self.cancelled, registry, reporter)
         holding.interrupt = self._interrupt
         self._equip(self._driver)
 
@@ -171,8 +197,13 @@ class Run(Waits, Lease):
         >>> plan = run.step("plan", lambda: make_plan(topic), retries=2)
         """
         plan = flows.plan_step(name, **options)
-        with self._holding.only_once(name):
-            return cast(T, self._driver.drive(flows.step(self._holding, function, plan)))
+        holding = self._holding
+        new = holding.open_step(name)
+        try:
+            flow = flows.step(holding, function, plan, new=new)
+            return cast(T, self._driver.drive(flow))
+        finally:
+            holding.close_step(name)
 
     def begin_step(self, name: str, **contract: Unpack[Contract]) -> BegunStep:
         """Begin a step whose work stands in the block below, as agent loops need it.

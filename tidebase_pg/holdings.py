@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from uuid import UUID
 
 from tidebase_pg import calls
@@ -17,9 +16,12 @@ class Holding:
     """One leased run. `interrupt` is called once, from the heart, when the run is lost."""
 
     __slots__ = (
+        "_key",
         "_since",
         "_steps",
+        "alone",
         "beaten_at",
+        "fresh",
         "given_at",
         "inline",
         "interrupt",
@@ -37,14 +39,26 @@ class Holding:
         self.run_id: UUID = leased.run_id
         self.lease_id: UUID = leased.lease_id
         self.lease = lease
+        self._key: str | None = None
         self.inline = inline
         """Whether this process itself waits for what a worker would park the run for."""
         self.beaten_at = self._since = since
         self.given_at = since
         """When a worker began with it."""
+        self.fresh = leased.fresh
+        """Whether a step is new if this process has not begun it."""
+        self.alone = False
+        """Whether the begins of its steps are asked for one by one."""
         self.stop: Stop | None = None
         self.interrupt: Callable[[Stop], None] | None = None
-        self._steps: set[str] | None = None
+        self._steps: dict[str, bool] = {}
+
+    @property
+    def key(self) -> str:
+        """How a document that reports on the run begins."""
+        if self._key is None:
+            self._key = self.leased.key
+        return self._key
 
     def check(self) -> None:
         """Raises Stop when the run is lost, or its lease may have ended unrenewed."""
@@ -74,6 +88,8 @@ class Holding:
     def take_up(self, leased: LeasedRun, since: float) -> None:
         """The run goes on here under a new lease."""
         self.leased, self.lease_id = leased, leased.lease_id
+        self._key = None
+        self.fresh = leased.fresh
         self.beaten_at = self._since = since
 
     def judge(self, state: str, sent_at: float) -> None:
@@ -95,29 +111,25 @@ class Holding:
         if self.stop is None and now - self.beaten_at > self.lease:
             self.lose(self._unrenewed())
 
-    def open_step(self, name: str) -> None:
-        """Raises StepInProgress when a step of this name is open."""
-        steps = self._steps
-        if steps is None:
-            steps = self._steps = set()
-        if name in steps:
+    def ask_alone(self) -> None:
+        """From now on ask for every step before it is executed."""
+        self.fresh = False
+        self.alone = True
+
+    def open_step(self, name: str) -> bool:
+        """Whether no step of this name can have been begun before. Raises StepInProgress when one
+        is open."""
+        known = self._steps.get(name)
+        if known:
             raise StepInProgress(
                 f"step {name!r} of run {self.run_id} is in progress already: "
                 "give every step of a run its own name"
             )
-        steps.add(name)
+        self._steps[name] = True
+        return known is None and self.fresh
 
     def close_step(self, name: str) -> None:
-        if self._steps is not None:
-            self._steps.discard(name)
-
-    @contextmanager
-    def only_once(self, name: str) -> Generator[None]:
-        self.open_step(name)
-        try:
-            yield
-        finally:
-            self.close_step(name)
+        self._steps[name] = False
 
     def _unrenewed(self) -> LeaseLost:
         return LeaseLost(

@@ -71,6 +71,12 @@ def _expression(name: str, row: str) -> str:
         return f"{row}{column}::text as {column}"
     if name == "run_at":
         return f"nullif({row}run_at, 'infinity') as run_at"
+    if name == "fresh":
+        # It was made and it was claimed: nothing else has happened.
+        unset = " and ".join(
+            f"{row}{name} is null" for name in ("forked_from", "parent_id", "budget")
+        )
+        return f"({row}last_seq = 2 and {unset}) as fresh"
     return f"{row}{name}"
 
 
@@ -165,6 +171,13 @@ class LeasedRun(Record):
     max_attempts: int
     input_text: str = field(repr=False)
     metadata_text: str = field(repr=False)
+    fresh: bool
+    """Whether no step of the run can have been begun before, and no budget counts them."""
+
+    @property
+    def key(self) -> str:
+        """How a document that reports on the run begins."""
+        return f'{{"run_id":"{self.run_id}","lease_id":"{self.lease_id}"'
 
     @property
     def input(self) -> Any:
@@ -323,6 +336,18 @@ class Beat(Record):
 class StepStart(Record):
     """What begin_step decided: execute, replay, review, budget or failed."""
 
+    action: str
+    output_text: str | None = field(repr=False)
+    attempt: int
+    replay: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepAnswer(Record):
+    """What report_steps says to one report: execute, replay, or single = nothing was done."""
+
+    ordinal: int
+    """Which report, from 1."""
     action: str
     output_text: str | None = field(repr=False)
     attempt: int

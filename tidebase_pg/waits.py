@@ -415,6 +415,7 @@ class Transaction:
 
     def __enter__(self) -> Self:
         driver, holding = self._driver, self._driver.holding
+        driver.settle()
         holding.open_step(self.name)
         with ExitStack() as stack:
             stack.callback(holding.close_step, self.name)

@@ -27,6 +27,7 @@ from tidebase_pg.hearing import AsyncBell, AsyncEar, Bell, Ear
 from tidebase_pg.heartbeat import AsyncHeart, Heart
 from tidebase_pg.holdings import Holding
 from tidebase_pg.registry import Registry
+from tidebase_pg.reporting import AsyncReporter, Reporter
 from tidebase_pg.shift import Registration, Request, Shift, Terms, WorkReport
 from tidebase_pg.threads import Crew, in_thread
 from tidebase_pg.types import LeasedRun
@@ -63,6 +64,7 @@ class Worker:
         self._claims = Client(sources[0], patience=0.0)
         self._ear = Ear(self._shift.waiter, sources[0])
         self._steps = Client(sources[1], patience=terms.lease)
+        self._reporter = Reporter(self._steps)
         self._heart = Heart(
             Client(sources[2], patience=0.0),
             terms.lease,
@@ -116,6 +118,7 @@ class Worker:
                 if self._dispatcher is not None:
                     farewell(self._dispatcher, shift)
                 self._bell.close()
+                self._reporter.close()
                 for source in self._sources:
                     source.close()
         logger.info("worker %s ends: %s", shift.terms.name, shift.report())
@@ -213,7 +216,8 @@ class Worker:
             return flows.failed(leased, flows.bad_input(error))
         function = self._registry.find(leased.workflow).function
         try:
-            result = function(Run(holding, self._steps, self._registry), given)
+            run = Run(holding, self._steps, self._registry, self._reporter)
+            result = function(run, given)
         except Exception as error:
             return raised(holding, error)
         return returned(leased, result)
@@ -256,6 +260,7 @@ class AsyncWorker:
         self._claims = AsyncClient(sources[0], patience=0.0)
         self._ear = AsyncEar(self._shift.waiter, sources[0])
         self._steps = AsyncClient(sources[1], patience=terms.lease)
+        self._reporter = AsyncReporter(self._steps)
         self._heart = AsyncHeart(
             AsyncClient(sources[2], patience=0.0),
             terms.lease,
@@ -298,6 +303,7 @@ class AsyncWorker:
                 await self._withdraw()
                 if (dispatcher := self._dispatcher) is not None:
                     await in_thread(lambda: farewell(dispatcher, shift))
+                self._reporter.close()
                 for source in self._sources:
                     await source.close()
         logger.info("worker %s ends: %s", shift.terms.name, shift.report())
@@ -381,7 +387,7 @@ class AsyncWorker:
             # Only from here on there is something to cancel: a task that has not begun would be
             # gone without a word.
             if holding.stop is None:
-                run = AsyncRun(holding, self._steps, self._registry)
+                run = AsyncRun(holding, self._steps, self._registry, self._reporter)
                 holding.interrupt = partial(_interrupt, run, task)
                 outcome = await self._attend(holding, run)
         except asyncio.CancelledError:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 
+from tests.support import Connection, value
 from tidebase_pg import AsyncTidebase, Tidebase, Worker, WorkReport
+
+PATIENCE = 60
+
+
+def wait_for(connection: Connection, question: str, *arguments: Any) -> None:
+    """Until the query answers true."""
+    until = time.monotonic() + PATIENCE
+    while not value(connection, question, *arguments):
+        assert time.monotonic() < until, question
 
 
 @pytest.fixture

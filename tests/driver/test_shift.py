@@ -36,7 +36,7 @@ def begin(concurrency: int, **options: bool) -> Shift:
 
 
 def leased(run_id: UUID | None = None) -> LeasedRun:
-    return LeasedRun(run_id or uuid4(), uuid4(), "w", 1, 1, "{}", "{}")
+    return LeasedRun(run_id or uuid4(), uuid4(), "w", 1, 1, "{}", "{}", fresh=True)
 
 
 def answer(shift: Shift, request: Request, runs: int) -> list[Holding]:

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.driver.conftest import wait_for
 from tests.support import Connection, value
 from tidebase_pg import (
     BadPayload,
@@ -49,6 +50,7 @@ def test_a_step_whose_begin_a_crash_forgot_is_completed_without_executing_again(
     def w(run: Run, input: Any) -> Any:
         def work() -> str:
             called.append("work")
+            wait_for(connection, "select exists (select from tide.steps)")
             # What recovery does to a commit that was not yet on disk.
             connection.execute("delete from tide.steps where run_id = %s", (run.id,))
             return "done"
@@ -86,7 +88,9 @@ def test_only_the_begin_of_a_step_without_effects_may_be_forgotten_by_a_crash(
 
     @tide.workflow("w")
     def w(run: Run, input: Any) -> Any:
-        return run.step("one", lambda: 1, **contract)
+        # A step that is quicker begins and completes in one commit.
+        began = "select exists (select from tide.steps)"
+        return run.step("one", lambda: wait_for(connection, began), **contract)
 
     tide.enqueue(w)
     tide.work(drain=True)

@@ -73,6 +73,7 @@ MAY: dict[str, str] = {
     "record_usage":                  " w  ",
     "redeliver":                     "  o ",
     "release":                       " w  ",
+    "report_steps":                  " w  ",
     "reschedule":                    "  o ",
     "resolve_gate":                  "c   ",
     "resolve_step":                  "  o ",

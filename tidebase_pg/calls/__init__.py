@@ -68,7 +68,13 @@ from tidebase_pg.calls.state import (
     set_state,
     state_versions,
 )
-from tidebase_pg.calls.steps import begin_step, complete_step, fail_step, resolve_step
+from tidebase_pg.calls.steps import (
+    begin_step,
+    complete_step,
+    fail_step,
+    report_steps,
+    resolve_step,
+)
 from tidebase_pg.calls.upkeep import (
     adopt,
     health,
@@ -144,6 +150,7 @@ __all__ = [
     "record_usage",
     "redeliver",
     "release",
+    "report_steps",
     "reschedule",
     "resolve_gate",
     "resolve_step",

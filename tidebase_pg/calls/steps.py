@@ -8,7 +8,7 @@ from uuid import UUID
 
 from tidebase_pg.call import Call, call
 from tidebase_pg.documents import optional
-from tidebase_pg.types import StepFailure, StepRow, StepStart
+from tidebase_pg.types import StepAnswer, StepFailure, StepRow, StepStart
 from tidebase_pg.values import RunId
 
 
@@ -49,6 +49,16 @@ def complete_step(run_id: RunId, lease_id: UUID, name: str, *, output: Any = Non
         name=name,
         output=optional(output, f"the output of step {name!r}"),
     )
+
+
+def report_steps(reports: str) -> Call[list[StepAnswer]]:
+    """Begin and complete steps of many leased runs in one transaction, each judged alone. A begin
+    has a row: execute, or replay with the stored output. A row that says single: nothing was done,
+    make this report with begin_step or complete_step. A completion without a row is stored.
+
+    `reports` is JSON text, an array as `reporting` writes it.
+    """
+    return call("report_steps", StepAnswer.columns(), StepAnswer.many, reports=reports)
 
 
 def fail_step(

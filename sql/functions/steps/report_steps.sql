@@ -1,0 +1,273 @@
+-- Everything that can be judged by looking at rows is done in a few statements for all reports. The
+-- rest is left to begin_step and complete_step in transactions of their own: they lock rows of
+-- other runs, and with so many runs locked already two callers could wait for each other.
+-- The runs are locked by run_id, as settle does, each by a query of its own: however the planner
+-- joins, it could read all runs. The reports are judged in a later statement, whose snapshot sees
+-- what whoever held the locks before has written.
+create or replace function tide.report_steps(reports jsonb)
+returns table (ordinal integer, action text, output jsonb, attempt integer, replay text)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_count constant integer := tide._valid_elements(
+    'reports',
+    report_steps.reports,
+    array[
+      'run_id', 'lease_id', 'name', 'begin', 'input', 'contract', 'age', 'complete', 'output'
+    ],
+    1000
+  );
+  v_plain constant tide.steps := tide._parse_contract(null);
+  v_no_input constant bytea := tide._input_hash(null);
+  v_held uuid[];
+  v_now timestamptz;
+  v_started uuid[];
+  v_started_seqs integer[];
+  v_started_payloads jsonb[];
+  v_completed uuid[];
+  v_completed_seqs integer[];
+  v_completed_payloads jsonb[];
+  v_renewed uuid[];
+  v_last_seqs integer[];
+  v_ordinals integer[];
+  v_actions text[];
+  v_outputs jsonb[];
+  v_attempts integer[];
+  v_replays text[];
+begin
+  if v_count = 0 then
+    return;
+  end if;
+  -- Who names a step twice has it judged by itself.
+  v_held := array(
+    select h.run_id
+    from (
+      select
+        x.run_id,
+        x.lease_id
+      from jsonb_to_recordset(report_steps.reports) as x(run_id uuid, lease_id uuid, name text)
+      group by x.run_id, x.lease_id
+      having count(*) = count(distinct x.name)
+      order by x.run_id
+    ) as b
+    cross join lateral (
+      select r.run_id
+      from tide.runs_active as r
+      where r.run_id = b.run_id
+        and r.lease_id = b.lease_id
+        and r.leased_until is not null
+      for no key update
+    ) as h
+  );
+  v_now := tide._now();
+
+  with judged as materialized (
+    select
+      x.ordinality::integer as ordinal,
+      x.run_id,
+      x.name,
+      x.age,
+      x.output,
+      r.lease_id,
+      r.started_at,
+      g.contract,
+      g.input_hash,
+      v.action,
+      w.starts,
+      w.ends,
+      v.action in ('single', 'replay') or not coalesce(x.complete, false) as answered,
+      case when v.action = 'replay' then s.output end as kept,
+      coalesce(s.attempt, 1) as attempt,
+      coalesce(s.replay, (g.contract).replay) as replay,
+      r.last_seq + (count(*) filter (where w.starts) over earlier)::integer as started_seq,
+      r.last_seq + (
+        count(*) filter (where w.starts) over (partition by x.run_id)
+        + count(*) filter (where w.ends) over earlier
+      )::integer as completed_seq
+    from rows from (
+      jsonb_to_recordset(report_steps.reports) as (
+        run_id uuid,
+        lease_id uuid,
+        name text,
+        begin boolean,
+        input jsonb,
+        contract jsonb,
+        age double precision,
+        complete boolean,
+        output jsonb
+      )
+    ) with ordinality as x(
+      run_id, lease_id, name, begin, input, contract, age, complete, output, ordinality
+    )
+    left join tide.runs_active as r
+      on r.run_id = x.run_id
+      and r.lease_id = x.lease_id
+      and r.run_id = any (v_held)
+    -- An offset keeps a subquery what it is. This one looks each step up by its key, whatever the
+    -- planner knows of the table; the next two are evaluated once, however often they are named.
+    left join lateral (
+      select
+        c.run_id,
+        c.lease_id,
+        c.status,
+        c.input_hash,
+        c.output,
+        c.attempt,
+        c.replay
+      from tide.steps as c
+      where c.run_id = x.run_id
+        and c.name = x.name
+      offset 0
+    ) as s on true
+    cross join lateral (
+      select
+        case when x.input is null then v_no_input else tide._input_hash(x.input) end as input_hash,
+        case
+          when x.contract is null then v_plain
+          else tide._parse_contract(x.contract)
+        end as contract
+      offset 0
+    ) as g
+    cross join lateral (
+      select
+        case
+          when r.run_id is null
+            or not (coalesce(x.begin, false) or coalesce(x.complete, false))
+            or (x.output is not null and tide._payload_problem(x.output) is not null)
+          then 'single'
+          when x.begin
+            and (
+              r.deadline_at <= v_now
+              or coalesce(octet_length(x.name), 0) not between 1 and 256
+              or x.name ~ '[[:cntrl:]]'
+              or (x.input is not null and tide._payload_problem(x.input) is not null)
+            )
+          then 'single'
+          when s.run_id is null then
+            case
+              when not coalesce(x.begin, false)
+                or r.budget is not null
+                or (r.parent_id is not null and exists (select from tide._budgets(r)))
+              then 'single'
+              else 'execute'
+            end
+          when x.begin and s.input_hash <> g.input_hash then 'single'
+          when s.status = 'completed' and not coalesce(x.complete, false) then 'replay'
+          when s.lease_id is distinct from r.lease_id then 'single'
+          when s.status = 'running' then 'execute'
+          when s.status = 'completed' then 'kept'
+          else 'single'
+        end as action
+      offset 0
+    ) as v
+    cross join lateral (
+      select
+        v.action = 'execute' and s.run_id is null as starts,
+        v.action = 'execute' and coalesce(x.complete, false) as ends
+    ) as w
+    window earlier as (partition by x.run_id order by x.ordinality)
+  ), written as (
+    insert into tide.steps as s (
+      run_id, name, status, replay, side_effects, idempotency_key, checkpoint_invariant,
+      verified_by, timeout, input_hash, lease_id, started_at, finished_at, output, position
+    )
+    select
+      n.run_id,
+      n.name,
+      case when n.ends then 'completed' else 'running' end,
+      (n.contract).replay,
+      (n.contract).side_effects,
+      (n.contract).idempotency_key,
+      (n.contract).checkpoint_invariant,
+      (n.contract).verified_by,
+      (n.contract).timeout,
+      n.input_hash,
+      n.lease_id,
+      greatest(v_now - least(greatest(n.age, 0), 86400) * interval '1 second', n.started_at),
+      case when n.ends then v_now end,
+      case when n.ends then n.output end,
+      n.started_seq
+    from judged as n
+    where n.starts
+      or n.ends
+    on conflict on constraint steps_pkey do update
+    set
+      status = excluded.status,
+      output = excluded.output,
+      error = null,
+      finished_at = excluded.finished_at
+  )
+  select
+    array_agg(n.run_id) filter (where n.starts),
+    array_agg(n.started_seq) filter (where n.starts),
+    array_agg(
+      jsonb_build_object('name', n.name, 'attempt', n.attempt)
+    ) filter (where n.starts),
+    array_agg(n.run_id) filter (where n.ends),
+    array_agg(n.completed_seq) filter (where n.ends),
+    array_agg(
+      jsonb_build_object('name', n.name, 'attempt', n.attempt)
+    ) filter (where n.ends),
+    array_agg(n.ordinal) filter (where n.answered),
+    array_agg(n.action) filter (where n.answered),
+    array_agg(n.kept) filter (where n.answered),
+    array_agg(n.attempt) filter (where n.answered),
+    array_agg(n.replay) filter (where n.answered)
+  into
+    v_started, v_started_seqs, v_started_payloads,
+    v_completed, v_completed_seqs, v_completed_payloads,
+    v_ordinals, v_actions, v_outputs, v_attempts, v_replays
+  from judged as n;
+
+  select
+    array_agg(n.run_id),
+    array_agg(n.last_seq)
+  into v_renewed, v_last_seqs
+  from (
+    select
+      m.run_id,
+      max(m.seq) as last_seq
+    from unnest(v_started || v_completed, v_started_seqs || v_completed_seqs) as m(run_id, seq)
+    group by m.run_id
+  ) as n;
+  if v_renewed is not null then
+    update tide.runs_active as r
+    set
+      last_seq = v_last_seqs[array_position(v_renewed, r.run_id)],
+      leased_until = v_now + r.lease
+    where r.run_id = any (v_renewed);
+  end if;
+  -- In this order: of one run the seqs of what began are below those of what is complete.
+  if v_started is not null then
+    perform tide._emit(v_started, v_started_seqs, 'step.started', v_started_payloads);
+  end if;
+  if v_completed is not null then
+    perform tide._emit(v_completed, v_completed_seqs, 'step.completed', v_completed_payloads);
+  end if;
+  if v_ordinals is not null then
+    return query
+    select
+      a.ordinal,
+      a.action,
+      a.output,
+      a.attempt,
+      a.replay
+    from unnest(v_ordinals, v_actions, v_outputs, v_attempts, v_replays)
+      as a(ordinal, action, output, attempt, replay)
+    order by a.ordinal;
+  end if;
+end;
+$$;
+
+comment on function tide.report_steps is
+  'Begin and complete steps of many leased runs in one transaction, each judged alone. A begin has '
+  'a row: execute, or replay with the stored output. A row that says single: nothing was done, '
+  'make this report with begin_step or complete_step. A completion without a row is stored.';

@@ -1,0 +1,515 @@
+"""Steps reported together: a short step is one report, and no answer differs from one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import psycopg
+import pytest
+
+from tests.driver.conftest import Background, wait_for
+from tests.support import Connection, value
+from tidebase_pg import (
+    AsyncRun,
+    AsyncTidebase,
+    InvalidArgument,
+    Retry,
+    Run,
+    Tidebase,
+    client,
+    reporting,
+)
+
+PATIENCE: Final = 60
+
+
+async def async_wait_for(connection: Connection, question: str, *arguments: Any) -> None:
+    until = time.monotonic() + PATIENCE
+    while not value(connection, question, *arguments):
+        assert time.monotonic() < until, question
+        await asyncio.sleep(0)
+
+
+RUNNING: Final = "select exists (select from tide.steps where name = %s and status = 'running')"
+TRANSACTIONS: Final = """
+select array_agg(distinct e.xmin::text)
+from tide.events as e
+where e.type in ('step.started', 'step.completed')
+"""
+
+
+def types(connection: Connection) -> list[str]:
+    return [
+        row.type for row in connection.execute("select type from tide.events order by run_id, seq")
+    ]
+
+
+def test_a_short_step_is_one_transaction(tide: Tidebase, connection: Connection) -> None:
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        return run.step("one", lambda: "done", input={"a": 1})
+
+    tide.enqueue(w)
+    tide.work(drain=True)
+    assert len(value(connection, TRANSACTIONS)) == 1
+    assert types(connection) == [
+        "run.enqueued", "run.claimed", "step.started", "step.completed", "run.completed",
+    ]  # fmt: skip
+    step = connection.execute("select * from tide.steps").fetchone()
+    assert step is not None
+    assert (step.status, step.attempt, step.output, step.position) == ("completed", 1, "done", 3)
+
+
+async def test_a_short_step_is_one_transaction_for_asyncio(
+    atide: AsyncTidebase, connection: Connection
+) -> None:
+    @atide.workflow("w")
+    async def w(run: AsyncRun, input: Any) -> Any:
+        return await run.step("one", lambda: "done")
+
+    await atide.enqueue(w)
+    await atide.work(drain=True)
+    assert len(value(connection, TRANSACTIONS)) == 1
+    assert value(connection, "select status || attempt from tide.steps") == "completed1"
+
+
+def test_steps_that_wait_for_the_same_answer_go_out_together(
+    tide: Tidebase, connection: Connection, background: Background, connect: Any
+) -> None:
+    slots = 8
+    together = threading.Barrier(slots)
+
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        return run.step("one", lambda: together.wait(PATIENCE) and 2)
+
+    blocker = connect()
+    ids = [tide.enqueue(w).run_id for _ in range(slots)]
+    with blocker.transaction():
+        # Whichever report comes first waits, and the others for it.
+        blocker.execute("lock table tide.steps in share mode")
+        stop = background.start(tide, concurrency=slots)
+        wait_for(connection, "select count(*) = 1 from pg_locks where not granted")
+    for run_id in ids:
+        tide.runs.wait(run_id, timeout=PATIENCE)
+    assert stop().completed == slots
+    assert len(value(connection, TRANSACTIONS)) < slots
+
+
+@pytest.mark.parametrize(("limit", "least"), [("MOST_REPORTS", 2), ("MOST_TEXT", 100)])
+def test_more_than_fits_into_one_call_goes_out_in_several(
+    tide: Tidebase, monkeypatch: pytest.MonkeyPatch, limit: str, least: int
+) -> None:
+    slots = 12
+    together = threading.Barrier(slots)
+    monkeypatch.setattr(reporting, limit, least)
+
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        return [run.step(name, lambda: together.wait(PATIENCE) and None) for name in "abc"]
+
+    for _ in range(slots):
+        tide.enqueue(w)
+    assert tide.work(drain=True, concurrency=slots).completed == slots
+
+
+def test_a_long_step_is_seen_to_run(tide: Tidebase, connection: Connection) -> None:
+    seen: list[Any] = []
+
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        def long() -> str:
+            wait_for(connection, RUNNING, "long")
+            seen.append(value(connection, "select last_seq from tide.runs where run_id=%s", run.id))
+            return "done"
+
+        return run.step("long", long)
+
+    run_id = tide.enqueue(w).run_id
+    tide.work(drain=True)
+    assert tide.runs.get(run_id).result == "done"
+    assert seen == [3]
+    assert len(value(connection, TRANSACTIONS)) == 2
+
+
+async def test_a_long_step_is_seen_to_run_for_asyncio(
+    atide: AsyncTidebase, connection: Connection
+) -> None:
+    @atide.workflow("w")
+    async def w(run: AsyncRun, input: Any) -> Any:
+        async def long() -> str:
+            await async_wait_for(connection, RUNNING, "long")
+            return "done"
+
+        return await run.step("long", long)
+
+    run_id = (await atide.enqueue(w)).run_id
+    await atide.work(drain=True)
+    assert (await atide.runs.get(run_id)).result == "done"
+    assert len(value(connection, TRANSACTIONS)) == 2
+
+
+def test_a_step_says_when_it_really_began(tide: Tidebase, connection: Connection) -> None:
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        began = value(connection, "select clock_timestamp()::text")
+
+        def work() -> str:
+            while value(connection, "select clock_timestamp() - %s < '10 ms'", began):
+                pass
+            return str(began)
+
+        return run.step("one", work)
+
+    tide.enqueue(w)
+    tide.work(drain=True)
+    took = value(connection, "select finished_at - started_at >= '9 ms' from tide.steps")
+    assert took
+
+
+def test_a_name_used_again_replays(tide: Tidebase) -> None:
+    called: list[int] = []
+
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        return [run.step("same", lambda: called.append(1) or len(called)) for _ in range(3)]
+
+    run_id = tide.enqueue(w).run_id
+    tide.work(drain=True)
+    assert (tide.runs.get(run_id).result, called) == ([1, 1, 1], [1])
+
+
+async def test_a_name_used_again_replays_for_asyncio(atide: AsyncTidebase) -> None:
+    called: list[int] = []
+
+    @atide.workflow("w")
+    async def w(run: AsyncRun, input: Any) -> Any:
+        return [await run.step("same", lambda: called.append(1) or len(called)) for _ in range(3)]
+
+    run_id = (await atide.enqueue(w)).run_id
+    await atide.work(drain=True)
+    assert ((await atide.runs.get(run_id)).result, called) == ([1, 1, 1], [1])
+
+
+def test_a_begun_step_of_that_name_replays_too(tide: Tidebase) -> None:
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        with run.begin_step("same") as step:
+            step.complete("first")
+        return run.step("same", lambda: "second")
+
+    run_id = tide.enqueue(w).run_id
+    tide.work(drain=True)
+    assert tide.runs.get(run_id).result == "first"
+
+
+def test_later_attempts_ask_before_they_execute(tide: Tidebase) -> None:
+    called: list[str] = []
+
+    @tide.workflow("w", max_attempts=2)
+    def w(run: Run, input: Any) -> Any:
+        run.step("first", lambda: called.append("first"))
+        if run.attempt == 1:
+            raise Retry(after=0)
+        run.step("second", lambda: called.append("second"))
+
+    tide.enqueue(w)
+    tide.work(drain=True)
+    assert called == ["first", "second"]
+
+
+def test_a_cancelled_run_begins_no_further_step(tide: Tidebase, connection: Connection) -> None:
+    called: list[str] = []
+
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        tide.runs.cancel(run.id, reason="enough")
+        run.step("first", lambda: called.append("first"))
+        run.step("second", lambda: called.append("second"))
+
+    run_id = tide.enqueue(w).run_id
+    report = tide.work(drain=True)
+    assert (report.dropped, called) == (1, ["first"])
+    assert tide.runs.get(run_id).cancel_reason == "enough"
+    assert value(connection, "select count(*) from tide.steps") == 0
+
+
+def test_a_refused_begin_interrupts_the_step(tide: Tidebase) -> None:
+    interrupted: list[bool] = []
+
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        def long() -> None:
+            tide.runs.cancel(run.id)
+            # Long before the next heartbeat.
+            interrupted.append(run.cancelled.wait(10))
+
+        run.step("long", long)
+
+    tide.enqueue(w)
+    assert tide.work(drain=True, lease=3600).dropped == 1
+    assert interrupted == [True]
+
+
+async def test_a_refused_begin_cancels_the_task(atide: AsyncTidebase) -> None:
+    interrupted: list[bool] = []
+
+    @atide.workflow("w")
+    async def w(run: AsyncRun, input: Any) -> Any:
+        async def long() -> None:
+            await atide.runs.cancel(run.id)
+            try:
+                await asyncio.sleep(10)
+            except asyncio.CancelledError:
+                interrupted.append(True)
+                raise
+
+        await run.step("long", long)
+
+    await atide.enqueue(w)
+    assert (await atide.work(drain=True, lease=3600)).dropped == 1
+    assert interrupted == [True]
+
+
+def test_a_budget_given_meanwhile_counts_from_then_on(
+    tide: Tidebase, connection: Connection
+) -> None:
+    called: list[str] = []
+
+    @tide.workflow("w", max_attempts=2)
+    def w(run: Run, input: Any) -> Any:
+        run.step("before", lambda: called.append("before"))
+        connection.execute("select tide.set_budget(%s, '{\"max_steps\": 2}')", (run.id,))
+        for name in ("first", "second"):
+            run.step(name, lambda name=name: called.append(name))
+
+    run_id = tide.enqueue(w).run_id
+    assert tide.work(drain=True).dropped == 1
+    assert (tide.runs.get(run_id).waiting_on, called) == ("budget", ["before", "first"])
+
+
+def test_a_budget_counts_every_step_as_ever(tide: Tidebase, connection: Connection) -> None:
+    called: list[int] = []
+
+    @tide.workflow("w", budget={"max_steps": 3})
+    def w(run: Run, input: Any) -> Any:
+        for number in range(9):
+            run.step(f"step {number}", lambda number=number: called.append(number))
+
+    run_id = tide.enqueue(w).run_id
+    assert tide.work(drain=True).dropped == 1
+    assert (tide.runs.get(run_id).waiting_on, called) == ("budget", [0, 1, 2])
+    assert value(connection, "select steps from tide.spending") == 3
+
+
+def test_what_a_step_does_to_its_run_comes_after_its_begin(
+    tide: Tidebase, connection: Connection
+) -> None:
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        def work() -> int:
+            run.usage.record(cost_usd=1, step="one")
+            with run.transaction("inner") as tx:
+                tx.complete(2)
+            return 1
+
+        return run.step("one", work)
+
+    run_id = tide.enqueue(w).run_id
+    tide.work(drain=True)
+    assert tide.runs.get(run_id).result == 1
+    steps = [
+        (event.type, event.payload.get("name"))
+        for event in tide.runs.events(run_id)
+        if event.type.startswith(("step", "usage"))
+    ]
+    assert steps == [
+        ("step.started", "one"),
+        ("usage.recorded", None),
+        ("step.started", "inner"),
+        ("step.completed", "inner"),
+        ("step.completed", "one"),
+    ]
+
+
+def test_a_failing_step_was_begun_before_it_failed(tide: Tidebase) -> None:
+    called: list[int] = []
+
+    def flaky() -> str:
+        called.append(1)
+        if len(called) == 1:
+            raise OSError("not yet")
+        return "done"
+
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        return run.step("flaky", flaky, retries=1, retry_delay=0)
+
+    run_id = tide.enqueue(w).run_id
+    tide.work(drain=True)
+    assert [e.type for e in tide.runs.events(run_id) if e.type.startswith("step")] == [
+        "step.started", "step.failed", "step.started", "step.completed",
+    ]  # fmt: skip
+
+
+def test_steps_of_one_run_may_overlap(tide: Tidebase, connection: Connection) -> None:
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        def one(number: int) -> int:
+            return run.step(f"step {number}", lambda: number)
+
+        with ThreadPoolExecutor(8) as threads:
+            return list(threads.map(one, range(40)))
+
+    run_id = tide.enqueue(w).run_id
+    tide.work(drain=True)
+    assert tide.runs.get(run_id).result == list(range(40))
+    numbers = [event.seq for event in tide.runs.events(run_id)]
+    assert numbers == list(range(1, 2 * 40 + 4))
+
+
+async def test_steps_of_one_run_may_overlap_for_asyncio(atide: AsyncTidebase) -> None:
+    @atide.workflow("w")
+    async def w(run: AsyncRun, input: Any) -> Any:
+        async def one(number: int) -> int:
+            async def work() -> int:
+                await asyncio.sleep(0)
+                return number
+
+            return await run.step(f"step {number}", work)
+
+        return await asyncio.gather(*map(one, range(40)))
+
+    run_id = (await atide.enqueue(w)).run_id
+    await atide.work(drain=True)
+    assert (await atide.runs.get(run_id)).result == list(range(40))
+
+
+def test_what_the_database_refuses_of_one_run_harms_no_other(tide: Tidebase) -> None:
+    together = threading.Barrier(4)
+    deep: list[Any] = []
+    for _ in range(102):
+        deep = [deep]
+    raised: list[Exception] = []
+
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        def work() -> Any:
+            together.wait(PATIENCE)
+            return deep if input == 1 else input
+
+        try:
+            return run.step("one", work, idempotency_key="x" * 513 if input == 2 else None)
+        except Exception as error:
+            raised.append(error)
+            return str(type(error).__name__)
+
+    ids = [tide.enqueue(w, input=number).run_id for number in range(4)]
+    tide.work(drain=True, concurrency=4)
+    results = [tide.runs.get(run_id).result for run_id in ids]
+    assert results == [0, "InvalidArgument", "InvalidArgument", 3]
+    assert all(isinstance(error, InvalidArgument) for error in raised)
+
+
+def lost_answer(
+    monkeypatch: pytest.MonkeyPatch, perform: Callable[..., Any]
+) -> Callable[[Any, Any], bool]:
+    lost: list[str] = []
+
+    def loses(connection: Any, call: Any) -> bool:
+        if call.name == "report_steps" and not lost:
+            lost.append(call.name)
+            connection.pgconn.finish()
+            return True
+        return False
+
+    return loses
+
+
+def test_a_lost_answer_is_asked_for_again_not_worked_for(
+    tide: Tidebase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[int] = []
+    perform = client._perform
+    loses = lost_answer(monkeypatch, perform)
+
+    def losing(connection: Any, call: Any) -> Any:
+        answer = perform(connection, call)
+        if loses(connection, call):
+            raise psycopg.OperationalError("the answer was lost")
+        return answer
+
+    monkeypatch.setattr(client, "_perform", losing)
+
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        return run.step("once", lambda: called.append(1) or "done")
+
+    run_id = tide.enqueue(w).run_id
+    tide.work(drain=True)
+    assert (tide.runs.get(run_id).result, called) == ("done", [1])
+    found = [event.type for event in tide.runs.events(run_id)]
+    assert found.count("step.completed") == found.count("step.started") == 1
+
+
+async def test_a_lost_answer_is_asked_for_again_for_asyncio(
+    atide: AsyncTidebase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[int] = []
+    perform = client._perform_async
+    loses = lost_answer(monkeypatch, perform)
+
+    async def losing(connection: Any, call: Any) -> Any:
+        answer = await perform(connection, call)
+        if loses(connection, call):
+            raise psycopg.OperationalError("the answer was lost")
+        return answer
+
+    monkeypatch.setattr(client, "_perform_async", losing)
+
+    @atide.workflow("w")
+    async def w(run: AsyncRun, input: Any) -> Any:
+        return await run.step("once", lambda: called.append(1) or "done")
+
+    run_id = (await atide.enqueue(w)).run_id
+    await atide.work(drain=True)
+    assert ((await atide.runs.get(run_id)).result, called) == ("done", [1])
+    found = [event.type for event in await atide.runs.events(run_id)]
+    assert found.count("step.completed") == found.count("step.started") == 1
+
+
+def test_a_schema_that_takes_no_reports_together_is_told_one_by_one(
+    tide: Tidebase, connection: Connection
+) -> None:
+    connection.execute("drop function tide.report_steps")
+
+    @tide.workflow("w", max_attempts=2)
+    def w(run: Run, input: Any) -> Any:
+        total = sum(run.step(f"step {number}", lambda: 1) for number in range(5))
+        if run.attempt == 1:
+            raise Retry(after=0)
+        return total
+
+    ids = [tide.enqueue(w).run_id for _ in range(4)]
+    tide.work(drain=True, concurrency=4)
+    assert [tide.runs.get(run_id).result for run_id in ids] == [5] * 4
+    assert value(connection, "select count(*) from tide.steps where attempt = 1") == 20
+
+
+async def test_a_schema_that_takes_no_reports_together_serves_asyncio(
+    atide: AsyncTidebase, connection: Connection
+) -> None:
+    connection.execute("drop function tide.report_steps")
+
+    @atide.workflow("w")
+    async def w(run: AsyncRun, input: Any) -> Any:
+        return [await run.step(f"step {number}", lambda: 1) for number in range(5)]
+
+    run_id = (await atide.enqueue(w)).run_id
+    await atide.work(drain=True)
+    assert (await atide.runs.get(run_id)).result == [1] * 5

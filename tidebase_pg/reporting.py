@@ -1,0 +1,500 @@
+"""Steps of all runs of a worker, reported together: whoever is free sends what waits, in one call.
+
+A begin that decides nothing is not waited for. It goes out with the completion of its step, or when
+it has waited for a moment, so that a long step is seen to run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar, cast
+from uuid import UUID
+
+import psycopg
+
+from tidebase_pg import calls
+from tidebase_pg.call import Call
+from tidebase_pg.client import AsyncClient, Client, is_passing
+from tidebase_pg.documents import encode
+from tidebase_pg.errors import SchemaTooOld, Stop, TideError
+from tidebase_pg.flows import one_line
+from tidebase_pg.holdings import Holding
+from tidebase_pg.threads import task_in_background
+from tidebase_pg.types import StepAnswer, StepStart
+
+T = TypeVar("T")
+
+logger: Final = logging.getLogger("tidebase_pg.worker")
+
+MOST_REPORTS: Final = 200
+MOST_TEXT: Final = 4_000_000
+"""Characters in one call, unless one report alone has more."""
+
+MOMENT: Final = 0.025
+"""Seconds a begin waits for the completion of its step, and from one look after it to the next."""
+
+LONGEST_GATHERING: Final = 0.001
+"""Seconds a report may wait for others to go with it, when as many went before."""
+
+QUIET: Final = 40
+"""So many looks in vain end the looking."""
+
+BEGUN: Final = StepStart("execute", None, 1, "auto")
+"""What is taken for granted of a step that cannot have been begun before."""
+
+Judge = Callable[[StepStart], Stop | None]
+
+
+class Report:
+    """What is told of one step: that it began, that it is complete, or both at once."""
+
+    __slots__ = (
+        "answer",
+        "answered",
+        "began_at",
+        "begin",
+        "complete",
+        "error",
+        "future",
+        "held",
+        "judge",
+        "key",
+        "leads",
+        "name",
+        "sent",
+        "turn",
+    )
+
+    def __init__(
+        self,
+        held: Holding,
+        begin: Call[Any] | None = None,
+        complete: Call[Any] | None = None,
+        judge: Judge | None = None,
+    ) -> None:
+        """`judge` says whether the run stops after an answer to a begin nobody waits for."""
+        self.held = held
+        self.begin = begin
+        self.complete = complete
+        self.judge = judge
+        self.name = cast(str, self.call.arguments["name"])
+        self.key = held.key
+        self.began_at = None if judge is None else time.monotonic()
+        self.sent = False
+        self.answered = False
+        self.answer: StepAnswer | None = None
+        self.error: BaseException | None = None
+        self.leads = False
+        self.turn = threading.Lock()
+        self.future: asyncio.Future[None] | None = None
+
+    @property
+    def call(self) -> Call[Any]:
+        """The report by itself."""
+        return cast("Call[Any]", self.complete or self.begin)
+
+    @property
+    def single(self) -> bool:
+        """Whether the database wants it by itself."""
+        return self.answer is not None and self.answer.action == "single"
+
+    @property
+    def size(self) -> int:
+        """About how long its text is."""
+        given = (self.begin, self.complete)
+        return sum(
+            len(document)
+            for call in given
+            if call is not None
+            for document in call.arguments.values()
+            if isinstance(document, str)
+        )
+
+    def text(self, now: float) -> str:
+        """One element of the argument of report_steps."""
+        output = ""
+        if self.complete is not None:
+            arguments = self.complete.arguments
+            output = ',"complete":true'
+            if "output" in arguments:
+                output += f',"output":{arguments["output"]}'
+        given = ""
+        if self.begin is not None:
+            arguments = self.begin.arguments
+            given = ',"begin":true'
+            if self.began_at is not None:
+                given += f',"age":{now - self.began_at:.6f}'
+            if "input" in arguments:
+                given += f',"input":{arguments["input"]}'
+            if "contract" in arguments:
+                given += f',"contract":{arguments["contract"]}'
+        name = encode(self.name, "the name of a step")
+        return f'{self.key},"name":{name}{given}{output}}}'
+
+    def result(self) -> Any:
+        """What the call by itself would have answered."""
+        if self.error is not None:
+            raise self.error
+        if self.complete is not None:
+            return None
+        answer = cast(StepAnswer, self.answer)
+        return StepStart(answer.action, answer.output_text, answer.attempt, answer.replay)
+
+    def conclude(self, start: StepStart | Exception) -> None:
+        """Take in the answer to a begin nobody waits for, asked for by itself."""
+        self.held.ask_alone()
+        if isinstance(start, Exception):
+            # What is no Stop may pass, and the completion of the step meets it again.
+            logger.warning("step %r of run %s: %s", self.name, self.held.run_id, one_line(start))
+            stop = start if isinstance(start, Stop) else None
+        else:
+            stop = None if self.judge is None else self.judge(start)
+        if stop is not None:
+            self.held.lose(stop)
+
+
+def report_of(held: Holding, call: Call[Any]) -> Report | None:
+    """The report that a call is, or None when it is another call or has to be made by itself."""
+    if call.name == "complete_step":
+        return Report(held, complete=call)
+    if call.name == "begin_step" and not held.alone:
+        return Report(held, begin=call)
+    return None
+
+
+class Desk:
+    """What is to be reported, without I/O; the reporters are this with threads and with tasks."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Report] = []
+        self.early: dict[UUID, dict[str, Report]] = {}
+        """The begins nobody waits for, until they are answered."""
+        self.sending = False
+        self.last = 0
+        """How many reports were sent last."""
+        self.refused = False
+        """Whether the schema is of a version that takes no reports together."""
+
+    def hand_in(self, report: Report) -> None:
+        """A report somebody waits for. A completion takes along the begin of its step."""
+        if report.complete is not None:
+            begun = self.early.get(report.held.run_id)
+            early = None if begun is None else begun.get(report.name)
+            if early is not None and not early.sent:
+                self._forget(early)
+                report.begin, report.began_at = early.begin, early.began_at
+        self.waiting.append(report)
+
+    def hand_in_early(self, report: Report) -> None:
+        self.early.setdefault(report.held.run_id, {})[report.name] = report
+
+    def early_of(self, held: Holding) -> list[Report]:
+        """The begins of a run that are not answered yet; all of them are sent now."""
+        found = list(self.early.get(held.run_id, {}).values())
+        self._send(found)
+        return found
+
+    def send_due(self, now: float) -> None:
+        """Let go the begins that have waited long enough."""
+        self._send(
+            report
+            for begun in self.early.values()
+            for report in begun.values()
+            if report.began_at is not None and now - report.began_at >= MOMENT
+        )
+
+    def batch(self) -> list[Report]:
+        """What to send next."""
+        self.send_due(time.monotonic())
+        many, size = 0, 0
+        for report in itertools.islice(self.waiting, MOST_REPORTS):
+            size += report.size
+            if many and size > MOST_TEXT:
+                break
+            many += 1
+        batch, self.waiting = self.waiting[:many], self.waiting[many:]
+        self.last = many
+        return batch
+
+    def take(self, batch: list[Report], answers: list[StepAnswer]) -> None:
+        """Take in the answers to a batch."""
+        for answer in answers:
+            batch[answer.ordinal - 1].answer = answer
+
+    def refuse(self, batch: list[Report], error: BaseException) -> None:
+        """Take in that a batch failed: if others may not, each is reported by itself."""
+        self.refused = self.refused or isinstance(error, SchemaTooOld)
+        alone = isinstance(error, SchemaTooOld | TideError) or (
+            isinstance(error, psycopg.Error) and not is_passing(error)
+        )
+        for report in batch:
+            if alone:
+                report.answer = StepAnswer(0, "single", None, 0, "")
+            else:
+                report.error = error
+
+    def end(self, batch: list[Report]) -> None:
+        """All of a batch is answered, or cannot be."""
+        for report in batch:
+            report.answered = True
+            if report.judge is not None:
+                self._forget(report)
+
+    def heir(self) -> Report | None:
+        """The first that somebody waits for."""
+        return next((report for report in self.waiting if report.judge is None), None)
+
+    def _send(self, reports: Iterable[Report]) -> None:
+        for report in reports:
+            if not report.sent:
+                report.sent = True
+                self.waiting.append(report)
+
+    def _forget(self, report: Report) -> None:
+        begun = self.early[report.held.run_id]
+        del begun[report.name]
+        if not begun:
+            del self.early[report.held.run_id]
+
+
+def together(batch: list[Report]) -> Call[list[StepAnswer]]:
+    """The call that makes these reports."""
+    now = time.monotonic()
+    texts = ",".join([report.text(now) for report in batch])
+    call = calls.report_steps(f"[{texts}]")
+    relaxed = all(report.complete is None and report.call.relaxed for report in batch)
+    return call.relax() if relaxed else call
+
+
+class Reporter:
+    """Sends the reports of the slots of a worker; one call is under way at most."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._desk = Desk()
+        self._lock = threading.Lock()
+        self._looking = False
+        self._closed = threading.Event()
+
+    def execute(self, held: Holding, call: Call[T]) -> T:
+        """The answer to a call about a run, made after the database knows what the run began."""
+        desk = self._desk
+        report = None if desk.refused else report_of(held, call)
+        if report is None:
+            self.settle(held)
+            return self._client.execute(call)
+        report.turn.acquire()
+        with self._lock:
+            desk.hand_in(report)
+            leads = self._leads()
+        while not report.answered:
+            if leads:
+                self._lead()
+                leads = False
+            else:
+                report.turn.acquire()
+                leads, report.leads = report.leads, False
+        if report.single:
+            if report.begin is not None:
+                held.ask_alone()
+            return self._client.execute(call)
+        return cast(T, report.result())
+
+    def begin(self, held: Holding, call: Call[StepStart], judge: Judge) -> StepStart:
+        """Tell that a step began, without waiting for the answer: `judge` reads it."""
+        if self._desk.refused:
+            return self._client.execute(call)
+        report = Report(held, begin=call, judge=judge)
+        report.turn.acquire()
+        with self._lock:
+            self._desk.hand_in_early(report)
+            looked, self._looking = self._looking, True
+        if not looked:
+            threading.Thread(target=self._look, name="tidebase steps", daemon=True).start()
+        return BEGUN
+
+    def settle(self, held: Holding) -> None:
+        """Wait until the database knows what the run began. Raises Stop when it says no."""
+        if held.run_id not in self._desk.early:
+            return
+        with self._lock:
+            found = self._desk.early_of(held)
+            leads = self._leads()
+        if leads:
+            self._lead()
+        for report in found:
+            with report.turn:
+                held.check()
+
+    def close(self) -> None:
+        """Look no more after what the runs began: they have ended."""
+        self._closed.set()
+
+    def _leads(self) -> bool:
+        """Whether it is for the caller to send what waits."""
+        leads = bool(self._desk.waiting) and not self._desk.sending
+        self._desk.sending = self._desk.sending or leads
+        return leads
+
+    def _lead(self) -> None:
+        """Send what waits, until nothing does or somebody who waits himself goes on."""
+        desk = self._desk
+        leads = True
+        while leads:
+            self._gather()
+            with self._lock:
+                batch = desk.batch()
+            try:
+                desk.take(batch, self._client.execute(together(batch)))
+            except BaseException as error:
+                desk.refuse(batch, error)
+            with self._lock:
+                desk.end(batch)
+                heir = desk.heir()
+                desk.sending = bool(desk.waiting)
+            leads = heir is None and desk.sending
+            if heir is not None:
+                heir.leads = True
+                heir.turn.release()
+            for report in batch:
+                if report.judge is None:
+                    report.turn.release()
+            for report in batch:
+                if report.judge is not None:
+                    self._conclude(report)
+
+    def _gather(self) -> None:
+        """Let the slots answered just now hand in what they have next, as long as they do."""
+        desk, seen = self._desk, 0
+        give_up_at = time.monotonic() + LONGEST_GATHERING
+        while seen < len(desk.waiting) < desk.last and time.monotonic() < give_up_at:
+            seen = len(desk.waiting)
+            time.sleep(0)
+
+    def _conclude(self, report: Report) -> None:
+        try:
+            if report.error is not None or report.single:
+                report.conclude(self._client.execute(report.call))
+        except Exception as error:
+            report.conclude(error)
+        finally:
+            report.turn.release()
+
+    def _look(self) -> None:
+        """Send the begins of steps that take long, while there are any steps."""
+        vain = 0
+        while not self._closed.wait(MOMENT):
+            with self._lock:
+                vain = 0 if self._desk.early else vain + 1
+                if vain > QUIET:
+                    self._looking = False
+                    return
+                self._desk.send_due(time.monotonic())
+                leads = self._leads()
+            if leads:
+                self._lead()
+
+
+class AsyncReporter:
+    """`Reporter` for asyncio: what waits is sent by a task."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._desk = Desk()
+        self._looking: asyncio.TimerHandle | None = None
+
+    async def execute(self, held: Holding, call: Call[T]) -> T:
+        """The answer to a call about a run, made after the database knows what the run began."""
+        report = None if self._desk.refused else report_of(held, call)
+        if report is None:
+            await self.settle(held)
+            return await self._client.execute(call)
+        report.future = asyncio.get_running_loop().create_future()
+        self._desk.hand_in(report)
+        self._send()
+        await report.future
+        if report.single:
+            if report.begin is not None:
+                held.ask_alone()
+            return await self._client.execute(call)
+        return cast(T, report.result())
+
+    async def begin(self, held: Holding, call: Call[StepStart], judge: Judge) -> StepStart:
+        """Tell that a step began, without waiting for the answer: `judge` reads it."""
+        if self._desk.refused:
+            return await self._client.execute(call)
+        self._desk.hand_in_early(Report(held, begin=call, judge=judge))
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().call_later(MOMENT, self._look)
+        return BEGUN
+
+    async def settle(self, held: Holding) -> None:
+        """Wait until the database knows what the run began. Raises Stop when it says no."""
+        if held.run_id not in self._desk.early:
+            return
+        found = self._desk.early_of(held)
+        for report in found:
+            report.future = report.future or asyncio.get_running_loop().create_future()
+        self._send()
+        for report in found:
+            # Others may wait for the same: who is cancelled leaves it to them.
+            await asyncio.shield(cast("asyncio.Future[None]", report.future))
+            held.check()
+
+    def close(self) -> None:
+        """Look no more after what the runs began: they have ended."""
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def _send(self) -> None:
+        if self._desk.waiting and not self._desk.sending:
+            self._desk.sending = True
+            task_in_background(self._lead(), "steps")
+
+    async def _lead(self) -> None:
+        """Send what waits, until nothing does."""
+        desk = self._desk
+        while desk.waiting:
+            batch = desk.batch()
+            try:
+                desk.take(batch, await self._client.execute(together(batch)))
+            except BaseException as error:
+                desk.refuse(batch, error)
+                if not isinstance(error, Exception):
+                    raise
+            finally:
+                desk.end(batch)
+                for report in batch:
+                    if report.judge is None:
+                        _tell(report)
+            for report in batch:
+                if report.judge is not None:
+                    await self._conclude(report)
+        desk.sending = False
+
+    async def _conclude(self, report: Report) -> None:
+        try:
+            if report.error is not None or report.single:
+                report.conclude(await self._client.execute(report.call))
+        except Exception as error:
+            report.conclude(error)
+        finally:
+            _tell(report)
+
+    def _look(self) -> None:
+        """Send the begins of steps that take long, while there are any steps."""
+        self._looking = None
+        if self._desk.early:
+            self._desk.send_due(time.monotonic())
+            self._send()
+            self._looking = asyncio.get_running_loop().call_later(MOMENT, self._look)
+
+
+def _tell(report: Report) -> None:
+    if report.future is not None and not report.future.done():
+        report.future.set_result(None)
