@@ -27,6 +27,12 @@ def log_in(connection: Connection, direct_dsn: str) -> Iterator[Callable[..., Co
             connection.execute(sql.SQL("create role {} login").format(login))
 
             def forget() -> None:
+                # A session that is ending still removes its temporary tables.
+                connection.execute(
+                    "select pg_terminate_backend(a.pid, 10000) from pg_stat_activity as a "
+                    "where a.usename = %s",
+                    (name,),
+                )
                 connection.execute(sql.SQL("drop owned by {}").format(login))
                 connection.execute(sql.SQL("drop role {}").format(login))
 
