@@ -14,33 +14,28 @@ STARTED, ANSWERED = "before it reaches the server", "after the server has answer
 Boundary = tuple[int, str]
 
 
-class Statements:
-    """Forwards to a server. From the first `begin` on, it counts the statements of that connection,
-    and at the boundary it calls `strike`, then ends that connection; nothing goes either way on the
-    others."""
+class Proxy:
+    """Takes connections and gives each to `_serve`, in a thread of its own."""
 
-    def __init__(self, dsn: str, boundary: Boundary, strike: Callable[[], None]) -> None:
+    def __init__(self, dsn: str) -> None:
         self._server = conninfo_to_dict(dsn)
-        self._boundary = boundary
-        self._strike = strike
-        self._dead = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.dsn = make_conninfo(
             dsn, host="127.0.0.1", port=self._listener.getsockname()[1], sslmode="disable",
             gssencmode="disable",
         )  # fmt: skip
-        self.struck = False
-        threading.Thread(target=self._accept, daemon=True).start()
 
-    def close(self) -> None:
-        self._dead.set()
-        self._listener.close()
+    def _start(self) -> None:
+        threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        raise NotImplementedError
 
     def _connect(self) -> socket.socket:
         host, port = str(self._server["host"]), int(str(self._server.get("port", 5432)))
@@ -49,6 +44,24 @@ class Statements:
         server = socket.socket(socket.AF_UNIX)
         server.connect(f"{host}/.s.PGSQL.{port}")
         return server
+
+
+class Statements(Proxy):
+    """Forwards to a server. From the first `begin` on, it counts the statements of that connection,
+    and at the boundary it calls `strike`, then ends that connection; nothing goes either way on the
+    others."""
+
+    def __init__(self, dsn: str, boundary: Boundary, strike: Callable[[], None]) -> None:
+        super().__init__(dsn)
+        self._boundary = boundary
+        self._strike = strike
+        self._dead = threading.Event()
+        self.struck = False
+        self._start()
+
+    def close(self) -> None:
+        self._dead.set()
+        self._listener.close()
 
     def _serve(self, client: socket.socket) -> None:
         server = self._connect()

@@ -9,25 +9,18 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
-from tests.driver.statements import hang_up, message, read
+from tests.driver.statements import Proxy, hang_up, message, read
 
 
-class Wire:
+class Wire(Proxy):
     """Forwards to a server; `statements` says how many were sent over all its connections."""
 
     def __init__(self, dsn: str) -> None:
-        self._server = conninfo_to_dict(dsn)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.dsn = make_conninfo(
-            dsn, host="127.0.0.1", port=self._listener.getsockname()[1], sslmode="disable",
-            gssencmode="disable",
-        )  # fmt: skip
+        super().__init__(dsn)
         self.statements = 0
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._start()
         return self
 
     def __exit__(
@@ -37,20 +30,6 @@ class Wire:
         place: TracebackType | None,
     ) -> None:
         self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _connect(self) -> socket.socket:
-        host, port = str(self._server["host"]), int(str(self._server.get("port", 5432)))
-        if not host.startswith("/"):
-            return socket.create_connection((host, port))
-        server = socket.socket(socket.AF_UNIX)
-        server.connect(f"{host}/.s.PGSQL.{port}")
-        return server
 
     def _serve(self, client: socket.socket) -> None:
         server = self._connect()
