@@ -190,12 +190,12 @@ def begin(
     if relaxed:
         call = call.relax()
     start: StepStart = yield Early(call, partial(stopped, run, plan)) if early else call
+    if (stop := stopped(run, plan, start)) is not None:
+        raise run.lost(stop)
     if start.action == "execute":
         return False, None
-    if start.action == "replay":
-        what = f"the output of step {plan.name!r} of run {run.run_id}"
-        return True, decode(start.output_text, what)
-    raise run.lost(stopped(run, plan, start) or StepFailedHard(_failed_hard(run, plan)))
+    what = f"the output of step {plan.name!r} of run {run.run_id}"
+    return True, decode(start.output_text, what)
 
 
 def stopped(run: Held, plan: StepPlan, start: StepStart) -> Stop | None:
