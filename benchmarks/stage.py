@@ -19,7 +19,7 @@ import psycopg
 from tidebase_pg import schema
 from tidebase_pg.embedded import SUPERUSER, UNPRIVILEGED, Server
 
-HOME: Final = Path(__file__).resolve().parent.parent / ".tidebase" / "benchmarks"
+HOME: Final = Path(__file__).resolve().parent.parent / ".output" / "benchmarks"
 
 SETTINGS: Final = {
     "fsync": "on",

@@ -2,7 +2,7 @@
 
 The event logs of the agent and its researchers say when to do what. Needs nothing that runs: it
 starts a Postgres of its own in a temporary folder and removes it at the end, also after Ctrl-C. The
-answer and the logs of the workers stay under .tidebase/agent.
+answer and the logs of the workers stay under .output/agent.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ T = TypeVar("T")
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 RUN_ID = new_run_id()  # made here, so that enqueueing may be repeated and makes one run
-OUTPUT = ROOT / ".tidebase" / "agent" / str(RUN_ID)
+OUTPUT = ROOT / ".output" / "agent" / str(RUN_ID)
 QUESTION = "What happens to the step of a worker that is killed, and to its lease?"
 
 LEASE = 3.0  # seconds a dead worker keeps its runs

@@ -1,7 +1,7 @@
 """Kill a worker in the middle of a report, let another one finish it, and show who did what.
 
 Needs nothing that runs: it starts a Postgres of its own in a temporary folder and removes it at
-the end, also after Ctrl-C. The report and the logs of both workers stay under .tidebase/report.
+the end, also after Ctrl-C. The report and the logs of both workers stay under .output/report.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ T = TypeVar("T")
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 RUN_ID = new_run_id()  # made here, so that enqueueing may be repeated and makes one run
-OUTPUT = ROOT / ".tidebase" / "report" / str(RUN_ID)
+OUTPUT = ROOT / ".output" / "report" / str(RUN_ID)
 
 LEASE = 3.0  # seconds a dead worker keeps its run
 PACE = 0.4  # seconds an extraction takes here, so that the kill falls into one
