@@ -1,5 +1,5 @@
 -- tide: with the functions
--- Recovery and push of runs. A short lock: columns without a rewrite, checks replaced and not
+-- Recovery, push and told events of runs. A short lock: columns without a rewrite, checks replaced and not
 -- validated yet. Functions return rows of this table, so those of before would fail. Postgres
 -- prepares every check anew for each statement: eight small ones cost a third of a short call, so
 -- each partition says in one what a row of its statuses looks like.
@@ -8,7 +8,8 @@ add column recovery_url text,
 add column recover_at timestamptz,
 add column recoveries integer not null default 0,
 add column dispatched_until timestamptz,
-add column dispatches integer not null default 0;
+add column dispatches integer not null default 0,
+add column told_events integer not null default 0;
 comment on column tide.runs.waiting_on is
   'Why a parked run waits: review, gate, children, timer, event, budget, or push = it was pushed to '
   'its application, which has not begun it yet.';
@@ -20,6 +21,8 @@ comment on column tide.runs.recoveries is 'How often run.resume was sent.';
 comment on column tide.runs.dispatched_until is
   'A pushed run not begun by then is pushed again.';
 comment on column tide.runs.dispatches is 'How often the run was pushed since it last began.';
+comment on column tide.runs.told_events is
+  'So many first events are not rows of tide.events: columns of the run tell them, see event_log.';
 alter table tide.runs
 drop constraint runs_finished_iff_terminal,
 drop constraint runs_leased_iff_running,

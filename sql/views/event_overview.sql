@@ -5,6 +5,6 @@ select
   e.seq,
   e.type,
   e.created_at
-from tide.events as e;
+from tide.event_log as e;
 
 comment on view tide.event_overview is 'The event log without payloads.';

@@ -4,7 +4,7 @@ select
   e.run_id,
   e.seq,
   e.payload
-from tide.events as e;
+from tide.event_log as e;
 
 comment on view tide.event_payloads is
   'Payloads of events. Granted to no role of tide: grant select on it to whom it concerns.';

@@ -33,7 +33,8 @@ ROWS = {
 }
 UNREAD = {
     "schedules": {"timing"},
-    "runs": {"recovery_url", "recover_at", "recoveries", "dispatched_until", "dispatches"},
+    "runs": {"recovery_url", "recover_at", "recoveries", "dispatched_until", "dispatches"}
+    | {"told_events"},
 }
 """Columns that only the database understands, or that a schema one minor version older lacks."""
 

@@ -45,7 +45,8 @@ where e.type in ('step.started', 'step.completed')
 
 def types(connection: Connection) -> list[str]:
     return [
-        row.type for row in connection.execute("select type from tide.events order by run_id, seq")
+        row.type
+        for row in connection.execute("select type from tide.event_log order by run_id, seq")
     ]
 
 
@@ -160,7 +161,7 @@ def test_a_step_says_when_it_really_began(tide: Tidebase, connection: Connection
         began = value(connection, "select clock_timestamp()::text")
 
         def work() -> str:
-            while value(connection, "select clock_timestamp() - %s < '10 ms'", began):
+            while value(connection, "select clock_timestamp() - %s < '100 ms'", began):
                 pass
             return str(began)
 
@@ -168,7 +169,7 @@ def test_a_step_says_when_it_really_began(tide: Tidebase, connection: Connection
 
     tide.enqueue(w)
     tide.work(drain=True)
-    took = value(connection, "select finished_at - started_at >= '9 ms' from tide.steps")
+    took = value(connection, "select finished_at - started_at >= '50 ms' from tide.steps")
     assert took
 
 

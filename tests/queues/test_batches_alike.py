@@ -62,7 +62,7 @@ def rows(connection: Connection, names: dict[UUID, str]) -> dict[str, list[str]]
     """What is stored, with runs by the names they have here and nothing of how they are stored."""
     queries = {
         "runs": "select r.run_id, to_jsonb(r) - '{run_id,lease_id}'::text[] from tide.runs as r",
-        "events": "select e.run_id, to_jsonb(e) - 'run_id' from tide.events as e",
+        "events": "select e.run_id, to_jsonb(e) - 'run_id' from tide.event_log as e",
         "channels": "select c.run_id, to_jsonb(c) - 'run_id' from tide.channels as c",
         "deliveries": """
             select d.run_id, jsonb_build_array(d.type, d.url, d.body::jsonb -> 'payload')

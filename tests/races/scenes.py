@@ -38,7 +38,7 @@ def leased(connection: Connection, *, lease: str = "60 s", **options: Any) -> Le
 def history(connection: Connection, run_id: UUID) -> list[str]:
     """The types of the events of a run, after a look at their numbers: 1, 2, 3 without a gap."""
     rows = connection.execute(
-        "select e.seq, e.type from tide.events as e where e.run_id = %s order by e.seq", (run_id,)
+        "select seq, type from tide.event_log where run_id = %s order by seq", (run_id,)
     ).fetchall()
     assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
     return [row.type for row in rows]

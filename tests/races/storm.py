@@ -144,7 +144,7 @@ def check_histories(connection: Connection) -> None:
           array_agg(e.seq order by e.seq) as seqs,
           array_agg(e.type order by e.seq) as types
         from tide.runs as r
-        left join tide.events as e on e.run_id = r.run_id
+        left join tide.event_log as e on e.run_id = r.run_id
         group by
           r.run_id,
           r.last_seq,

@@ -149,7 +149,7 @@ def test_sixteen_claimers_never_exceed_a_cap_of_five(dsn: str) -> None:
                 select
                   e.run_id,
                   (e.payload ->> 'attempt')::integer
-                from tide.events as e
+                from tide.event_log as e
                 where e.type = 'run.completed'
                 """
             ).fetchall()
@@ -163,7 +163,7 @@ def test_sixteen_claimers_never_exceed_a_cap_of_five(dsn: str) -> None:
             connection,
             """
             select count(*)
-            from tide.events as e
+            from tide.event_log as e
             where e.type = 'run.requeued'
               and e.payload ->> 'reason' = 'lease_expired'
             """,
@@ -208,7 +208,7 @@ def test_a_rate_holds_in_every_window(dsn: str) -> None:
             for row in connection.execute(
                 """
                 select e.created_at
-                from tide.events as e
+                from tide.event_log as e
                 where e.type = 'run.claimed'
                 order by e.created_at
                 """

@@ -46,7 +46,7 @@ def test_an_enqueue_waits_for_the_other_insert_and_takes_its_fate(
         """
     )
     assert value(connection, "select count(*) from tide.runs") == 1
-    assert value(connection, "select count(*) from tide.events") == 1
+    assert value(connection, "select count(*) from tide.event_log") == 1
 
 
 @pytest.mark.parametrize(

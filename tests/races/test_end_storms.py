@@ -226,7 +226,7 @@ def test_any_number_of_reconciles_at_once_is_harmless(dsn: str) -> None:
             for row in connection.execute(
                 """
                 select e.type, count(*)
-                from tide.events as e
+                from tide.event_log as e
                 where e.type in ('run.requeued', 'run.cancelled')
                 group by e.type
                 """

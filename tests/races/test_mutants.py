@@ -79,10 +79,10 @@ MUTANTS = {
         "tide._enqueue", r"on conflict do nothing", "", one_run_per_key
     ),
     "an end keeps its slot": Mutant(
-        "tide._finish", r"set run_id = null", "set run_id = s.run_id", ends
+        "tide._finish_rest", r"set run_id = null", "set run_id = s.run_id", ends
     ),
     "an end is logged without its number": Mutant(
-        "tide._finish", r"g\.last_seq \+ 1,\s+'run\.'", "g.last_seq + 2, 'run.'", ends
+        "tide._finish", r"g\.last_seq \+ 1,\s+g\.ended_as", "g.last_seq + 2, g.ended_as", ends
     ),
     "a heartbeat for anybody": Mutant(
         "tide.heartbeat", r"and r\.lease_id = b\.lease_id\s+--", "--", zombies_write_nothing

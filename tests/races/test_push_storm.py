@@ -134,7 +134,7 @@ def check_ends(dsn: str) -> None:
             """
             select r.run_id
             from tide.runs_finished as r
-            join tide.events as e on e.run_id = r.run_id
+            join tide.event_log as e on e.run_id = r.run_id
             group by
               r.run_id,
               r.last_seq
@@ -150,7 +150,7 @@ def check_ends(dsn: str) -> None:
             select
               count(*) filter (where e.type = 'run.started') as begun,
               count(*) filter (where e.type = 'run.dispatched') as dispatched
-            from tide.events as e
+            from tide.event_log as e
             """,
         )
         assert starts.begun <= starts.dispatched
@@ -179,7 +179,7 @@ def test_push_never_exceeds_its_rate(dsn: str) -> None:
             for row in connection.execute(
                 """
                 select e.created_at
-                from tide.events as e
+                from tide.event_log as e
                 where e.type = 'run.dispatched'
                 order by e.created_at
                 """

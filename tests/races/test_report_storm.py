@@ -83,7 +83,7 @@ def test_reports_settlements_heartbeats_and_cancels_never_deadlock(dsn: str) -> 
         twice = """
             select count(*)
             from (
-              select from tide.events as e
+              select from tide.event_log as e
               where e.type in ('step.started', 'step.completed')
               group by e.run_id, e.type, e.payload ->> 'name'
               having count(*) > 1
@@ -93,7 +93,7 @@ def test_reports_settlements_heartbeats_and_cancels_never_deadlock(dsn: str) -> 
         unlike = """
             select count(*)
             from tide.steps as s
-            left join tide.events as e
+            left join tide.event_log as e
               on e.run_id = s.run_id
               and e.seq = s.position
               and e.type = 'step.started'

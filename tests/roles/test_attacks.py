@@ -306,7 +306,7 @@ def test_the_log_has_no_lease_no_token_and_no_payload(tide: Tide, connection: Co
     tide.send_event(run_id=run.run_id, name="paid", payload=document)
     tide.fail(run_id=run.run_id, lease_id=run.lease_id, error={"message": "no"})
     tide.cancel(run_id=run.run_id)
-    events = connection.execute("select e::text as all from tide.events as e").fetchall()
+    events = connection.execute("select e::text as all from tide.event_log as e").fetchall()
     assert len(events) > 12
     for (event,) in events:
         for hidden in {gate.token} | leases:

@@ -92,10 +92,10 @@ def test_a_stranger_is_refused_and_a_member_is_not(
     tide: Tide, scene: Scene, team: str, log_in: LogIn, act: str
 ) -> None:
     stranger, member = Tide(log_in(*EVERYTHING)), Tide(log_in(*EVERYTHING, team))
-    before = value(tide.connection, "select count(*) from tide.events")
+    before = value(tide.connection, "select count(*) from tide.event_log")
     with refused("42501", stranger.connection.info.user, QUEUE):
         ACTS[act](stranger, scene)
-    assert value(tide.connection, "select count(*) from tide.events") == before
+    assert value(tide.connection, "select count(*) from tide.event_log") == before
     ACTS[act](member, scene)
 
 

@@ -112,6 +112,7 @@ INNER: dict[str, str] = {
 
 SEE: dict[str, str] = {
     "delivery_overview":             "  ov",
+    "event_log":                     "    ",
     "event_overview":                "  ov",
     "event_payloads":                "    ",
     "gate_overview":                 "  ov",
@@ -415,6 +416,16 @@ def test_payloads_are_a_grant_of_their_own(
     for other in ("step_payloads", "event_payloads", "runs"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             analyst.execute(f"select from tide.{other}".encode())
+
+
+def test_who_may_read_payloads_of_events_may_read_told_ones(
+    tide: Tide, connection: Connection, log_in: LogIn
+) -> None:
+    run = tide.finished()
+    analyst = log_in(V)
+    connection.execute(f'grant select on tide.event_payloads to "{analyst.info.user}"'.encode())
+    query = "select count(e.payload) as payloads from tide.event_payloads as e where e.run_id = %s"
+    assert one(analyst, query, run.run_id).payloads == 3
 
 
 def test_no_view_shows_a_lease_a_token_or_a_secret(connection: Connection) -> None:

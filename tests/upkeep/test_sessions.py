@@ -147,7 +147,7 @@ def test_times_are_the_same_under_any_date_style(tide: Tide, hour: Clock, style:
         """,
     )
     query = "select extract(epoch from run_at)::bigint, payload ->> 'run_at' from tide.runs "
-    query += "join tide.events using (run_id) where run_id = %s"
+    query += "join tide.event_log using (run_id) where run_id = %s"
     tide.connection.execute("set timezone = 'UTC'")
     assert one(tide.connection, query, run_id) == (1796270706, "2026-12-03T04:05:06+00:00")
 

@@ -17,8 +17,13 @@ declare
 begin
   perform tide._require_run(list_events.run_id);
   return query
-  select e.*
-  from tide.events as e
+  select
+    e.run_id,
+    e.seq,
+    e.type,
+    e.created_at,
+    e.payload
+  from tide.event_log as e
   where e.run_id = list_events.run_id
     and e.seq > coalesce(list_events.after, 0)
   order by e.seq

@@ -14,8 +14,7 @@ declare
     _claim_queue.queue, _claim_queue.max_runs, _claim_queue.workflows, push => false
   );
   v_runs tide.runs[];
-  v_run_ids uuid[];
-  v_seqs integer[];
+  v_told boolean;
   v_followed boolean;
   v_now timestamptz;
   v_secret bytea;
@@ -40,47 +39,51 @@ begin
       slot = v_taken.slots[array_position(v_taken.run_ids, r.run_id)],
       budget = coalesce(r.budget, (v_taken.settings).budget),
       ended_by = null,
-      last_seq = r.last_seq + 1
+      last_seq = r.last_seq + 1,
+      told_events = case
+        when r.told_events = 1 and r.last_seq = 1 then 2
+        else r.told_events
+      end
     where r.run_id = any (v_taken.run_ids)
     returning
       r::tide.runs as run,
       r.run_id,
-      r.last_seq,
-      r.attempt,
       r.priority,
-      r.run_at
-  ), logged as (
-    insert into tide.events (run_id, seq, type, created_at, payload)
-    select
-      l.run_id,
-      l.last_seq,
-      'run.claimed',
-      v_now,
-      jsonb_build_object('attempt', l.attempt, 'worker', _claim_queue.worker)
-    from leased as l
+      r.run_at,
+      r.told_events = r.last_seq as told
   )
   select
     array_agg(l.run),
-    array_agg(l.run_id),
-    array_agg(l.last_seq),
+    bool_and(l.told),
     exists (
       select
       from tide._followed(v_taken.run_ids)
     )
-  into v_runs, v_run_ids, v_seqs, v_followed
+  into v_runs, v_told, v_followed
   from (
     select
       s.run,
-      s.run_id,
-      s.last_seq
+      s.told
     from leased as s
     order by s.priority desc, s.run_at, s.run_id
   ) as l;
   if v_taken.slots is not null then
     perform tide._use_slots(v_taken);
   end if;
+  if not v_told then
+    perform tide._emit(
+      array_agg(r.run_id),
+      array_agg(r.last_seq),
+      'run.claimed',
+      array_agg(jsonb_build_object('attempt', r.attempt, 'worker', r.worker))
+    )
+    from unnest(v_runs) as r
+    where r.told_events <> r.last_seq;
+  end if;
   if v_followed then
-    perform tide._tell(v_run_ids, v_seqs, 'run.claimed');
+    perform tide._tell(array_agg(r.run_id), array_agg(r.last_seq), 'run.claimed')
+    from unnest(v_runs) as r
+    where r.told_events = r.last_seq;
   end if;
   if v_taken.permits is not null then
     perform tide._use_permits(v_taken.settings, v_taken.permits);

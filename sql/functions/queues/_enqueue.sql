@@ -1,8 +1,6 @@
 -- Reads first: an insert would wait for any open transaction that updated the run with this key.
 -- When the insert meets a run that is gone in the next look, another round goes on; each further
 -- round takes another run's whole life, so the bound is never met by chance.
--- The event is written here and not by _emit: nobody watches a run that is not there yet, and who
--- is idle is found in the same statement, with a newer snapshot than the insert of the run had.
 create or replace function tide._enqueue(
   run tide.runs,
   on_conflict text,
@@ -16,7 +14,6 @@ as $$
 declare
   v_active tide.runs;
   v_answer tide.enqueued;
-  v_more boolean;
 begin
   if run.dedupe_key is not null then
     perform tide._require_read_committed('enqueue with a dedupe key');
@@ -44,8 +41,9 @@ begin
     end if;
 
     insert into tide.runs_active (
-      run_id, workflow, queue, status, dedupe_key, priority, max_attempts, last_seq, ready,
-      run_at, created_at, deadline_at, input, metadata, backoff, deadline, budget
+      run_id, workflow, queue, status, dedupe_key, priority, max_attempts, last_seq,
+      told_events, ready, run_at, created_at, deadline_at, input, metadata, backoff, deadline,
+      budget
     )
     values (
       run.run_id,
@@ -55,6 +53,7 @@ begin
       run.dedupe_key,
       run.priority,
       run.max_attempts,
+      1,
       1,
       run.ready,
       run.run_at,
@@ -68,40 +67,22 @@ begin
     )
     on conflict do nothing;
     if found then
-      -- A given id may be that of a run that has ended; when that one is removed meanwhile, the
-      -- second look finds nothing in the way.
-      loop
-        insert into tide.events (run_id, seq, type, created_at, payload)
-        select
-          run.run_id,
-          1,
-          'run.enqueued',
-          tide._now(),
-          tide._enqueued_event(
-            run.workflow, run.queue, run.priority, run.run_at, run.max_attempts
-          )
-        where not _enqueue.given_id
-          or not exists (
-            select
-            from tide.runs_finished as f
-            where f.run_id = run.run_id
-          )
-        returning
-          _enqueue.channels is not null
-          or run.run_at < run.created_at
-          or exists (
-            select
-            from tide.waiters as w
-            where w.queue = run.queue
-          )
-        into v_more;
-        exit when found;
-        if tide._made_before(run.run_id, run.workflow, run.input, inserted => true) then
-          v_active := tide._find_run(run.run_id);
-          return (v_active.run_id, false, v_active.status)::tide.enqueued;
-        end if;
-      end loop;
-      if v_more then
+      -- A given id may be that of a run that has ended.
+      if given_id
+        and tide._made_before(run.run_id, run.workflow, run.input, inserted => true)
+      then
+        v_active := tide._find_run(run.run_id);
+        return (v_active.run_id, false, v_active.status)::tide.enqueued;
+      end if;
+      -- With a newer snapshot than the insert had: who went idle meanwhile is found.
+      if channels is not null
+        or run.run_at < run.created_at
+        or exists (
+          select
+          from tide.waiters as w
+          where w.queue = run.queue
+        )
+      then
         if run.ready and run.run_at < run.created_at then
           perform tide._lower_floor(run.queue, run.priority, run.run_at);
         end if;

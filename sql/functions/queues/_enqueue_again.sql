@@ -30,6 +30,7 @@ begin
     then
       return (v_run.run_id, true, v_run.status)::tide.enqueued;
     end if;
+    perform tide._write_told_events(array[v_run.run_id]);
     update tide.runs_active as r
     set
       workflow = run.workflow,
@@ -43,7 +44,8 @@ begin
       deadline_at = run.deadline_at,
       backoff = run.backoff,
       budget = run.budget,
-      last_seq = r.last_seq + 1
+      last_seq = r.last_seq + 1,
+      told_events = 0
     where r.run_id = active.run_id
     returning r.* into v_run;
     if v_run.ready then

@@ -1,4 +1,5 @@
--- In SQL, so that it is inlined.
+-- In SQL, so that it is inlined. The time is written in UTC: where the run tells its first event,
+-- readers in all time zones must read the same.
 create or replace function tide._enqueued_event(
   workflow text,
   queue text,
@@ -15,7 +16,12 @@ select pg_catalog.jsonb_build_object(
   'workflow', _enqueued_event.workflow,
   'queue', _enqueued_event.queue,
   'priority', _enqueued_event.priority,
-  'run_at', _enqueued_event.run_at,
+  'run_at', pg_catalog.concat(
+    pg_catalog.jsonb_build_array(
+      pg_catalog.timezone('UTC', _enqueued_event.run_at)
+    ) operator(pg_catalog.->>) 0,
+    '+00:00'
+  ),
   'max_attempts', _enqueued_event.max_attempts
 )
 $$;

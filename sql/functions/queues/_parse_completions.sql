@@ -17,12 +17,14 @@ begin
       when count(nullif(o.result, 'null')) filter (where o.plain) > 0
         then array_agg(nullif(o.result, 'null')) filter (where o.plain)
     end,
-    jsonb_agg(o.outcome) filter (where not o.plain)
+    jsonb_agg(o.outcome) filter (where not o.plain),
+    array_agg(o.run_id) filter (where not o.plain)
   into
     v_completions.run_ids,
     v_completions.lease_ids,
     v_completions.results,
-    v_completions.others
+    v_completions.others,
+    v_completions.other_run_ids
   from (
     select
       e.outcome,

@@ -19,16 +19,11 @@ declare
   -- Ids that are not given come out of this one.
   v_first constant text := tide._uuid7()::text;
   v_attempts integer;
-  v_workflow text;
-  v_payload jsonb;
   v_channels boolean;
-  v_late boolean;
   v_run_ids uuid[];
   v_inserted uuid[];
-  v_payloads jsonb[];
   v_soon_ready integer;
   v_earliest timestamptz;
-  v_late_ids uuid[];
   v_rest record;
   v_run tide.runs;
   v_answer tide.enqueued;
@@ -53,10 +48,7 @@ begin
       order by hashtext(e.element ->> 'dedupe_key') & 1023
     ) as b;
   end if;
-  -- The id of a run that has ended may be given again, and a run may have channels. Of all others
-  -- the first event is written with the run: nobody watches a run that is not there yet.
   v_channels := jsonb_path_exists(enqueue_many.runs, '$[*].channels');
-  v_late := v_channels or jsonb_path_exists(enqueue_many.runs, '$[*].run_id');
   v_attempts := coalesce(
     (
       select q.max_attempts
@@ -65,9 +57,6 @@ begin
     ),
     1
   );
-  -- Most runs of a batch differ in their input only.
-  v_workflow := enqueue_many.runs -> 0 ->> 'workflow';
-  v_payload := tide._enqueued_event(v_workflow, v_queue, 0, v_now, v_attempts);
   with given as materialized (
     select
       g.*,
@@ -76,8 +65,9 @@ begin
   ),
   inserted as (
     insert into tide.runs_active as r (
-      run_id, workflow, queue, status, dedupe_key, priority, max_attempts, last_seq, ready,
-      run_at, created_at, deadline_at, input, metadata, backoff, deadline, budget
+      run_id, workflow, queue, status, dedupe_key, priority, max_attempts, last_seq,
+      told_events, ready, run_at, created_at, deadline_at, input, metadata, backoff, deadline,
+      budget
     )
     select
       g.new_id,
@@ -87,6 +77,7 @@ begin
       g.dedupe_key,
       g.priority,
       g.max_attempts,
+      1,
       1,
       g.run_at <= v_now,
       g.run_at,
@@ -103,29 +94,7 @@ begin
       case when g.dedupe_key is null then g.run_id end,
       g.ordinal
     on conflict do nothing
-    returning
-      r.run_id,
-      case
-        when r.workflow = v_workflow
-          and r.priority = 0
-          and r.run_at = v_now
-          and r.max_attempts = v_attempts
-          then v_payload
-        else tide._enqueued_event(
-          r.workflow, v_queue, r.priority, r.run_at, r.max_attempts
-        )
-      end as payload
-  ),
-  logged as (
-    insert into tide.events (run_id, seq, type, created_at, payload)
-    select
-      i.run_id,
-      1,
-      'run.enqueued',
-      tide._now(),
-      i.payload
-    from inserted as i
-    where not v_late
+    returning r.run_id
   )
   select
     array_agg(g.new_id order by g.ordinal),
@@ -134,74 +103,52 @@ begin
     (
       select array_agg(i.run_id)
       from inserted as i
-    ),
-    (
-      select array_agg(i.payload)
-      from inserted as i
-      where v_late
     )
   into
     v_run_ids,
     v_soon_ready,
     v_earliest,
-    v_inserted,
-    v_payloads
+    v_inserted
   from given as g;
-  if v_late then
+  if jsonb_path_exists(enqueue_many.runs, '$[*].run_id') then
     -- A run with a given id may have ended while the insert waited for its active row: a statement
     -- with a newer snapshot sees it. Not exists would be a join, with all of the history maybe.
-    v_late_ids := v_inserted;
-    with logged as (
-      insert into tide.events as e (run_id, seq, type, created_at, payload)
-      select
-        i.run_id,
-        1,
-        'run.enqueued',
-        tide._now(),
-        i.payload
-      from unnest(v_late_ids, v_payloads) as i(run_id, payload)
-      where (
-          select f.run_id
-          from tide.runs_finished as f
-          where f.run_id = i.run_id
-        ) is null
-      returning e.run_id
-    )
-    select array_agg(l.run_id)
+    select array_agg(i.run_id)
     into v_inserted
-    from logged as l;
-    if cardinality(v_late_ids) > coalesce(cardinality(v_inserted), 0) then
-      perform tide._made_before(r.run_id, r.workflow, r.input, inserted => true)
-      from tide.runs_active as r
-      where r.run_id = any (v_late_ids)
-        and r.run_id not in (
-          select l.run_id
-          from unnest(v_inserted) as l(run_id)
-        );
-    end if;
-    if v_channels and v_inserted is not null then
-      perform tide._add_channels(
-        f.run_id, f.element -> 'channels', prefix => format('runs[%s].', f.ordinality - 1)
-      )
-      from (
-        -- The same id may come again; its channels are those of the first.
-        select distinct on (u.run_id)
-          u.run_id,
-          e.element,
-          e.ordinality
-        from jsonb_array_elements(enqueue_many.runs) with ordinality as e(element, ordinality)
-        join unnest(v_run_ids) with ordinality as u(run_id, ordinality)
-          on u.ordinality = e.ordinality
-        where e.element ? 'channels'
-          and u.run_id = any (v_inserted)
-        order by
-          u.run_id,
-          e.ordinality
-      ) as f;
-      perform tide._tell(
-        v_inserted, array_fill(1, array[cardinality(v_inserted)]), 'run.enqueued'
+    from unnest(v_inserted) as i(run_id)
+    where (
+        select f.run_id
+        from tide.runs_finished as f
+        where f.run_id = i.run_id
+      ) is null
+      or not (
+        select tide._made_before(r.run_id, r.workflow, r.input, inserted => true)
+        from tide.runs_active as r
+        where r.run_id = i.run_id
       );
-    end if;
+  end if;
+  if v_channels and v_inserted is not null then
+    perform tide._add_channels(
+      f.run_id, f.element -> 'channels', prefix => format('runs[%s].', f.ordinality - 1)
+    )
+    from (
+      -- The same id may come again; its channels are those of the first.
+      select distinct on (u.run_id)
+        u.run_id,
+        e.element,
+        e.ordinality
+      from jsonb_array_elements(enqueue_many.runs) with ordinality as e(element, ordinality)
+      join unnest(v_run_ids) with ordinality as u(run_id, ordinality)
+        on u.ordinality = e.ordinality
+      where e.element ? 'channels'
+        and u.run_id = any (v_inserted)
+      order by
+        u.run_id,
+        e.ordinality
+    ) as f;
+    perform tide._tell(
+      v_inserted, array_fill(1, array[cardinality(v_inserted)]), 'run.enqueued'
+    );
   end if;
   if v_inserted is not null then
     perform tide._wake_workers(v_queue, v_soon_ready);

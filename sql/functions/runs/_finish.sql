@@ -19,11 +19,7 @@ as $$
 declare
   v_now constant timestamptz := tide._now();
   v_run_ids uuid[];
-  v_seqs integer[];
-  v_queues text[];
-  v_slots integer[];
-  v_asking uuid[];
-  v_children uuid[];
+  v_ended tide.ended[];
   v_followed boolean;
 begin
   with gone as (
@@ -33,10 +29,14 @@ begin
         _finish.lease_ids is null
         or r.lease_id = _finish.lease_ids[array_position(_finish.run_ids, r.run_id)]
           and r.leased_until is not null
-          and (r.deadline_at > v_now) is not false
       )
     returning
       r.*,
+      case
+        when _finish.lease_ids is not null and r.deadline_at <= v_now then 'cancelled'
+        else _finish.status
+      end as ended_as,
+      r.last_seq = 2 and r.told_events = 2 as untouched,
       case
         when _finish.results is not null
           then _finish.results[array_position(_finish.run_ids, r.run_id)]
@@ -47,13 +47,13 @@ begin
       run_at, created_at, started_at, finished_at, deadline_at, lease, lease_id, worker,
       ended_by, failure_class, cancel_reason, cancel_actor,
       input, metadata, result, error, backoff, deadline, parent_id, forked_from, budget,
-      recovery_url
+      recovery_url, told_events
     )
     select
       g.run_id,
       g.workflow,
       g.queue,
-      _finish.status,
+      g.ended_as,
       g.dedupe_key,
       g.priority,
       g.attempt,
@@ -67,87 +67,75 @@ begin
       g.lease,
       g.lease_id,
       g.worker,
-      _finish.status,
+      g.ended_as,
       _finish.failure_class,
-      _finish.reason,
-      _finish.actor,
+      case when g.ended_as = _finish.status then _finish.reason else 'deadline' end,
+      case when g.ended_as = _finish.status then _finish.actor else 'tide' end,
       g.input,
       g.metadata,
-      g.given_result,
-      case when _finish.status = 'completed' then null else coalesce(_finish.error, g.error) end,
+      case when g.ended_as = 'completed' then g.given_result end,
+      case when g.ended_as <> 'completed' then coalesce(_finish.error, g.error) end,
       g.backoff,
       g.deadline,
       g.parent_id,
       g.forked_from,
       g.budget,
-      g.recovery_url
-    from gone as g
-  ), logged as (
-    insert into tide.events (run_id, seq, type, created_at, payload)
-    select
-      g.run_id,
-      g.last_seq + 1,
-      'run.' || _finish.status,
-      v_now,
-      case _finish.status
-        when 'completed' then jsonb_build_object('attempt', g.attempt)
-        when 'failed' then jsonb_build_object(
-          'attempt', g.attempt, 'failure_class', _finish.failure_class, 'error', _finish.error
-        )
-        else jsonb_build_object('reason', _finish.reason, 'actor', _finish.actor)
-      end
+      g.recovery_url,
+      case when g.untouched and g.ended_as = 'completed' then 3 else g.told_events end
     from gone as g
   )
   select
-    array_agg(g.run_id),
-    array_agg(g.last_seq + 1),
-    array_agg(g.queue) filter (where g.slot is not null),
-    array_agg(g.slot) filter (where g.slot is not null),
-    array_agg(g.run_id) filter (where g.open_gates > 0),
-    array_agg(g.run_id) filter (where g.parent_id is not null),
+    array_agg(g.run_id) filter (where g.ended_as = _finish.status),
+    array_agg(
+      (
+        g.run_id,
+        g.last_seq + 1,
+        g.ended_as,
+        g.untouched and g.ended_as = 'completed',
+        g.attempt,
+        g.queue,
+        g.slot,
+        g.open_gates,
+        g.parent_id
+      )::tide.ended
+    ) filter (
+      where g.ended_as <> 'completed'
+        or not g.untouched
+        or g.slot is not null
+        or g.open_gates > 0
+        or g.parent_id is not null
+    ),
     exists (
       select
       from tide._followed(_finish.run_ids)
     )
-  into v_run_ids, v_seqs, v_queues, v_slots, v_asking, v_children, v_followed
+  into v_run_ids, v_ended, v_followed
   from gone as g;
-  if v_run_ids is null then
-    return array[]::uuid[];
-  end if;
 
-  if v_slots is not null then
-    update tide.slots as s
-    set run_id = null
-    from unnest(v_queues, v_slots) as f(queue, slot)
-    where s.queue = f.queue
-      and s.slot = f.slot
-      and s.run_id = any (v_run_ids);
-  end if;
   if v_followed then
-    perform tide._tell(v_run_ids, v_seqs, 'run.' || _finish.status);
+    -- Of what is written, _emit tells.
+    perform tide._tell(array_agg(f.run_id), array_agg(f.last_seq), 'run.completed')
+    from tide.runs_finished as f
+    where f.run_id = any (v_run_ids)
+      and f.told_events = f.last_seq;
   end if;
-
-  if v_asking is not null then
-    update tide.gates as g
-    set
-      status = 'canceled',
-      actor = 'tide',
-      resolved_at = v_now
-    where g.run_id = any (v_asking)
-      and g.status = 'pending';
-    perform tide._forget_tokens(v_asking);
+  if v_ended is not null then
+    perform tide._finish_rest(
+      array_agg(e),
+      e.status,
+      _finish.error,
+      _finish.failure_class,
+      case when e.status = _finish.status then _finish.reason else 'deadline' end,
+      case when e.status = _finish.status then _finish.actor else 'tide' end
+    )
+    from unnest(v_ended) as e
+    group by e.status;
   end if;
-  if _finish.status = 'cancelled' then
-    perform tide._begin_cascade(v_run_ids, _finish.reason, _finish.actor);
-  end if;
-  if v_children is not null then
-    perform tide._children_ended(v_children, _finish.status);
-  end if;
-  return v_run_ids;
+  return coalesce(v_run_ids, array[]::uuid[]);
 end;
 $$;
 
 comment on function tide._finish is
   'End runs: move them to runs_finished, free their slots, log it, close their gates, tell parents '
   'and children; returns which. The caller has locked their rows, or gives the leases under which '
-  'they must be running, before their deadlines.';
+  'they must be running; then those past their deadline are cancelled, and not among the answer.';

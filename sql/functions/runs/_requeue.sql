@@ -19,6 +19,9 @@ declare
     and _requeue.waiting_on is null
     and _requeue.run_at <= tide._now();
 begin
+  if run.told_events > 0 then
+    perform tide._write_told_events(array[run.run_id]);
+  end if;
   update tide.runs_active as r
   set
     status = case when r.queue is null then 'pending' else 'queued' end,
@@ -39,7 +42,8 @@ begin
     ended_by = _requeue.ended_by,
     attempt = r.attempt - case when _requeue.counted then 0 else 1 end,
     error = coalesce(_requeue.error, r.error),
-    last_seq = r.last_seq + 1
+    last_seq = r.last_seq + 1,
+    told_events = 0
   where r.run_id = run.run_id
   returning r.* into v_run;
   if run.slot is not null then

@@ -13,7 +13,7 @@ declare
 begin
   perform tide._require_run(describe_run.run_id);
   return jsonb_build_object(
-    'run', to_jsonb(v_run) - 'lease_id',
+    'run', to_jsonb(v_run) - '{lease_id,told_events}'::text[],
     'steps', (
       select coalesce(
         jsonb_agg(
@@ -86,7 +86,7 @@ begin
       select coalesce(jsonb_agg(to_jsonb(n) - 'run_id' order by n.seq), '[]')
       from (
         select e.*
-        from tide.events as e
+        from tide.event_log as e
         where e.run_id = v_run.run_id
         order by e.seq desc
         limit 1000

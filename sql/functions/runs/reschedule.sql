@@ -33,11 +33,13 @@ begin
       using errcode = 'TD030',
             hint = 'Only queued runs that wait for their time or turn can be moved.';
   end if;
+  perform tide._write_told_events(array[v_run.run_id]);
   update tide.runs_active as r
   set
     run_at = v_run_at,
     ready = v_run_at <= tide._now(),
-    priority = coalesce(tide._valid_priority(reschedule.priority), r.priority)
+    priority = coalesce(tide._valid_priority(reschedule.priority), r.priority),
+    told_events = 0
   where r.run_id = v_run.run_id
   returning r.* into v_run;
   if v_run.ready then

@@ -23,10 +23,12 @@ begin
     v_run_at := tide._valid_time('run_at', retry.run_at);
   end if;
   perform tide._require_run(retry.run_id, 'enqueue');
-  delete from tide.runs_finished as r
+  select r.*
+  into v_old
+  from tide.runs_finished as r
   where r.run_id = retry.run_id
     and r.status in ('failed', 'cancelled')
-  returning r.* into v_old;
+  for update;
   if not found then
     v_run := tide._find_run(retry.run_id);
     if v_run.status = 'completed' then
@@ -37,6 +39,9 @@ begin
     return v_run;
   end if;
 
+  perform tide._write_told_events(array[v_old.run_id]);
+  delete from tide.runs_finished as r
+  where r.run_id = v_old.run_id;
   insert into tide.runs_active as r (
     run_id, workflow, queue, status, dedupe_key, priority, attempt, max_attempts, last_seq, ready,
     run_at, created_at, started_at, deadline_at, worker, input, metadata, error, backoff,

@@ -43,7 +43,7 @@ begin
       c.secret_name,
       e.payload
     from unnest(_announce.run_ids, _announce.seqs) as n(run_id, seq)
-    join tide.events as e
+    join tide.event_log as e
       on e.run_id = n.run_id
       and e.seq = n.seq
     join tide.channels as c on c.run_id = n.run_id

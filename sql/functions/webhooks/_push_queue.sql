@@ -15,6 +15,7 @@ begin
     return 0;
   end if;
   v_queue := v_taken.settings;
+  perform tide._write_told_events(v_taken.run_ids);
   for v_position in 1..cardinality(v_taken.run_ids) loop
     select r.*
     into v_run
@@ -36,7 +37,8 @@ begin
       slot = v_taken.slots[v_position],
       dispatched_until = tide._now() + interval '60 seconds',
       dispatches = r.dispatches + 1,
-      last_seq = r.last_seq + 1
+      last_seq = r.last_seq + 1,
+      told_events = 0
     where r.run_id = v_run.run_id
     returning r.* into v_run;
     v_seqs := v_seqs || v_run.last_seq;

@@ -1,0 +1,82 @@
+create or replace function tide._finish_rest(
+  ended tide.ended[],
+  status text,
+  error jsonb,
+  failure_class text,
+  reason text,
+  actor text
+)
+returns void
+language plpgsql
+volatile
+as $$
+declare
+  v_asking uuid[];
+  v_children uuid[];
+  v_unslotted boolean;
+  v_told boolean;
+begin
+  select
+    array_agg(e.run_id) filter (where e.open_gates > 0),
+    array_agg(e.run_id) filter (where e.parent_id is not null),
+    bool_and(e.slot is null),
+    bool_and(e.told)
+  into v_asking, v_children, v_unslotted, v_told
+  from unnest(_finish_rest.ended) as e;
+  if not v_unslotted then
+    update tide.slots as s
+    set run_id = null
+    from unnest(_finish_rest.ended) as e
+    where s.queue = e.queue
+      and s.slot = e.slot
+      and s.run_id = e.run_id;
+  end if;
+  if not v_told then
+    perform tide._emit(
+      array_agg(e.run_id),
+      array_agg(e.seq),
+      'run.' || _finish_rest.status,
+      array_agg(
+        case _finish_rest.status
+          when 'completed' then jsonb_build_object('attempt', e.attempt)
+          when 'failed' then jsonb_build_object(
+            'attempt', e.attempt,
+            'failure_class', _finish_rest.failure_class,
+            'error', _finish_rest.error
+          )
+          else jsonb_build_object('reason', _finish_rest.reason, 'actor', _finish_rest.actor)
+        end
+      )
+    )
+    from unnest(_finish_rest.ended) as e
+    where not e.told;
+  end if;
+  if v_asking is not null then
+    update tide.gates as g
+    set
+      status = 'canceled',
+      actor = 'tide',
+      resolved_at = tide._now()
+    where g.run_id = any (v_asking)
+      and g.status = 'pending';
+    perform tide._forget_tokens(v_asking);
+  end if;
+  if _finish_rest.status = 'cancelled' then
+    perform tide._begin_cascade(
+      array(
+        select e.run_id
+        from unnest(_finish_rest.ended) as e
+      ),
+      _finish_rest.reason,
+      _finish_rest.actor
+    );
+  end if;
+  if v_children is not null then
+    perform tide._children_ended(v_children, _finish_rest.status);
+  end if;
+end;
+$$;
+
+comment on function tide._finish_rest is
+  'What ending runs takes that plain ones need not: free slots, log what their rows do not tell, close '
+  'gates, tell parents and children.';
