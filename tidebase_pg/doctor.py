@@ -531,6 +531,61 @@ def orphans(visit: Visit) -> Iterator[Finding]:
             )
 
 
+IMPOSSIBLE: Final = """
+select
+  s.problem,
+  count(*) as found,
+  min(s.run_id::text) as example
+from (
+  select
+    r.run_id,
+    case
+      when r.finished_at is not null then 'are active and have a time at which they ended'
+      when r.slot is not null and r.status <> 'running' and r.waiting_on is distinct from 'push'
+        then 'hold a slot and do not run'
+      when r.waiting_on is not null and r.run_at < 'infinity' then 'are parked and due'
+      when r.waiting_on not in (
+        'review', 'gate', 'children', 'timer', 'event', 'budget', 'push'
+      ) then 'wait for what nothing ends'
+      when r.attempt < 0 or r.max_attempts not between 1 and 100
+        then 'have counted their attempts wrong'
+      when r.told_events not between 0 and 2 or r.told_events > r.last_seq
+        then 'tell events they did not have'
+    end as problem
+  from tide.runs_active as r
+  union all
+  select
+    f.run_id,
+    case
+      when f.finished_at is null then 'ended at no time, so retention never removes them'
+      when f.leased_until is not null
+        or f.slot is not null
+        or f.ready
+        or f.waiting_on is not null
+        then 'ended and still hold a lease, a slot or a place'
+      when f.told_events not between 0 and 3 or f.told_events > f.last_seq
+        then 'tell events they did not have'
+    end
+  from tide.runs_finished as f
+) as s
+where s.problem is not null
+group by s.problem
+order by s.problem
+"""
+"""What no function does and no check of the table forbids, since checks cost each statement."""
+
+
+def states(visit: Visit) -> Iterator[Finding]:
+    """Runs in a state that only a hand-written statement can have left them in."""
+    for row in visit.rows(IMPOSSIBLE):
+        yield Finding(
+            "error",
+            "states",
+            f"{_counted(row['found'])} runs {row['problem']}, {row['example']} for one",
+            f"select * from tide.runs where run_id = '{row['example']}';",
+        )
+
+
 def payloads(visit: Visit) -> Iterator[Finding]:
     """What runs carry, judged by the newest thousand that are active and that ended."""
     for row in visit.rows(
@@ -675,6 +730,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "failures": failures,
     "schedules": schedules,
     "orphans": orphans,
+    "states": states,
     "payloads": payloads,
     "retention": retention,
 }

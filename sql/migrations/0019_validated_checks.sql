@@ -1,8 +1,5 @@
 -- tide: after the functions
 -- Rows from before a check are held against it. Blocks neither readers nor writers.
 alter table tide.runs_active validate constraint runs_active_fit_their_status;
-alter table tide.runs_active validate constraint runs_active_wait_for_known;
-alter table tide.runs_active validate constraint runs_active_attempts_sane;
-alter table tide.runs_finished validate constraint runs_finished_hold_nothing;
 alter table tide.queues validate constraint queues_retention_keeps_known;
 alter table tide.settings validate constraint settings_retention_positive;

@@ -604,6 +604,40 @@ def test_orphans_are_found(reconciled: Tide, direct_dsn: str, table: str) -> Non
     planted(direct_dsn, plant, "orphans", f"1 rows of tide.{table} belong to no run")
 
 
+IMPOSSIBLE = {
+    "an end": ("queued", "finished_at = now()", "active and have a time"),
+    "a slot": ("queued", "slot = 1", "do not run"),
+    "a parked run that is due": (
+        "queued", "waiting_on = 'review', ready = false, run_at = now()", "are parked and due",
+    ),
+    "a wait for nothing": (
+        "queued", "waiting_on = 'boredom', ready = false, run_at = 'infinity'", "nothing ends",
+    ),
+    "an attempt before the first": ("queued", "attempt = -1", "counted their attempts"),
+    "no attempt": ("queued", "max_attempts = 0", "counted their attempts"),
+    "attempts without end": ("queued", "max_attempts = 101", "counted their attempts"),
+    "an event too many": ("queued", "told_events = 2", "did not have"),
+    "no end": ("completed", "finished_at = null", "never removes them"),
+    "a slot kept": ("completed", "slot = 1", "still hold"),
+    "a lease kept": ("completed", "leased_until = now()", "still hold"),
+    "an end too many": ("completed", "told_events = 4", "did not have"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", IMPOSSIBLE)
+def test_runs_in_a_state_no_function_makes_are_found(
+    reconciled: Tide, direct_dsn: str, fault: str
+) -> None:
+    status, update, words = IMPOSSIBLE[fault]
+    run = reconciled.finished() if status == "completed" else reconciled.enqueue(workflow="report")
+    reconciled.connection.execute(f"update tide.runs set {update}".encode())
+    (found,) = (found for found in examined(direct_dsn) if found.check == "states")
+    assert (found.severity, words in found.message) == ("error", True)
+    assert str(run.run_id) in found.message
+    (row,) = reconciled.connection.execute(found.remedy.encode()).fetchall()
+    assert row.run_id == run.run_id
+
+
 def test_every_table_with_a_run_id_is_looked_at_for_orphans(connection: Connection) -> None:
     tables = {
         row.relname
@@ -741,6 +775,7 @@ def test_a_role_sees_what_it_may_and_hears_of_the_rest(
         "horizon": f"{connection.info.dbname}_0 sees only its own sessions",
         "failures": "not checked",
         "orphans": "not checked",
+        "states": "not checked",
         "payloads": "not checked",
         "retention": "not checked",
     }

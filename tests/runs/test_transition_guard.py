@@ -54,39 +54,22 @@ def test_illegal_move_by_hand_is_refused(tide: Tide, status: str, update: str) -
 
 
 @pytest.mark.parametrize(
-    ("status", "update", "constraint"),
+    ("status", "update"),
     [
-        ("queued", "status = 'running', ready = false", "runs_active_fit_their_status"),
-        ("running", "leased_until = null", "runs_active_fit_their_status"),
-        ("running", "lease_id = null", "runs_active_fit_their_status"),
-        ("running", "status = 'queued'", "runs_active_fit_their_status"),
-        ("queued", "leased_until = now()", "runs_active_fit_their_status"),
-        ("queued", "slot = 1", "runs_active_fit_their_status"),
-        ("queued", "queue = null", "runs_active_fit_their_status"),
-        ("pending", "ready = true", "runs_active_fit_their_status"),
-        ("running", "ready = true", "runs_active_fit_their_status"),
-        ("queued", "waiting_on = 'review'", "runs_active_fit_their_status"),
-        (
-            "queued",
-            "waiting_on = 'review', ready = false, run_at = now()",
-            "runs_active_fit_their_status",
-        ),
-        (
-            "queued",
-            "waiting_on = 'boredom', ready = false, run_at = 'infinity'",
-            "runs_active_wait_for_known",
-        ),
-        ("queued", "finished_at = now()", "runs_active_fit_their_status"),
-        ("completed", "finished_at = null", "runs_finished_hold_nothing"),
-        ("completed", "slot = 1", "runs_finished_hold_nothing"),
-        ("queued", "attempt = -1", "runs_active_attempts_sane"),
-        ("queued", "max_attempts = 0", "runs_active_attempts_sane"),
-        ("queued", "max_attempts = 101", "runs_active_attempts_sane"),
+        ("queued", "status = 'running', ready = false"),
+        ("running", "leased_until = null"),
+        ("running", "lease_id = null"),
+        ("running", "status = 'queued'"),
+        ("queued", "leased_until = now()"),
+        ("queued", "queue = null"),
+        ("pending", "ready = true"),
+        ("running", "ready = true"),
+        ("queued", "waiting_on = 'review'"),
     ],
 )
-def test_impossible_row_is_refused(tide: Tide, status: str, update: str, constraint: str) -> None:
+def test_impossible_row_is_refused(tide: Tide, status: str, update: str) -> None:
     sample(tide, status)
-    with refused("23514", constraint):
+    with refused("23514", "runs_active_fit_their_status"):
         tide.connection.execute(f"update tide.runs set {update}".encode())
 
 
@@ -100,18 +83,13 @@ def test_unknown_status_has_no_partition(tide: Tide) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    ("finished_at", "word"), [("null", "partition"), ("now()", "runs_active_fit_their_status")]
-)
-def test_terminal_row_cannot_sit_among_the_active(tide: Tide, finished_at: str, word: str) -> None:
-    with refused("23514", word):
+def test_terminal_row_cannot_sit_among_the_active(tide: Tide) -> None:
+    with refused("23514", "partition"):
         tide.connection.execute(
-            f"""
-            insert into tide.runs_active (
-              run_id, workflow, status, run_at, created_at, finished_at
-            )
-            values (gen_random_uuid(), 'report', 'failed', now(), now(), {finished_at})
-            """.encode()
+            """
+            insert into tide.runs_active (run_id, workflow, status, run_at, created_at, finished_at)
+            values (gen_random_uuid(), 'report', 'failed', now(), now(), now())
+            """
         )
 
 

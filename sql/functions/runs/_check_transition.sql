@@ -15,14 +15,19 @@ comment on function tide._check_transition is
   'Refuses an update of a run that is no legal move of its lifecycle.';
 
 create or replace trigger runs_active_moves_legally
-before update on tide.runs_active
+before update of status on tide.runs_active
 for each row
 when (
-  old.status is distinct from new.status
-  and (old.status = 'running') = (new.status = 'running')
-  or new.status not in ('pending', 'queued', 'running')
-  or old.run_id <> new.run_id
+  new.status <> 'running'
+  and old.status <> new.status
+  and (old.status <> 'running' or new.status not in ('pending', 'queued'))
 )
+execute function tide._check_transition();
+
+create or replace trigger runs_active_keep_their_id
+before update of run_id on tide.runs_active
+for each row
+when (old.run_id <> new.run_id)
 execute function tide._check_transition();
 
 create or replace trigger runs_finished_stay
