@@ -61,26 +61,27 @@ select
 from generate_series(1, {count}) as n
 """
 
-# History: number n ended n seconds after the first, long ago, and its id sorts with it.
+# History: number n ended n seconds after the first, long ago, and its id sorts with it. Of its
+# three events, the last is a row unless the run completed, as with runs the functions ended.
 RUN_ID: Final = "('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid"
 FINISHED: Final = f"""
 insert into tide.runs_finished (
-  run_id, workflow, queue, status, last_seq, run_at, created_at, finished_at, input
+  run_id, workflow, queue, status, attempt, last_seq, told_events, worker, input, run_at,
+  created_at, started_at, finished_at
 )
 select
-  {RUN_ID}, 'noop', 'bench', (array['completed', 'failed', 'cancelled'])[n % 3 + 1], 2,
-  now() - interval '400 days' + n * interval '1 second',
-  now() - interval '400 days' + n * interval '1 second',
-  now() - interval '400 days' + n * interval '1 second', '{{{{"i": 1}}}}'
-from generate_series({{first}}, {{last}}) as n
+  {RUN_ID}, 'noop', 'bench', (array['completed', 'failed', 'cancelled'])[n % 3 + 1], 1, 3,
+  case when n % 3 = 0 then 3 else 2 end, 'bench', '{{{{"i": 1}}}}', t.at, t.at, t.at, t.at
+from generate_series({{first}}, {{last}}) as n,
+  lateral (select now() - interval '400 days' + n * interval '1 second') as t (at)
 """
 EVENTS: Final = f"""
 insert into tide.events (run_id, seq, type, created_at, payload)
 select
-  {RUN_ID}, s.seq, 'run.' || s.type, now() - interval '400 days' + n * interval '1 second',
-  '{{{{}}}}'
-from generate_series({{first}}, {{last}}) as n,
-  (values (1, 'enqueued'), (2, 'completed')) as s (seq, type)
+  {RUN_ID}, 3, 'run.' || (array['failed', 'cancelled'])[n % 3],
+  now() - interval '400 days' + n * interval '1 second', '{{{{}}}}'
+from generate_series({{first}}, {{last}}) as n
+where n % 3 > 0
 """
 HISTORY: Final = {"runs_finished": FINISHED, "events": EVENTS}
 """What is written into which table for runs that ended."""

@@ -64,7 +64,7 @@ least of those after it counts: a plan made anew, when something was analyzed, r
 
 
 def lengthen(dsn: str, before: int, until: int) -> None:
-    """From so many finished runs, with two events each, to so many; a table on each connection."""
+    """From so many finished runs with their events to so many; a table on each connection."""
     with ThreadPoolExecutor() as pool:
         for done in [
             pool.submit(_lengthen, dsn, table, fill, before, until)

@@ -29,19 +29,22 @@ RAW_FINISH: Final = {
 """The smallest thing that can be done with a finished job, and keeping its row."""
 
 CLAIM: Final = """
-select c.run_id, c.lease_id, c.input::text
+select c.run_id::text, c.lease_id::text, c.input::text
 from tide.claim(%s, max_runs => %s, lease => %s, worker => %s) as c
 """
-SETTLE: Final = "select s.run_id, s.accepted from tide.settle(%s) as s"
+SETTLE: Final = "select s.run_id::text, s.accepted from tide.settle(%s) as s"
 SETTLE_AND_CLAIM: Final = """
-select s.accepted, (s.claimed).run_id, (s.claimed).lease_id, (s.claimed).input::text
-from tide.settle_and_claim(%s, %s, max_runs => %s, lease => %s, worker => %s) as s
+select s.accepted, (s.claimed).run_id::text, (s.claimed).lease_id::text, (s.claimed).input::text
+from tide.settle_and_claim(
+  %s, '{{{queue}}}', max_runs => {many}, lease => '60 seconds', worker => '{worker}'
+) as s
 """
+"""What stays the same from call to call is written into the statement, as one would by hand."""
 
 
 def outcomes(runs: list[Any]) -> str:
     """What claimed (run_id, lease_id, …) are settled with: each completed without a result."""
-    return json.dumps([{"run_id": str(run[0]), "lease_id": str(run[1])} for run in runs])
+    return json.dumps([{"run_id": run[0], "lease_id": run[1]} for run in runs])
 
 
 def raw_insert(dsn: str) -> Step:
@@ -59,7 +62,7 @@ def tide_enqueue(dsn: str) -> Step:
 
     def step() -> int:
         connection.execute(
-            "select e.run_id from tide.enqueue('noop', input => %s, queue => %s) as e",
+            "select e.run_id::text from tide.enqueue('noop', input => %s, queue => %s) as e",
             ('{"i": 1}', QUEUE),
         )
         return 1
@@ -102,7 +105,7 @@ def tide_enqueue_many(dsn: str, many: int) -> Step:
     def step() -> int:
         runs = json.dumps([{"workflow": "noop", "input": {"i": i}} for i in range(many)])
         rows = connection.execute(
-            "select e.run_id from tide.enqueue_many(%s, %s) as e", (QUEUE, runs)
+            "select e.run_id::text from tide.enqueue_many(%s, %s) as e", (QUEUE, runs)
         ).fetchall()
         return len(rows)
 
@@ -139,13 +142,12 @@ def tide_fused(dsn: str, many: int = 1, queue: str = QUEUE, prepare: bool = True
     """Settle and claim in one transaction, as the worker does."""
     connection = connect(dsn, prepare=prepare)
     worker = f"process {connection.info.backend_pid}"
+    statement = SETTLE_AND_CLAIM.format(queue=queue, many=many, worker=worker).encode()
     held: list[Any] = []
 
     def step() -> int:
         nonlocal held
-        rows = connection.execute(
-            SETTLE_AND_CLAIM, (outcomes(held), [queue], many, LEASE, worker)
-        ).fetchall()
+        rows = connection.execute(statement, (outcomes(held),)).fetchall()
         held = [row[1:] for row in rows if row[0] is None]
         return len(held)
 

@@ -1,5 +1,6 @@
 -- A good name and a small input are taken as they are, which most elements have and nothing else;
 -- offset 0 keeps what was found out about an element from being found out again for each column.
+-- Without options these are null, and what is asked of them costs nothing.
 create or replace function tide._parse_batch(
   runs jsonb,
   now timestamptz,
@@ -107,7 +108,7 @@ begin
       o.options,
       o.is_plain,
       case
-        when o.is_plain and o.options = '{}' then null
+        when o.is_plain and o.options is null then null
         when o.options - o.known = '{}'
           or tide._known_keys(
             coalesce(_parse_batch.argument, format('runs[%s]', o.ordinal - 1)), o.element, o.known
@@ -120,7 +121,8 @@ begin
         e.element,
         tide._is_plain(e.element) as is_plain,
         case
-          when jsonb_typeof(e.element) = 'object' then e.element - '{workflow,input}'::text[]
+          when jsonb_typeof(e.element) = 'object'
+            then nullif(e.element - '{workflow,input}'::text[], '{}')
         end as options,
         array[
           'workflow', 'input', 'dedupe_key', 'priority', 'delay', 'run_at', 'max_attempts',

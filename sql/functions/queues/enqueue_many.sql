@@ -19,7 +19,8 @@ declare
   -- Ids that are not given come out of this one.
   v_first constant text := tide._uuid7()::text;
   v_attempts integer;
-  v_channels boolean;
+  v_keys boolean;
+  v_given boolean;
   v_run_ids uuid[];
   v_inserted uuid[];
   v_soon_ready integer;
@@ -39,7 +40,9 @@ begin
   end if;
   perform tide._require_queue(v_queue, 'enqueue');
   perform tide._require_read_committed('enqueue_many');
-  if jsonb_path_exists(enqueue_many.runs, '$[*].dedupe_key') then
+  v_keys := jsonb_path_exists(enqueue_many.runs, '$[*].dedupe_key');
+  v_given := jsonb_path_exists(enqueue_many.runs, '$[*].run_id');
+  if v_keys then
     perform pg_advisory_xact_lock(1953064041, b.bucket)
     from (
       select distinct hashtext(e.element ->> 'dedupe_key') & 1023 as bucket
@@ -48,7 +51,6 @@ begin
       order by hashtext(e.element ->> 'dedupe_key') & 1023
     ) as b;
   end if;
-  v_channels := jsonb_path_exists(enqueue_many.runs, '$[*].channels');
   v_attempts := coalesce(
     (
       select q.max_attempts
@@ -57,60 +59,73 @@ begin
     ),
     1
   );
-  with given as materialized (
+  if not v_keys and not v_given then
     select
-      g.*,
-      coalesce(g.run_id, tide._batch_uuid7(v_first, g.ordinal)) as new_id
-    from tide._parse_batch(enqueue_many.runs, v_now, v_attempts) as g
-  ),
-  inserted as (
-    insert into tide.runs_active as r (
-      run_id, workflow, queue, status, dedupe_key, priority, max_attempts, last_seq,
-      told_events, ready, run_at, created_at, deadline_at, input, metadata, backoff, deadline,
-      budget
+      f.run_ids,
+      f.soon_ready,
+      f.earliest
+    into
+      v_run_ids,
+      v_soon_ready,
+      v_earliest
+    from tide._insert_free(enqueue_many.queue, enqueue_many.runs, v_first, v_now, v_attempts) as f;
+    v_inserted := v_run_ids;
+  else
+    with given as materialized (
+      select
+        g.*,
+        coalesce(g.run_id, tide._batch_uuid7(v_first, g.ordinal)) as new_id
+      from tide._parse_batch(enqueue_many.runs, v_now, v_attempts) as g
+    ),
+    inserted as (
+      insert into tide.runs_active as r (
+        run_id, workflow, queue, status, dedupe_key, priority, max_attempts, last_seq,
+        told_events, ready, run_at, created_at, deadline_at, input, metadata, backoff, deadline,
+        budget
+      )
+      select
+        g.new_id,
+        g.workflow,
+        v_queue,
+        'queued',
+        g.dedupe_key,
+        g.priority,
+        g.max_attempts,
+        1,
+        1,
+        g.run_at <= v_now,
+        g.run_at,
+        v_now,
+        v_now + g.deadline,
+        g.input,
+        g.metadata,
+        g.backoff,
+        g.deadline,
+        g.budget
+      from given as g
+      order by
+        g.dedupe_key nulls first,
+        case when g.dedupe_key is null then g.run_id end,
+        g.ordinal
+      on conflict do nothing
+      returning r.run_id
     )
     select
-      g.new_id,
-      g.workflow,
-      v_queue,
-      'queued',
-      g.dedupe_key,
-      g.priority,
-      g.max_attempts,
-      1,
-      1,
-      g.run_at <= v_now,
-      g.run_at,
-      v_now,
-      v_now + g.deadline,
-      g.input,
-      g.metadata,
-      g.backoff,
-      g.deadline,
-      g.budget
-    from given as g
-    order by
-      g.dedupe_key nulls first,
-      case when g.dedupe_key is null then g.run_id end,
-      g.ordinal
-    on conflict do nothing
-    returning r.run_id
-  )
-  select
-    array_agg(g.new_id order by g.ordinal),
-    count(*) filter (where g.run_at < v_soon),
-    min(g.run_at),
-    (
-      select array_agg(i.run_id)
-      from inserted as i
-    )
-  into
-    v_run_ids,
-    v_soon_ready,
-    v_earliest,
-    v_inserted
-  from given as g;
-  if jsonb_path_exists(enqueue_many.runs, '$[*].run_id') then
+      array_agg(g.new_id order by g.ordinal),
+      count(*) filter (where g.run_at < v_soon),
+      min(g.run_at),
+      (
+        select array_agg(i.run_id)
+        from inserted as i
+      )
+    into
+      v_run_ids,
+      v_soon_ready,
+      v_earliest,
+      v_inserted
+    from given as g;
+  end if;
+  if v_given then
     -- A run with a given id may have ended while the insert waited for its active row: a statement
     -- with a newer snapshot sees it. Not exists would be a join, with all of the history maybe.
     select array_agg(i.run_id)
@@ -127,7 +142,9 @@ begin
         where r.run_id = i.run_id
       );
   end if;
-  if v_channels and v_inserted is not null then
+  if v_inserted is not null
+    and jsonb_path_exists(enqueue_many.runs, '$[*].channels')
+  then
     perform tide._add_channels(
       f.run_id, f.element -> 'channels', prefix => format('runs[%s].', f.ordinality - 1)
     )
