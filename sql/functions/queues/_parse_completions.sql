@@ -1,4 +1,5 @@
 -- Nothing of up to 200 bytes nests too deep, is too large or holds a number nobody can parse.
+-- Offset 0 keeps what was found out about an outcome from being found out again for each aggregate.
 create or replace function tide._parse_completions(outcomes jsonb)
 returns tide.completions
 language plpgsql
@@ -39,6 +40,7 @@ begin
           else true
         end as plain
     from jsonb_array_elements(_parse_completions.outcomes) as e(outcome)
+    offset 0
   ) as o;
   return v_completions;
 exception
