@@ -1,3 +1,6 @@
+-- Most calls give a good name and a small input and nothing else: they are one insert, which no
+-- conflict can meet, and a look at who waits, with a newer snapshot, so that who went idle
+-- meanwhile is found.
 create or replace function tide.enqueue(
   workflow text,
   input jsonb default '{}',
@@ -26,10 +29,62 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now constant timestamptz := tide._now();
+  v_run_id constant uuid := coalesce(enqueue.run_id, tide._uuid7());
   v_run tide.runs;
   v_restricted boolean;
 begin
-  v_run.run_id := coalesce(enqueue.run_id, tide._uuid7());
+  if num_nonnulls(
+      enqueue.dedupe_key, enqueue.delay, enqueue.run_at, enqueue.max_attempts, enqueue.deadline,
+      enqueue.budget, enqueue.run_id, enqueue.backoff, enqueue.channels
+    ) = 0
+    and enqueue.priority = 0
+    and enqueue.metadata = '{}'
+    and enqueue.on_conflict = 'return'
+    and tide._is_name(enqueue.workflow)
+    and tide._is_name(enqueue.queue)
+    and tide._is_small(enqueue.input)
+  then
+    insert into tide.runs_active (
+      run_id, workflow, queue, status, max_attempts, last_seq, told_events, ready, run_at,
+      created_at, input
+    )
+    select
+      v_run_id,
+      enqueue.workflow,
+      enqueue.queue,
+      'queued',
+      coalesce(
+        (
+          select q.max_attempts
+          from tide.queues as q
+          where q.queue = enqueue.queue
+        ),
+        1
+      ),
+      1,
+      1,
+      true,
+      v_now,
+      v_now,
+      enqueue.input
+    where not exists (
+      select
+      from tide.queue_grants as g
+      where g.queue = enqueue.queue
+    );
+    if found then
+      if exists (
+        select
+        from tide.waiters as w
+        where w.queue = enqueue.queue
+      ) then
+        perform tide._wake_workers(enqueue.queue, 1);
+      end if;
+      return (v_run_id, false, 'queued')::tide.enqueued;
+    end if;
+  end if;
+
+  v_run.run_id := v_run_id;
   v_run.workflow := tide._valid_name('workflow', enqueue.workflow);
   v_run.queue := tide._valid_name('queue', enqueue.queue);
   -- One statement is cheaper than as many assignments.
