@@ -11,32 +11,39 @@ volatile
 as $$
 declare
   v_lease constant interval := tide._valid_lease(_claim.lease);
-  v_worker constant text := tide._valid_worker(_claim.worker);
+  v_routine boolean;
   v_queue text;
   v_runs tide.runs[] := array[]::tide.runs[];
 begin
-  if coalesce(cardinality(queues), 0) not between 1 and 1000
-    or array_ndims(queues) > 1
-    or array_ndims(workflows) > 1
-    or array_position(queues, null) is not null
-    or array_position(workflows, null) is not null
-  then
-    raise exception 'queues or workflows is not a list of names: % and %',
-        coalesce(left(queues::text, 200), 'null'),
-        coalesce(left(workflows::text, 200), 'null')
-      using errcode = '22023',
-            hint = 'Name 1 to 1000 queues; workflows null = any.';
-  end if;
-  if not (tide._require_read_committed('claim') and tide._tick(greatest(100, 2 * max_runs))) then
+  if not tide._require_read_committed('claim') then
     return v_runs;
   end if;
-  if v_worker is not null then
-    perform tide._register_worker(v_worker, queues, workflows);
+  v_routine := worker is not null and tide._is_routine(queues, worker, workflows);
+  if not v_routine then
+    perform tide._valid_worker(worker);
+    if coalesce(cardinality(queues), 0) not between 1 and 1000
+      or array_ndims(queues) > 1
+      or array_ndims(workflows) > 1
+      or array_position(queues, null) is not null
+      or array_position(workflows, null) is not null
+    then
+      raise exception 'queues or workflows is not a list of names: % and %',
+          coalesce(left(queues::text, 200), 'null'),
+          coalesce(left(workflows::text, 200), 'null')
+        using errcode = '22023',
+              hint = 'Name 1 to 1000 queues; workflows null = any.';
+    end if;
+    if not tide._tick(greatest(100, 2 * max_runs)) then
+      return v_runs;
+    end if;
+    if worker is not null then
+      perform tide._register_worker(worker, queues, workflows);
+    end if;
   end if;
   foreach v_queue in array queues loop
-    continue when not tide._require_queue(v_queue, 'claim');
+    continue when not (v_routine or tide._require_queue(v_queue, 'claim'));
     v_runs := v_runs || tide._claim_queue(
-      v_queue, max_runs - cardinality(v_runs), v_lease, v_worker, workflows
+      v_queue, max_runs - cardinality(v_runs), v_lease, worker, workflows
     );
     exit when cardinality(v_runs) >= max_runs;
   end loop;
