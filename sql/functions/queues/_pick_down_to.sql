@@ -1,5 +1,5 @@
--- First what is above the priority of the floor, then that priority from its floor on: the second
--- half is not begun when the first one gives enough.
+-- Most runs of a queue have one priority: whether there are others above the floor is asked first, as
+-- taking them costs a statement of its own.
 create or replace function tide._pick_down_to(
   queue text,
   highest integer,
@@ -18,57 +18,44 @@ declare
   v_live uuid[];
   v_overdue uuid[];
 begin
-  loop
+  if exists (
+    select
+    from tide.runs_active as r
+    where r.queue = _pick_down_to.queue
+      and r.ready
+      and r.priority > _pick_down_to.priority
+      and r.priority <= _pick_down_to.highest
+  ) then
+    v_picked := tide._pick_range(
+      _pick_down_to.queue,
+      _pick_down_to.priority + 1,
+      _pick_down_to.highest,
+      _pick_down_to.max_runs,
+      _pick_down_to.workflows
+    );
+  end if;
+  while cardinality(v_picked) < _pick_down_to.max_runs loop
     select
       array_agg(l.run_id) filter (where l.deadline_at is null or l.deadline_at > v_now),
       array_agg(l.run_id) filter (where l.deadline_at <= v_now)
     into v_live, v_overdue
     from (
       select
-        a.run_id,
-        a.deadline_at
-      from (
-        select
-          r.run_id,
-          r.deadline_at
-        from tide.runs_active as r
-        where r.queue = _pick_down_to.queue
-          and r.ready
-          and r.priority > _pick_down_to.priority
-          and r.priority <= _pick_down_to.highest
-          and (
-            _pick_down_to.workflows is null or r.workflow = any (_pick_down_to.workflows)
-          )
-        order by r.priority desc, r.run_at, r.run_id
-        limit _pick_down_to.max_runs - cardinality(v_picked)
-        for no key update skip locked
-      ) as a
-      union all
-      select
-        f.run_id,
-        f.deadline_at
-      from (
-        select
-          r.run_id,
-          r.deadline_at
-        from tide.runs_active as r
-        where r.queue = _pick_down_to.queue
-          and r.ready
-          and r.priority = _pick_down_to.priority
-          and r.run_at >= _pick_down_to.floor
-          and (
-            _pick_down_to.workflows is null or r.workflow = any (_pick_down_to.workflows)
-          )
-        order by r.priority desc, r.run_at, r.run_id
-        limit _pick_down_to.max_runs - cardinality(v_picked)
-        for no key update skip locked
-      ) as f
+        r.run_id,
+        r.deadline_at
+      from tide.runs_active as r
+      where r.queue = _pick_down_to.queue
+        and r.ready
+        and r.priority = _pick_down_to.priority
+        and r.run_at >= _pick_down_to.floor
+        and (_pick_down_to.workflows is null or r.workflow = any (_pick_down_to.workflows))
+      order by r.priority desc, r.run_at, r.run_id
       limit _pick_down_to.max_runs - cardinality(v_picked)
+      for no key update skip locked
     ) as l;
     v_picked := v_picked || v_live;
     exit when v_overdue is null;
     perform tide._finish(v_overdue, 'cancelled', reason => 'deadline', actor => 'tide');
-    exit when cardinality(v_picked) >= _pick_down_to.max_runs;
   end loop;
   return v_picked;
 end;
