@@ -43,8 +43,8 @@ class Scale:
 
 SCALES: Final = {
     "full": Scale(
-        rounds=3,
-        seconds=0.8,
+        rounds=5,
+        seconds=0.6,
         warm=6,
         bulk=100_000,
         loaded=60_000,

@@ -58,7 +58,6 @@ STANDARD_ERRORS = {"22023", "25001", "40001", "42501"}
 """A bad argument, a transaction of another isolation level, and call again."""
 
 ANY_ORDER = {
-    "_pick_down_to": "of two ordered halves, one after the other",
     "_free_leaked_slots": "whatever is leaked; one batch after the other takes all",
     "_room": "counts places, whichever they are",
     "_next_expiry": "leases that may end; more than a thousand are answered without sorting them",
