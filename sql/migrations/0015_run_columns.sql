@@ -1,8 +1,9 @@
 -- tide: with the functions
--- Recovery, push and told events of runs. A short lock: columns without a rewrite, checks replaced and not
--- validated yet. Functions return rows of this table, so those of before would fail. Postgres
--- prepares every check anew for each statement, and those of before cost a quarter of a short call:
--- one that is short says who may hold a lease and be claimed, and doctor looks for the rest.
+-- Recovery, push and told events of runs. A short lock: columns without a rewrite, checks replaced
+-- and not validated yet. Functions return rows of this table, so those of before would fail.
+-- Postgres prepares every check anew for each statement, and those of before cost up to a third of
+-- a short call: one that is short says who may hold a lease and be claimed, and doctor looks for
+-- the rest.
 alter table tide.runs
 add column recovery_url text,
 add column recover_at timestamptz,

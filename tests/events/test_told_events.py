@@ -151,3 +151,22 @@ def test_what_is_told_does_not_depend_on_the_time_zone_of_the_reader(tide: Tide)
         tide.connection.execute(f"set time zone '{zone}'")
         answers.append(tide.list_events(run_id=run.run_id)[0].payload)
     assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("after", [0, 10, 19_000])
+def test_a_page_of_a_long_log_reads_that_page(tide: Tide, after: int) -> None:
+    run = told(tide, 2)
+    tide.connection.execute(
+        """
+        insert into tide.events (run_id, seq, type, created_at, payload)
+        select %s, n, 'step.started', now(), '{}'
+        from generate_series(3, 20000) as n
+        """,
+        (run.run_id,),
+    )
+    page = "explain (analyze, buffers, format json) select * from tide.list_events(%s, %s, 10)"
+    for _ in range(8):  # the first plans, and the first reads of catalogs, are dearer
+        (plan,) = value(tide.connection, page, run.run_id, after)
+    touched = plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
+    assert plan["Plan"]["Actual Rows"] == 10
+    assert touched <= 40, plan
