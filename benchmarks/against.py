@@ -38,7 +38,7 @@ NAMES: Final = (*PYTHON, *NODE)
 DURABLE: Final = ("dbos", "absurd")
 FAST: Final = ("pgqueuer", "graphile", "pgboss")
 """Peers that are given as many jobs as we are; the others would need minutes for them."""
-JOBS: Final = 4_000
+JOBS: Final = 20_000
 ROUNDS: Final = 2
 SECONDS: Final = 1.0
 WORK_SECONDS: Final = 10.0
