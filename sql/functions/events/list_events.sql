@@ -17,12 +17,7 @@ declare
 begin
   perform tide._require_run(list_events.run_id);
   return query
-  select
-    e.run_id,
-    e.seq,
-    e.type,
-    e.created_at,
-    e.payload
+  select e.*
   from tide.event_log as e
   where e.run_id = list_events.run_id
     and e.seq > coalesce(list_events.after, 0)

@@ -1,6 +1,6 @@
--- Most calls give a good name and a small input and nothing else: they are one insert, which no
--- conflict can meet, and a look at who waits, with a newer snapshot, so that who went idle
--- meanwhile is found.
+-- A good name and a small input and nothing else, which most calls from SQL give, are one insert,
+-- which no conflict can meet, and a look at who waits, with a newer snapshot, so that who went idle
+-- meanwhile is found. The driver gives an id too, to be able to repeat its call, and goes on below.
 create or replace function tide.enqueue(
   workflow text,
   input jsonb default '{}',

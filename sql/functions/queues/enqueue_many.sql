@@ -68,7 +68,7 @@ begin
       v_run_ids,
       v_soon_ready,
       v_earliest
-    from tide._insert_free(enqueue_many.queue, enqueue_many.runs, v_first, v_now, v_attempts) as f;
+    from tide._insert_free(v_queue, enqueue_many.runs, v_first, v_now, v_attempts) as f;
     v_inserted := v_run_ids;
   else
     with given as materialized (
