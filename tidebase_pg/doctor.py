@@ -543,7 +543,13 @@ from (
       when r.finished_at is not null then 'are active and have a time at which they ended'
       when r.slot is not null and r.status <> 'running' and r.waiting_on is distinct from 'push'
         then 'hold a slot and do not run'
-      when r.waiting_on is not null and r.run_at < 'infinity' then 'are parked and due'
+      when r.waiting_on is not null and (r.ready or r.run_at < 'infinity')
+        then 'are parked and due'
+      when r.waiting_on is not null and r.status = 'running' then 'run and are parked'
+      when r.ready and r.status <> 'queued' then 'are ready and in no queue'
+      when r.queue is null and r.status = 'queued' then 'are queued in no queue'
+      when r.lease_id is null and r.status = 'running'
+        then 'run under a lease nobody can show, until it expires'
       when r.waiting_on not in (
         'review', 'gate', 'children', 'timer', 'event', 'budget', 'push'
       ) then 'wait for what nothing ends'

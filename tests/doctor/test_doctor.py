@@ -610,6 +610,15 @@ IMPOSSIBLE = {
     "a parked run that is due": (
         "queued", "waiting_on = 'review', ready = false, run_at = now()", "are parked and due",
     ),
+    "a parked run that is ready": (
+        "queued", "waiting_on = 'review', run_at = 'infinity'", "are parked and due",
+    ),
+    "a parked run that runs": (
+        "running", "waiting_on = 'review', run_at = 'infinity'", "run and are parked",
+    ),
+    "a ready run nobody queued": ("pending", "ready = true", "are ready and in no queue"),
+    "a queued run without a queue": ("queued", "queue = null", "are queued in no queue"),
+    "a lease without its secret": ("running", "lease_id = null", "lease nobody can show"),
     "a wait for nothing": (
         "queued", "waiting_on = 'boredom', ready = false, run_at = 'infinity'", "nothing ends",
     ),
@@ -629,7 +638,13 @@ def test_runs_in_a_state_no_function_makes_are_found(
     reconciled: Tide, direct_dsn: str, fault: str
 ) -> None:
     status, update, words = IMPOSSIBLE[fault]
-    run = reconciled.finished() if status == "completed" else reconciled.enqueue(workflow="report")
+    make = {
+        "pending": reconciled.create_run,
+        "queued": reconciled.enqueue,
+        "running": reconciled.started,
+        "completed": reconciled.finished,
+    }[status]
+    run = make(workflow="report")
     reconciled.connection.execute(f"update tide.runs set {update}".encode())
     (found,) = (found for found in examined(direct_dsn) if found.check == "states")
     assert (found.severity, words in found.message) == ("error", True)

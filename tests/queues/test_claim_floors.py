@@ -147,6 +147,23 @@ def test_late_commit_of_a_plain_enqueue_is_never_below_the_floor(
     assert late in found(raised)
 
 
+def test_floor_rises_among_the_runs_of_a_batch(tide: Tide, hour: Clock) -> None:
+    """They have one run_at: a floor of times alone would stay below all of them."""
+    rows = tide.enqueue_many(queue="default", runs=[{"workflow": "report"}] * 6)
+    begun = tide.claim(max_runs=3)
+    assert [run.run_id for run in begun] == [row.run_id for row in rows[:3]]
+    for _ in range(3):
+        hour.advance(SECOND)
+        tide.reconcile()
+    floor = "select f.first_id from tide.claim_floors as f"
+    assert value(tide.connection, floor) == rows[3].run_id
+    quiet(tide)
+    back = begun[1]
+    tide.release(run_id=back.run_id, lease_id=back.lease_id)
+    assert value(tide.connection, floor) == back.run_id
+    assert [run.run_id for run in tide.claim(max_runs=2)] == [back.run_id, rows[3].run_id]
+
+
 def test_wrong_floor_is_corrected_by_the_next_tick(tide: Tide, hour: Clock) -> None:
     waiting = {tide.enqueue(workflow="report", priority=n).run_id for n in (0, 5)}
     tide.connection.execute(

@@ -220,13 +220,15 @@ def test_a_rate_holds_in_every_window(dsn: str) -> None:
     assert sum(window < period * 1.2 for window in windows) >= 10, "the rate was not used up"
 
 
-def test_claims_at_once_share_the_runs_among_them(dsn: str) -> None:
+def share(dsn: str, *, busy: bool) -> None:
     fill(dsn, "plain", 600, {})
 
     def claim(actor: Actor) -> None:
         for _ in actor.until("select not exists (select from tide.runs_active as r where r.ready)"):
             for run in actor.rows(
-                "select c.run_id from tide.claim('{plain}', %s) as c", actor.random.randint(1, 5)
+                "select c.run_id from tide.claim('{plain}', %s, worker => %s) as c",
+                actor.random.randint(1, 5),
+                f"worker {actor.number}" if busy else None,
             ):
                 actor.hits[f"run {run.run_id}"] += 1
                 actor.hits[f"claimer {actor.number}"] += 1
@@ -239,6 +241,15 @@ def test_claims_at_once_share_the_runs_among_them(dsn: str) -> None:
     assert sum(name.startswith("claimer") for name in met) >= CLAIMERS // 2
     with open_connection(dsn) as connection:
         check_histories(connection)
+
+
+def test_claims_at_once_share_the_runs_among_them(dsn: str) -> None:
+    share(dsn, busy=False)
+
+
+def test_claims_of_busy_workers_share_the_runs_among_them(dsn: str) -> None:
+    """Those of one queue without limits, which look at less than others do."""
+    share(dsn, busy=True)
 
 
 def test_lists_of_queues_in_any_order_never_deadlock(dsn: str) -> None:

@@ -58,6 +58,7 @@ def zombies_write_nothing(dsn: str) -> None:
 
 caps = test_claim_storms.test_sixteen_claimers_never_exceed_a_cap_of_five
 disjoint = test_claim_storms.test_claims_at_once_share_the_runs_among_them
+busy = test_claim_storms.test_claims_of_busy_workers_share_the_runs_among_them
 one_run_per_key = test_dedupe_storms.test_sixteen_enqueues_at_once_with_one_key_give_one_run
 ends = test_end_storms.test_all_ends_of_one_run_at_once_leave_one
 shared = test_end_storms.test_settlements_of_the_same_runs_in_any_order_never_deadlock
@@ -67,13 +68,16 @@ MUTANTS = {
         "tide._hold", r"v_run\.lease_id = _hold\.lease_id", "v_run.lease_id is not null", caps
     ),
     "a cap without places": Mutant(
-        "tide._claim_queue",
-        r"slot = v_taken\.slots[^\n]*",
+        "tide._lease",
+        r"slot = _lease\.slots[^\n]*",
         "slot = null,",
         caps,
     ),
     "runs picked without a lock": Mutant(
         "tide._pick_range", r"for no key update skip locked", "", disjoint
+    ),
+    "runs picked by busy workers without a lock": Mutant(
+        "tide._pick_plain", r"for no key update skip locked", "", busy
     ),
     "no look at the active run, no conflict": Mutant(
         "tide._enqueue", r"on conflict do nothing", "", one_run_per_key

@@ -58,13 +58,9 @@ def test_illegal_move_by_hand_is_refused(tide: Tide, status: str, update: str) -
     [
         ("queued", "status = 'running', ready = false"),
         ("running", "leased_until = null"),
-        ("running", "lease_id = null"),
         ("running", "status = 'queued'"),
         ("queued", "leased_until = now()"),
-        ("queued", "queue = null"),
-        ("pending", "ready = true"),
         ("running", "ready = true"),
-        ("queued", "waiting_on = 'review'"),
     ],
 )
 def test_impossible_row_is_refused(tide: Tide, status: str, update: str) -> None:

@@ -48,7 +48,7 @@ begin
     child.parent_id
   );
   if child.queue is not null and child.ready and child.run_at < child.created_at then
-    perform tide._lower_floor(child.queue, child.priority, child.run_at);
+    perform tide._lower_floor(child.queue, child.priority, child.run_at, child.run_id);
   end if;
   if child.queue is not null and child.run_at < tide._soon() then
     perform tide._wake_workers(child.queue, 1);

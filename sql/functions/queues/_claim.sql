@@ -11,6 +11,7 @@ volatile
 as $$
 declare
   v_lease constant interval := tide._valid_lease(_claim.lease);
+  v_picked uuid[];
   v_routine boolean;
   v_queue text;
   v_runs tide.runs[] := array[]::tide.runs[];
@@ -18,7 +19,17 @@ begin
   if not tide._require_read_committed('claim') then
     return v_runs;
   end if;
-  v_routine := worker is not null and tide._is_routine(queues, worker, workflows);
+  if cardinality(queues) = 1 and worker is not null then
+    v_picked := tide._pick_plain(queues, max_runs, worker, workflows);
+    if v_picked is not null then
+      return tide._lease(v_picked, v_lease, worker);
+    end if;
+  end if;
+  v_routine := worker is not null
+    and exists (
+      select
+      from tide._undisturbed(_claim.queues, _claim.worker, _claim.workflows, tide._now())
+    );
   if not v_routine then
     perform tide._valid_worker(worker);
     if coalesce(cardinality(queues), 0) not between 1 and 1000

@@ -84,7 +84,7 @@ begin
         )
       then
         if run.ready and run.run_at < run.created_at then
-          perform tide._lower_floor(run.queue, run.priority, run.run_at);
+          perform tide._lower_floor(run.queue, run.priority, run.run_at, run.run_id);
         end if;
         if run.ready or run.run_at < tide._soon() then
           perform tide._wake_workers(run.queue, 1);

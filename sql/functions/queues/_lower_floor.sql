@@ -1,7 +1,8 @@
 create or replace function tide._lower_floor(
   queue text,
   priority integer,
-  run_at timestamptz
+  run_at timestamptz,
+  run_id uuid
 )
 returns void
 language plpgsql
@@ -12,11 +13,13 @@ begin
   from tide.claim_floors as f
   where f.queue = _lower_floor.queue
     and f.priority = _lower_floor.priority
-    and f.run_at > _lower_floor.run_at
+    and (f.run_at, f.first_id) > (_lower_floor.run_at, _lower_floor.run_id)
   for no key update skip locked;
   if found then
     update tide.claim_floors as f
-    set run_at = _lower_floor.run_at
+    set
+      run_at = _lower_floor.run_at,
+      first_id = _lower_floor.run_id
     where f.queue = _lower_floor.queue
       and f.priority = _lower_floor.priority;
   end if;

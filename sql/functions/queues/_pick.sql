@@ -18,10 +18,8 @@ begin
     order by f.priority desc
   ) loop
     v_picked := v_picked || tide._pick_down_to(
-      _pick.queue,
+      v_floor,
       v_highest,
-      v_floor.priority,
-      v_floor.run_at,
       _pick.max_runs - cardinality(v_picked),
       _pick.workflows
     );

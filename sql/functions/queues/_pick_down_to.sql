@@ -1,10 +1,8 @@
 -- Most runs of a queue have one priority: whether there are others above the floor is asked first, as
 -- taking them costs a statement of its own.
 create or replace function tide._pick_down_to(
-  queue text,
+  floor tide.claim_floors,
   highest integer,
-  priority integer,
-  floor timestamptz,
   max_runs integer,
   workflows text[]
 )
@@ -21,14 +19,14 @@ begin
   if exists (
     select
     from tide.runs_active as r
-    where r.queue = _pick_down_to.queue
+    where r.queue = floor.queue
       and r.ready
-      and r.priority > _pick_down_to.priority
+      and r.priority > floor.priority
       and r.priority <= _pick_down_to.highest
   ) then
     v_picked := tide._pick_range(
-      _pick_down_to.queue,
-      _pick_down_to.priority + 1,
+      floor.queue,
+      floor.priority + 1,
       _pick_down_to.highest,
       _pick_down_to.max_runs,
       _pick_down_to.workflows
@@ -44,10 +42,10 @@ begin
         r.run_id,
         r.deadline_at
       from tide.runs_active as r
-      where r.queue = _pick_down_to.queue
+      where r.queue = floor.queue
         and r.ready
-        and r.priority = _pick_down_to.priority
-        and r.run_at >= _pick_down_to.floor
+        and r.priority = floor.priority
+        and (r.run_at, r.run_id) >= (floor.run_at, floor.first_id)
         and (_pick_down_to.workflows is null or r.workflow = any (_pick_down_to.workflows))
       order by r.priority desc, r.run_at, r.run_id
       limit _pick_down_to.max_runs - cardinality(v_picked)

@@ -1,5 +1,6 @@
 -- One probe for each queue and priority in use finds its first ready run. A floor that is not
--- computed again goes, so that no run can hide below it for longer than a tick.
+-- computed again goes, so that no run can hide below it for longer than a tick. With its
+-- run_id: the runs of a batch have one run_at.
 create or replace function tide._raise_floors(max_floors integer)
 returns integer
 language plpgsql
@@ -10,9 +11,7 @@ declare
   v_queue text := '';
   v_priority integer;
   v_run record;
-  v_queues text[] := array[]::text[];
-  v_priorities integer[] := array[]::integer[];
-  v_floors timestamptz[] := array[]::timestamptz[];
+  v_floors tide.claim_floors[] := array[]::tide.claim_floors[];
 begin
   select t.settled_at
   into v_settled
@@ -20,44 +19,47 @@ begin
   if not pg_try_advisory_xact_lock(1953064037, 2) then
     return 0;
   end if;
-  while cardinality(v_queues) < max_floors loop
+  while cardinality(v_floors) < max_floors loop
     select
       r.queue,
       r.priority,
-      r.run_at
+      r.run_at,
+      r.run_id
     into v_run
     from tide.runs_active as r
     where r.ready
       and r.queue = v_queue
       and r.priority < v_priority
-    order by r.priority desc, r.run_at
+    order by r.priority desc, r.run_at, r.run_id
     limit 1;
     if not found then
       select
         r.queue,
         r.priority,
-        r.run_at
+        r.run_at,
+        r.run_id
       into v_run
       from tide.runs_active as r
       where r.ready
         and r.queue > v_queue
-      order by r.queue, r.priority desc, r.run_at
+      order by r.queue, r.priority desc, r.run_at, r.run_id
       limit 1;
       exit when not found;
     end if;
     v_queue := v_run.queue;
     v_priority := v_run.priority;
-    v_queues := v_queues || v_queue;
-    v_priorities := v_priorities || v_priority;
-    v_floors := v_floors || least(v_run.run_at, v_settled);
+    v_floors := v_floors || (
+      v_queue,
+      v_priority,
+      least(v_run.run_at, v_settled),
+      case when v_run.run_at < v_settled then v_run.run_id else tide._lowest_id() end
+    )::tide.claim_floors;
   end loop;
   perform tide._write_floors(
-    v_queues,
-    v_priorities,
     v_floors,
     -- Where nothing is ready a floor helps only while vacuum is held back.
     idle_floor => case
-      when cardinality(v_queues) < max_floors
+      when cardinality(v_floors) < max_floors
         and pg_stat_get_dead_tuples('tide.runs_active'::regclass) > 1000
         then v_settled
     end

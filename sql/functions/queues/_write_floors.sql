@@ -1,9 +1,4 @@
-create or replace function tide._write_floors(
-  queues text[],
-  priorities integer[],
-  floors timestamptz[],
-  idle_floor timestamptz
-)
+create or replace function tide._write_floors(floors tide.claim_floors[], idle_floor timestamptz)
 returns void
 language plpgsql
 volatile
@@ -15,41 +10,45 @@ begin
     select
       f.queue,
       f.priority,
-      coalesce(n.floor, _write_floors.idle_floor) as floor
+      coalesce(n.run_at, _write_floors.idle_floor) as run_at,
+      coalesce(n.first_id, tide._lowest_id()) as first_id
     from tide.claim_floors as f
-    left join unnest(_write_floors.queues, _write_floors.priorities, _write_floors.floors)
-      as n(queue, priority, floor)
+    left join unnest(_write_floors.floors) as n
       on n.queue = f.queue
       and n.priority = f.priority
-    where f.run_at is distinct from coalesce(n.floor, _write_floors.idle_floor)
+    where (f.run_at, f.first_id) is distinct from (
+      coalesce(n.run_at, _write_floors.idle_floor),
+      coalesce(n.first_id, tide._lowest_id())
+    )
     for no key update of f skip locked
   loop
-    if v_floor.floor is null then
+    if v_floor.run_at is null then
       delete from tide.claim_floors as f
       where f.queue = v_floor.queue
         and f.priority = v_floor.priority;
     else
       update tide.claim_floors as f
-      set run_at = v_floor.floor
+      set
+        run_at = v_floor.run_at,
+        first_id = v_floor.first_id
       where f.queue = v_floor.queue
         and f.priority = v_floor.priority;
     end if;
   end loop;
-  insert into tide.claim_floors (queue, priority, run_at)
+  insert into tide.claim_floors (queue, priority, run_at, first_id)
   select
     n.queue,
     n.priority,
-    n.floor
-  from unnest(_write_floors.queues, _write_floors.priorities, _write_floors.floors)
-    as n(queue, priority, floor)
-  where n.floor > '-infinity'
-    -- An insert would wait for whoever updates the row it conflicts with.
-    and not exists (
-      select
-      from tide.claim_floors as f
-      where f.queue = n.queue
-        and f.priority = n.priority
-    )
+    n.run_at,
+    n.first_id
+  from unnest(_write_floors.floors) as n
+  -- An insert would wait for whoever updates the row it conflicts with.
+  where not exists (
+    select
+    from tide.claim_floors as f
+    where f.queue = n.queue
+      and f.priority = n.priority
+  )
   order by
     n.queue,
     n.priority

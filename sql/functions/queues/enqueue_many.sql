@@ -171,7 +171,7 @@ begin
     perform tide._wake_workers(v_queue, v_soon_ready);
   end if;
   if v_earliest < v_now then
-    perform tide._lower_floor(r.queue, r.priority, min(r.run_at))
+    perform tide._lower_floor(r.queue, r.priority, min(r.run_at), tide._lowest_id())
     from tide.runs_active as r
     where r.run_id = any (v_inserted)
       and r.run_at < v_now

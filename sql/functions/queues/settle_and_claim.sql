@@ -35,21 +35,16 @@ begin
     from unnest(v_exceptions) as v;
   end if;
   if v_max_runs > 0 then
-    return query
-    select
-      c.run_id,
-      null::boolean,
-      null::text,
-      c
-    from unnest(
-      tide._claim(
-        settle_and_claim.queues,
-        v_max_runs,
-        settle_and_claim.lease,
-        settle_and_claim.worker,
-        settle_and_claim.workflows
-      )
-    ) as c;
+    foreach claimed in array tide._claim(
+      settle_and_claim.queues,
+      v_max_runs,
+      settle_and_claim.lease,
+      settle_and_claim.worker,
+      settle_and_claim.workflows
+    ) loop
+      run_id := claimed.run_id;
+      return next;
+    end loop;
   end if;
 end;
 $$;

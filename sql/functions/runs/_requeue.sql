@@ -54,7 +54,7 @@ begin
       and s.run_id = run.run_id;
   end if;
   if v_ready then
-    perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at);
+    perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at, v_run.run_id);
   end if;
   if v_run.queue is not null and v_run.run_at < tide._soon() then
     perform tide._wake_workers(v_run.queue, 1);

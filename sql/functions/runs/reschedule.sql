@@ -43,7 +43,7 @@ begin
   where r.run_id = v_run.run_id
   returning r.* into v_run;
   if v_run.ready then
-    perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at);
+    perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at, v_run.run_id);
   end if;
   if v_run.run_at < tide._soon() then
     perform tide._wake_workers(v_run.queue, 1);

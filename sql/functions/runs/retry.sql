@@ -88,7 +88,7 @@ begin
   end if;
   perform tide._undo_ending(v_run);
   if v_run.ready then
-    perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at);
+    perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at, v_run.run_id);
   end if;
   if v_run.queue is not null and v_run.run_at < tide._soon() then
     perform tide._wake_workers(v_run.queue, 1);

@@ -32,3 +32,5 @@ drop function if exists tide._is_set_aside;
 drop function if exists tide._log;
 drop function if exists tide._tick;
 drop function if exists tide._finish;
+drop function if exists tide._lower_floor;
+drop function if exists tide._write_floors;

@@ -2,8 +2,8 @@
 -- Recovery, push and told events of runs. A short lock: columns without a rewrite, checks replaced
 -- and not validated yet. Functions return rows of this table, so those of before would fail.
 -- Postgres prepares every check anew for each statement, and those of before cost up to a third of
--- a short call: one that is short says who may hold a lease and be claimed, and doctor looks for
--- the rest.
+-- a short call, the more the longer they are: one that is short says who holds a lease and that
+-- nobody else claims it, and doctor looks for the rest.
 alter table tide.runs
 add column recovery_url text,
 add column recover_at timestamptz,
@@ -36,14 +36,8 @@ drop constraint runs_max_attempts_sane;
 alter table tide.runs_active
 drop constraint runs_active_waits_for_known,
 add constraint runs_active_fit_their_status check (
-  case status
-    when 'running' then
-      leased_until is not null and lease_id is not null and not ready and waiting_on is null
-    when 'queued' then
-      leased_until is null and queue is not null and (waiting_on is null or not ready)
-    else
-      leased_until is null and not ready
-  end
+  (status = 'running') = (leased_until is not null)
+  and (leased_until is null or not ready)
 ) not valid;
 alter table tide.runs_finished
 drop constraint runs_finished_holds_nothing;

@@ -1,0 +1,72 @@
+create or replace function tide._lease(
+  run_ids uuid[],
+  lease interval,
+  worker text,
+  slots integer[] default null,
+  budget jsonb default null
+)
+returns tide.runs[]
+language plpgsql
+volatile
+as $$
+declare
+  v_now constant timestamptz := tide._now();
+  -- Random numbers are dear: one for all, and each lease_id is a hash of it and its run.
+  v_secret constant bytea := uuid_send(gen_random_uuid());
+  v_runs tide.runs[];
+  v_told boolean;
+begin
+  with leased as (
+    update tide.runs_active as r
+    set
+      status = 'running',
+      ready = false,
+      attempt = r.attempt + 1,
+      started_at = v_now,
+      leased_until = v_now + _lease.lease,
+      lease = _lease.lease,
+      lease_id = encode(substring(sha256(v_secret || uuid_send(r.run_id)) for 16), 'hex')::uuid,
+      worker = _lease.worker,
+      slot = _lease.slots[array_position(_lease.run_ids, r.run_id)],
+      budget = coalesce(r.budget, _lease.budget),
+      ended_by = null,
+      last_seq = r.last_seq + 1,
+      told_events = case
+        when r.told_events = 1 and r.last_seq = 1 then 2
+        else r.told_events
+      end
+    where r.run_id = any (_lease.run_ids)
+    returning
+      r::tide.runs as run,
+      r.run_id,
+      r.priority,
+      r.run_at,
+      r.told_events = r.last_seq as told
+  )
+  select
+    array_agg(l.run),
+    bool_and(l.told)
+  into v_runs, v_told
+  from (
+    select
+      s.run,
+      s.told
+    from leased as s
+    order by s.priority desc, s.run_at, s.run_id
+  ) as l;
+  if not v_told then
+    perform tide._emit(
+      array_agg(r.run_id),
+      array_agg(r.last_seq),
+      'run.claimed',
+      array_agg(jsonb_build_object('attempt', r.attempt, 'worker', r.worker))
+    )
+    from unnest(v_runs) as r
+    where r.told_events <> r.last_seq;
+  end if;
+  return v_runs;
+end;
+$$;
+
+comment on function tide._lease is
+  'Write leases on runs whose rows are locked; the runs in claim order.';
