@@ -14,7 +14,6 @@ declare
 begin
   perform tide._require_run(watch_run.run_id);
   perform tide._find_run(watch_run.run_id);
-  perform tide._follow(watch_run.run_id);
   insert into tide.watchers as w (run_id, until)
   values (watch_run.run_id, tide._now() + v_duration)
   on conflict on constraint watchers_pkey do update

@@ -15,6 +15,7 @@ declare
   v_secret constant bytea := uuid_send(gen_random_uuid());
   v_runs tide.runs[];
   v_told boolean;
+  v_followed boolean;
 begin
   with leased as (
     update tide.runs_active as r
@@ -45,8 +46,12 @@ begin
   )
   select
     array_agg(l.run),
-    bool_and(l.told)
-  into v_runs, v_told
+    bool_and(l.told),
+    exists (
+      select
+      from tide._followed(_lease.run_ids)
+    )
+  into v_runs, v_told, v_followed
   from (
     select
       s.run,
@@ -63,6 +68,11 @@ begin
     )
     from unnest(v_runs) as r
     where r.told_events <> r.last_seq;
+  end if;
+  if v_followed then
+    perform tide._tell(array_agg(r.run_id), array_agg(r.last_seq), 'run.claimed')
+    from unnest(v_runs) as r
+    where r.told_events = r.last_seq;
   end if;
   return v_runs;
 end;

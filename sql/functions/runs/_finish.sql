@@ -20,6 +20,7 @@ declare
   v_now constant timestamptz := tide._now();
   v_run_ids uuid[];
   v_ended tide.ended[];
+  v_followed boolean;
 begin
   with gone as (
     delete from tide.runs_active as r
@@ -103,10 +104,21 @@ begin
         or g.slot is not null
         or g.open_gates > 0
         or g.parent_id is not null
+    ),
+    exists (
+      select
+      from tide._followed(_finish.run_ids)
     )
-  into v_run_ids, v_ended
+  into v_run_ids, v_ended, v_followed
   from gone as g;
 
+  if v_followed then
+    -- Of what is written, _emit tells.
+    perform tide._tell(array_agg(f.run_id), array_agg(f.last_seq), 'run.completed')
+    from tide.runs_finished as f
+    where f.run_id = any (v_run_ids)
+      and f.told_events = f.last_seq;
+  end if;
   if v_ended is not null then
     perform tide._finish_rest(
       array_agg(e),

@@ -21,7 +21,6 @@ begin
   perform tide._valid_elements(
     prefix || 'channels', channels, '{type,url,secret_name,events}', 10
   );
-  perform tide._follow(_add_channels.run_id);
   select coalesce(max(c.channel), 0)
   into v_position
   from tide.channels as c
