@@ -164,6 +164,28 @@ def test_floor_rises_among_the_runs_of_a_batch(tide: Tide, hour: Clock) -> None:
     assert [run.run_id for run in tide.claim(max_runs=2)] == [back.run_id, rows[3].run_id]
 
 
+def test_floor_of_an_idle_queue_stays_for_an_hour(tide: Tide, hour: Clock) -> None:
+    """So that a run that comes now and then is claimed the shorter way."""
+    tide.enqueue(workflow="report")
+    for _ in range(3):
+        hour.advance(MINUTE)
+        tide.reconcile()
+    (run,) = tide.claim()
+    stored = "select f from tide.claim_floors as f"
+    floor = value(tide.connection, stored)
+    for _ in range(3):
+        hour.advance(SECOND)
+        tide.reconcile()
+    assert value(tide.connection, stored) == floor
+    tide.release(run_id=run.run_id, lease_id=run.lease_id)
+    assert found(tide) == {run.run_id}
+    hour.advance(timedelta(hours=1))
+    for _ in range(2):
+        hour.advance(SECOND)
+        tide.reconcile()
+    assert floors(tide) == 0
+
+
 def test_wrong_floor_is_corrected_by_the_next_tick(tide: Tide, hour: Clock) -> None:
     waiting = {tide.enqueue(workflow="report", priority=n).run_id for n in (0, 5)}
     tide.connection.execute(

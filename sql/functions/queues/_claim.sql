@@ -21,7 +21,9 @@ begin
   end if;
   if cardinality(queues) = 1 and worker is not null then
     v_picked := tide._pick_plain(queues, max_runs, worker, workflows);
-    if v_picked is not null then
+    if cardinality(v_picked) = 0 then
+      return v_runs;
+    elsif v_picked is not null then
       return tide._lease(v_picked, v_lease, worker);
     end if;
   end if;

@@ -15,19 +15,21 @@ declare
   v_now constant timestamptz := tide._now();
   v_picked uuid[];
   v_overdue boolean;
+  v_lowest integer;
 begin
   if not pg_try_advisory_xact_lock_shared(1953064038, hashtext(queues[1])) then
     return null;
   end if;
   select
-    array_agg(l.run_id),
-    bool_or(l.deadline_at <= v_now)
-  into v_picked, v_overdue
+    coalesce(array_agg(l.run_id) filter (where l.run_id is not null), '{}'),
+    bool_or(l.deadline_at <= v_now),
+    min(f.priority)
+  into v_picked, v_overdue, v_lowest
   from tide._undisturbed(
       _pick_plain.queues, _pick_plain.worker, _pick_plain.workflows, v_now
     )
     cross join tide.claim_floors as f
-    cross join lateral (
+    left join lateral (
       select
         r.run_id,
         r.deadline_at
@@ -40,7 +42,7 @@ begin
       order by r.priority desc, r.run_at, r.run_id
       limit _pick_plain.max_runs
       for no key update skip locked
-    ) as l
+    ) as l on true
   where f.queue = _pick_plain.queues[1]
     and not exists (
       select
@@ -58,7 +60,18 @@ begin
         and r.ready
         and r.priority > f.priority
     );
-  if v_overdue or cardinality(v_picked) is distinct from max_runs then
+  if v_overdue or v_lowest is null then
+    return null;
+  end if;
+  if cardinality(v_picked) < max_runs
+    and exists (
+      select
+      from tide.runs_active as r
+      where r.queue = _pick_plain.queues[1]
+        and r.ready
+        and r.priority < v_lowest
+    )
+  then
     return null;
   end if;
   return v_picked;
@@ -66,5 +79,5 @@ end;
 $$;
 
 comment on function tide._pick_plain is
-  'Lock max_runs ready runs of one queue for a claim before which nothing has to be done; null when '
-  'there is anything else to be looked at, the runs locked or not.';
+  'Lock ready runs of one queue, as _pick does, for a claim before which nothing has to be done; null '
+  'when anything else has to be looked at, the runs locked or not.';

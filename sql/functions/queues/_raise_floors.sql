@@ -1,6 +1,6 @@
--- One probe for each queue and priority in use finds its first ready run. A floor that is not
--- computed again goes, so that no run can hide below it for longer than a tick. With its
--- run_id: the runs of a batch have one run_at.
+-- One probe for each queue and priority in use finds its first ready run. Where there are too
+-- many for a tick, a floor that is not computed again goes: so no run can hide below one for longer
+-- than a tick. With its run_id: the runs of a batch have one run_at.
 create or replace function tide._raise_floors(max_floors integer)
 returns integer
 language plpgsql
@@ -57,12 +57,9 @@ begin
   end loop;
   perform tide._write_floors(
     v_floors,
-    -- Where nothing is ready a floor helps only while vacuum is held back.
-    idle_floor => case
-      when cardinality(v_floors) < max_floors
-        and pg_stat_get_dead_tuples('tide.runs_active'::regclass) > 1000
-        then v_settled
-    end
+    settled => case when cardinality(v_floors) < max_floors then v_settled end,
+    -- Where nothing is ready a higher floor helps only while vacuum is held back.
+    held => pg_stat_get_dead_tuples('tide.runs_active'::regclass) > 1000
   );
   return 0;
 end;

@@ -1,4 +1,8 @@
-create or replace function tide._write_floors(floors tide.claim_floors[], idle_floor timestamptz)
+create or replace function tide._write_floors(
+  floors tide.claim_floors[],
+  settled timestamptz,
+  held boolean
+)
 returns void
 language plpgsql
 volatile
@@ -10,16 +14,28 @@ begin
     select
       f.queue,
       f.priority,
-      coalesce(n.run_at, _write_floors.idle_floor) as run_at,
-      coalesce(n.first_id, tide._lowest_id()) as first_id
+      w.run_at,
+      w.first_id
     from tide.claim_floors as f
     left join unnest(_write_floors.floors) as n
       on n.queue = f.queue
       and n.priority = f.priority
-    where (f.run_at, f.first_id) is distinct from (
-      coalesce(n.run_at, _write_floors.idle_floor),
-      coalesce(n.first_id, tide._lowest_id())
-    )
+    cross join lateral (
+      select
+        case
+          when n.queue is not null then n.run_at
+          when _write_floors.held then _write_floors.settled
+          when f.run_at > _write_floors.settled - interval '1 hour'
+            and f.run_at <= _write_floors.settled
+            then f.run_at
+        end as run_at,
+        case
+          when n.queue is not null then n.first_id
+          when _write_floors.held then tide._lowest_id()
+          else f.first_id
+        end as first_id
+    ) as w
+    where (f.run_at, f.first_id) is distinct from (w.run_at, w.first_id)
     for no key update of f skip locked
   loop
     if v_floor.run_at is null then
@@ -57,4 +73,5 @@ end;
 $$;
 
 comment on function tide._write_floors is
-  'Store computed floors without waiting for anybody; floors not computed go, unless idle_floor is set.';
+  'Store computed floors without waiting for anybody. settled = of queues not computed nothing is '
+  'ready: their floors of the last hour stay, and rise to it when held; null = they go.';
