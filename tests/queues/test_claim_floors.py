@@ -186,6 +186,21 @@ def test_floor_of_an_idle_queue_stays_for_an_hour(tide: Tide, hour: Clock) -> No
     assert floors(tide) == 0
 
 
+def test_floors_of_priorities_nobody_uses_any_more_go(tide: Tide, hour: Clock) -> None:
+    """Each is one more place where a claim looks."""
+    for priority in range(5):
+        tide.enqueue(workflow="report", priority=priority)
+    seen = []
+    for claims in (None, 3, 2):
+        if claims is not None:
+            tide.claim(max_runs=claims)
+        for _ in range(3):
+            hour.advance(SECOND)
+            tide.reconcile()
+        seen.append(floors(tide))
+    assert seen == [5, 2, 0]
+
+
 def test_wrong_floor_is_corrected_by_the_next_tick(tide: Tide, hour: Clock) -> None:
     waiting = {tide.enqueue(workflow="report", priority=n).run_id for n in (0, 5)}
     tide.connection.execute(

@@ -11,27 +11,33 @@ volatile
 as $$
 declare
   v_lease constant interval := tide._valid_lease(_claim.lease);
+  v_now constant timestamptz := tide._now();
+  v_plain boolean;
+  v_routine boolean := false;
   v_picked uuid[];
-  v_routine boolean;
   v_queue text;
   v_runs tide.runs[] := array[]::tide.runs[];
 begin
   if not tide._require_read_committed('claim') then
     return v_runs;
   end if;
-  if cardinality(queues) = 1 and worker is not null then
-    v_picked := tide._pick_plain(queues, max_runs, worker, workflows);
-    if cardinality(v_picked) = 0 then
-      return v_runs;
-    elsif v_picked is not null then
-      return tide._lease(v_picked, v_lease, worker);
+  if worker is not null then
+    -- As in _take, before the settings are read.
+    v_plain := cardinality(queues) = 1
+      and pg_try_advisory_xact_lock_shared(1953064038, hashtext(queues[1]));
+    select v_plain and u.plain
+    into v_plain
+    from tide._undisturbed(_claim.queues, _claim.worker, _claim.workflows, v_now) as u(plain);
+    v_routine := v_plain is not null;
+    if v_plain then
+      v_picked := tide._pick_plain(queues[1], max_runs, workflows);
+      if cardinality(v_picked) = 0 then
+        return v_runs;
+      elsif v_picked is not null then
+        return tide._lease(v_picked, v_lease, worker);
+      end if;
     end if;
   end if;
-  v_routine := worker is not null
-    and exists (
-      select
-      from tide._undisturbed(_claim.queues, _claim.worker, _claim.workflows, tide._now())
-    );
   if not v_routine then
     perform tide._valid_worker(worker);
     if coalesce(cardinality(queues), 0) not between 1 and 1000

@@ -4,14 +4,13 @@ language plpgsql
 volatile
 as $$
 begin
-  return _drains.queue.concurrency is not null
-    and exists (
-      select
-      from tide.slots as s
-      where s.queue = _drains.queue.queue
-        and s.slot > _drains.queue.concurrency
-        and s.run_id is not null
-    );
+  return exists (
+    select
+    from tide.slots as s
+    where s.queue = _drains.queue.queue
+      and s.slot > _drains.queue.concurrency
+      and s.run_id is not null
+  );
 end;
 $$;
 

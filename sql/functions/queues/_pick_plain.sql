@@ -1,10 +1,8 @@
--- One statement for what five others look at, and one for the runs: most claims are a busy worker's,
--- of one queue without limits whose runs have one priority. As in _take, the shared lock comes
--- before the settings are read.
+-- One statement for what _pick does in several, for a queue whose runs have one priority, as most have.
+-- No more than one floor has runs to give: above it nothing may be ready.
 create or replace function tide._pick_plain(
-  queues text[],
+  queue text,
   max_runs integer,
-  worker text,
   workflows text[]
 )
 returns uuid[]
@@ -17,24 +15,18 @@ declare
   v_overdue boolean;
   v_lowest integer;
 begin
-  if not pg_try_advisory_xact_lock_shared(1953064038, hashtext(queues[1])) then
-    return null;
-  end if;
   select
     coalesce(array_agg(l.run_id) filter (where l.run_id is not null), '{}'),
     bool_or(l.deadline_at <= v_now),
     min(f.priority)
   into v_picked, v_overdue, v_lowest
-  from tide._undisturbed(
-      _pick_plain.queues, _pick_plain.worker, _pick_plain.workflows, v_now
-    )
-    cross join tide.claim_floors as f
+  from tide.claim_floors as f
     left join lateral (
       select
         r.run_id,
         r.deadline_at
       from tide.runs_active as r
-      where r.queue = _pick_plain.queues[1]
+      where r.queue = _pick_plain.queue
         and r.ready
         and r.priority = f.priority
         and (r.run_at, r.run_id) >= (f.run_at, f.first_id)
@@ -43,20 +35,11 @@ begin
       limit _pick_plain.max_runs
       for no key update skip locked
     ) as l on true
-  where f.queue = _pick_plain.queues[1]
-    and not exists (
-      select
-      from tide.queues as q
-      where q.queue = _pick_plain.queues[1]
-        and (
-          q.paused
-          or num_nonnulls(q.push_url, q.concurrency, q.rate_limit, q.budget) > 0
-        )
-    )
+  where f.queue = _pick_plain.queue
     and not exists (
       select
       from tide.runs_active as r
-      where r.queue = _pick_plain.queues[1]
+      where r.queue = _pick_plain.queue
         and r.ready
         and r.priority > f.priority
     );
@@ -67,7 +50,7 @@ begin
     and exists (
       select
       from tide.runs_active as r
-      where r.queue = _pick_plain.queues[1]
+      where r.queue = _pick_plain.queue
         and r.ready
         and r.priority < v_lowest
     )
@@ -79,5 +62,5 @@ end;
 $$;
 
 comment on function tide._pick_plain is
-  'Lock ready runs of one queue, as _pick does, for a claim before which nothing has to be done; null '
-  'when anything else has to be looked at, the runs locked or not.';
+  'Lock ready runs of one queue, as _pick does; null, the runs locked or not, when there are others '
+  'to be looked at: of several priorities, overdue, or without a floor.';

@@ -1,6 +1,6 @@
--- One probe for each queue and priority in use finds its first ready run. Where there are too
--- many for a tick, a floor that is not computed again goes: so no run can hide below one for longer
--- than a tick. With its run_id: the runs of a batch have one run_at.
+-- One probe for each queue and priority in use finds its first ready run, and the runs of a batch have
+-- one run_at, so its run_id counts too. Where there are too many for a tick, a floor that is not
+-- computed again goes: no run can hide below one for longer than a tick.
 create or replace function tide._raise_floors(max_floors integer)
 returns integer
 language plpgsql

@@ -30,7 +30,7 @@ begin
   end if;
   v_room := _take.max_runs;
   if v_queue.concurrency is not null or v_queue.rate_limit is not null then
-    v_drains := tide._drains(v_queue);
+    v_drains := v_queue.concurrency is not null and tide._drains(v_queue);
     -- While a lowered cap drains, one claim at a time counts who runs.
     if v_drains and not pg_try_advisory_xact_lock(1953064040, hashtext(_take.queue)) then
       return null;

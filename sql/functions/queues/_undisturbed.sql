@@ -10,7 +10,16 @@ returns setof boolean
 language sql
 stable
 as $$
-select true
+select not exists (
+    select
+    from tide.queues as q
+    where q.queue operator(pg_catalog.=) any (_undisturbed.queues)
+      and (
+        q.paused
+        or pg_catalog.num_nonnulls(q.push_url, q.concurrency, q.rate_limit, q.budget)
+          operator(pg_catalog.>) 0
+      )
+  )
 from tide.ticks as t
 where t.next_at operator(pg_catalog.>) _undisturbed.now
   and t.paused_at is null
@@ -43,4 +52,5 @@ $$;
 
 comment on function tide._undisturbed is
   'A row when a claim is as the last one of its worker, no tick is due, nothing is paused or to be '
-  'made ready, and no queue is restricted: then nothing has to be done before it takes runs.';
+  'made ready, and no queue is restricted: then nothing has to be done before it takes runs. True when '
+  'they have no limits either.';

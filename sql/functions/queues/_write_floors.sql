@@ -27,6 +27,13 @@ begin
           when _write_floors.held then _write_floors.settled
           when f.run_at > _write_floors.settled - interval '1 hour'
             and f.run_at <= _write_floors.settled
+            -- Each floor of a queue is one more place to look.
+            and not exists (
+              select
+              from tide.claim_floors as o
+              where o.queue = f.queue
+                and o.priority <> f.priority
+            )
             then f.run_at
         end as run_at,
         case
@@ -74,4 +81,5 @@ $$;
 
 comment on function tide._write_floors is
   'Store computed floors without waiting for anybody. settled = of queues not computed nothing is '
-  'ready: their floors of the last hour stay, and rise to it when held; null = they go.';
+  'ready: floors of the last hour that are the only ones of their queue stay, and all rise to it '
+  'when held; null = they go.';
