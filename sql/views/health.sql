@@ -65,7 +65,7 @@ select
       and r.leased_until < tide._now()
   ) as oldest_expired_lease_age,
   (
-    select tide._now() - min(l.run_at)
+    select tide._now() - nullif(min(l.run_at), 'infinity')
     from lanes as l
   ) as oldest_ready_run_age,
   (

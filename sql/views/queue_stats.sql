@@ -58,7 +58,7 @@ select
   coalesce(a.delayed, 0) as delayed,
   coalesce(a.parked, 0) as parked,
   coalesce(a.running, 0) as running,
-  tide._now() - a.oldest_ready as oldest_ready_age,
+  tide._now() - nullif(a.oldest_ready, 'infinity') as oldest_ready_age,
   q.concurrency,
   (
     select count(*)

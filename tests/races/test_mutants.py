@@ -74,7 +74,7 @@ MUTANTS = {
         caps,
     ),
     "runs picked without a lock": Mutant(
-        "tide._pick_range", r"for no key update skip locked", "", disjoint
+        "tide._pick_down_to", r"for no key update skip locked", "", disjoint
     ),
     "runs picked by busy workers without a lock": Mutant(
         "tide._pick_plain", r"for no key update skip locked", "", busy
