@@ -95,7 +95,7 @@ def test_enqueues_that_race_with_the_end_of_their_run_never_err(dsn: str) -> Non
 
 
 def test_retries_and_enqueues_share_a_key_without_a_clash(dsn: str) -> None:
-    rounds = 150
+    rounds = 1000
 
     def enqueue(actor: Actor) -> None:
         for _ in range(rounds):
