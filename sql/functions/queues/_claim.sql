@@ -12,6 +12,7 @@ as $$
 declare
   v_lease constant interval := tide._valid_lease(_claim.lease);
   v_now constant timestamptz := tide._now();
+  v_alone boolean;
   v_plain boolean;
   v_routine boolean := false;
   v_picked uuid[];
@@ -23,9 +24,9 @@ begin
   end if;
   if worker is not null then
     -- As in _take, before the settings are read.
-    v_plain := cardinality(queues) = 1
+    v_alone := cardinality(queues) = 1
       and pg_try_advisory_xact_lock_shared(1953064038, hashtext(queues[1]));
-    select v_plain and u.plain
+    select v_alone and u.plain
     into v_plain
     from tide._undisturbed(_claim.queues, _claim.worker, _claim.workflows, v_now) as u(plain);
     v_routine := v_plain is not null;
