@@ -557,6 +557,13 @@ from (
         then 'have counted their attempts wrong'
       when r.told_events not between 0 and 2 or r.told_events > r.last_seq
         then 'tell events they did not have'
+      when r.told_events > 0
+        and exists (
+          select
+          from tide.channels as c
+          where c.run_id = r.run_id
+        )
+        then 'have channels that will not be told of what they do next'
     end as problem
   from tide.runs_active as r
   union all

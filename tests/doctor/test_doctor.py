@@ -633,6 +633,17 @@ IMPOSSIBLE = {
 }  # fmt: skip
 
 
+def test_channels_of_a_run_that_tells_its_events_are_found(
+    reconciled: Tide, direct_dsn: str
+) -> None:
+    run = reconciled.enqueue(workflow="w", channels=[{"url": "https://example.com/"}])
+    assert [f for f in examined(direct_dsn) if f.check == "states"] == []
+    reconciled.connection.execute("update tide.runs set told_events = 1")
+    (found,) = (found for found in examined(direct_dsn) if found.check == "states")
+    assert "will not be told" in found.message
+    assert str(run.run_id) in found.message
+
+
 @pytest.mark.parametrize("fault", IMPOSSIBLE)
 def test_runs_in_a_state_no_function_makes_are_found(
     reconciled: Tide, direct_dsn: str, fault: str

@@ -63,6 +63,9 @@ ACTS: Final[dict[int, dict[str, Act]]] = {
         "reported step": reported,
         "sleep": lambda tide, run: tide.sleep(**own(run), name="nap", duration=DAY),
         "gate": lambda tide, run: tide.open_gate(**own(run), name="ok", prompt="Go on?"),
+        "gate with channels": lambda tide, run: tide.open_gate(
+            **own(run), name="ok", prompt="Go on?", channels=[{"url": "https://example.com"}]
+        ),
         "child": lambda tide, run: tide.spawn(**own(run), edge="child", workflow="other"),
         "state": lambda tide, run: tide.set_state(run_id=run.run_id, value={"n": 1}),
         "heartbeat": lambda tide, run: tide.heartbeat(

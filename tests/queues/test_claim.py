@@ -146,6 +146,40 @@ def test_worker_is_remembered_with_what_it_claims(tide: Tide) -> None:
     ).fetchall() == [("w1", ["a", "b"], ["report"])]
 
 
+def test_each_claim_of_a_run_has_another_lease(tide: Tide, hour: Clock) -> None:
+    tide.claim(worker="w1")  # the next ones find it known
+    for _ in range(2):
+        tide.enqueue(workflow="report")
+    leases: set[UUID] = set()
+    for worker in ("w1", "w1", None, "w2", "w1"):
+        claimed = tide.claim(worker=worker, max_runs=2)
+        for run in claimed:
+            tide.release(run_id=run.run_id, lease_id=run.lease_id)
+        leases |= {run.lease_id for run in claimed}
+    assert len(leases) == 10
+
+
+def test_what_leases_are_made_of_is_renewed_when_a_worker_is_seen_again(
+    tide: Tide, hour: Clock
+) -> None:
+    secrets = []
+    for pause in (0, 5, 6, 11):
+        hour.advance(timedelta(seconds=pause))
+        tide.claim(worker="w1")
+        secrets.append(value(tide.connection, "select lease_secret from tide.workers"))
+    assert None not in secrets
+    assert secrets[0] == secrets[1]
+    assert len(set(secrets)) == 3
+
+
+def test_a_worker_without_a_secret_gets_leases_that_differ(tide: Tide, hour: Clock) -> None:
+    tide.claim(worker="w1")
+    tide.connection.execute("update tide.workers set lease_secret = null")  # as upgraded
+    tide.enqueue_many(queue="default", runs=[{"workflow": "report"}] * 3)
+    first, second, third = (tide.claim(worker="w1")[0].lease_id for _ in range(3))
+    assert len({first, second, third}) == 3
+
+
 def test_claim_refuses_a_snapshot_that_cannot_see_what_others_commit(tide: Tide) -> None:
     for level in ("repeatable read", "serializable"):
         with refused("25001", "claim", level), tide.connection.transaction():

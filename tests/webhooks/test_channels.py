@@ -271,6 +271,29 @@ def test_channels_come_through_every_way_to_make_a_run(tide: Tide) -> None:
     )
     assert [len(outbox(tide.connection, run_id)) for run_id in made] == [1] * 5
     assert [len(outbox(tide.connection, row.run_id)) for row in many] == [1, 0, 2, 0]
+    # Whoever claims and settles asks for nothing but watchers: with channels each event is a row.
+    for queue in ("default", "q"):
+        claimed = tide.claim(queues=[queue], max_runs=9, worker="w")
+        tide.settle(
+            outcomes=[{"run_id": str(r.run_id), "lease_id": str(r.lease_id)} for r in claimed]
+        )
+    queued = [*made[1:4], many[0].run_id, many[2].run_id]
+    life = ["run.enqueued", "run.claimed", "run.completed"]
+    assert [sorted(set(types(tide.connection, id_))) for id_ in queued] == [sorted(life)] * 5
+    assert len(outbox(tide.connection, many[2].run_id)) == 6
+
+
+def test_channels_of_an_id_given_twice_miss_nothing(tide: Tide) -> None:
+    run_id = str(uuid4())
+    tide.enqueue_many(
+        queue="q",
+        runs=[
+            {"workflow": "w", "run_id": run_id, "dedupe_key": "b", "channels": ALL},
+            {"workflow": "w", "run_id": run_id, "dedupe_key": "a"},
+        ],
+    )
+    tide.claim(queues=["q"])
+    assert types(tide.connection, UUID(run_id)) == ["run.enqueued", "run.claimed"]
 
 
 def test_a_call_repeated_with_its_id_adds_no_channel(tide: Tide) -> None:

@@ -19,7 +19,12 @@ begin
   from unnest(_emit.run_ids, _emit.seqs, _emit.payloads) as e(run_id, seq, payload);
   if exists (
     select
-    from tide._followed(_emit.run_ids)
+    from tide.channels as c
+    where c.run_id = any (_emit.run_ids)
+    union all
+    select
+    from tide.watchers as w
+    where w.run_id = any (_emit.run_ids)
   ) then
     perform tide._tell(_emit.run_ids, _emit.seqs, _emit.type);
   end if;

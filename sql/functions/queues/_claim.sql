@@ -15,6 +15,7 @@ declare
   v_alone boolean;
   v_plain boolean;
   v_routine boolean := false;
+  v_secret uuid;
   v_picked uuid[];
   v_queue text;
   v_runs tide.runs[] := array[]::tide.runs[];
@@ -26,16 +27,20 @@ begin
     -- As in _take, before the settings are read.
     v_alone := cardinality(queues) = 1
       and pg_try_advisory_xact_lock_shared(1953064038, hashtext(queues[1]));
-    select v_alone and u.plain
-    into v_plain
-    from tide._undisturbed(_claim.queues, _claim.worker, _claim.workflows, v_now) as u(plain);
+    select
+      v_alone and u.plain,
+      u.secret
+    into
+      v_plain,
+      v_secret
+    from tide._undisturbed(_claim.queues, _claim.worker, _claim.workflows, v_now) as u;
     v_routine := v_plain is not null;
     if v_plain then
       v_picked := tide._pick_plain(queues[1], max_runs, workflows);
       if cardinality(v_picked) = 0 then
         return v_runs;
       elsif v_picked is not null then
-        return tide._lease(v_picked, v_lease, worker);
+        return tide._lease(v_picked, v_lease, worker, v_secret);
       end if;
     end if;
   end if;
@@ -63,7 +68,7 @@ begin
   foreach v_queue in array queues loop
     continue when not (v_routine or tide._require_queue(v_queue, 'claim'));
     v_runs := v_runs || tide._claim_queue(
-      v_queue, max_runs - cardinality(v_runs), v_lease, worker, workflows
+      v_queue, max_runs - cardinality(v_runs), v_lease, worker, workflows, v_secret
     );
     exit when cardinality(v_runs) >= max_runs;
   end loop;

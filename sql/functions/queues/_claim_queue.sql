@@ -3,7 +3,8 @@ create or replace function tide._claim_queue(
   max_runs integer,
   lease interval,
   worker text,
-  workflows text[]
+  workflows text[],
+  secret uuid default null
 )
 returns tide.runs[]
 language plpgsql
@@ -22,6 +23,7 @@ begin
     v_taken.run_ids,
     _claim_queue.lease,
     _claim_queue.worker,
+    _claim_queue.secret,
     v_taken.slots,
     (v_taken.settings).budget
   );

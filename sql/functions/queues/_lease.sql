@@ -2,6 +2,7 @@ create or replace function tide._lease(
   run_ids uuid[],
   lease interval,
   worker text,
+  secret uuid default null,
   slots integer[] default null,
   budget jsonb default null
 )
@@ -11,11 +12,13 @@ volatile
 as $$
 declare
   v_now constant timestamptz := tide._now();
-  -- Random numbers are dear: one for all, and each lease_id is a hash of it and its run.
-  v_secret constant bytea := uuid_send(gen_random_uuid());
+  -- Random numbers are dear, three system calls on a server without OpenSSL: a lease_id is a hash of
+  -- a secret and of what no other lease has. The time differs where a failover repeats the rest.
+  v_secret constant bytea := uuid_send(coalesce(_lease.secret, gen_random_uuid()))
+    || timestamptz_send(v_now);
   v_runs tide.runs[];
   v_told boolean;
-  v_followed boolean;
+  v_watched boolean;
 begin
   with leased as (
     update tide.runs_active as r
@@ -26,7 +29,9 @@ begin
       started_at = v_now,
       leased_until = v_now + _lease.lease,
       lease = _lease.lease,
-      lease_id = encode(substring(sha256(v_secret || uuid_send(r.run_id)) for 16), 'hex')::uuid,
+      lease_id = encode(
+        substring(sha256(v_secret || uuid_send(r.run_id) || int4send(r.last_seq)) for 16), 'hex'
+      )::uuid,
       worker = _lease.worker,
       slot = _lease.slots[array_position(_lease.run_ids, r.run_id)],
       budget = coalesce(r.budget, _lease.budget),
@@ -49,9 +54,10 @@ begin
     bool_and(l.told),
     exists (
       select
-      from tide._followed(_lease.run_ids)
+      from tide.watchers as w
+      where w.run_id = any (_lease.run_ids)
     )
-  into v_runs, v_told, v_followed
+  into v_runs, v_told, v_watched
   from (
     select
       s.run,
@@ -69,7 +75,7 @@ begin
     from unnest(v_runs) as r
     where r.told_events <> r.last_seq;
   end if;
-  if v_followed then
+  if v_watched then
     perform tide._tell(array_agg(r.run_id), array_agg(r.last_seq), 'run.claimed')
     from unnest(v_runs) as r
     where r.told_events = r.last_seq;
@@ -79,4 +85,5 @@ end;
 $$;
 
 comment on function tide._lease is
-  'Write leases on runs whose rows are locked; the runs in claim order.';
+  'Write leases on runs whose rows are locked; the runs in claim order. secret = that of the worker, '
+  'which no lease_id gives away.';

@@ -46,16 +46,17 @@ begin
   if v_overdue or v_lowest is null then
     return null;
   end if;
-  if cardinality(v_picked) < max_runs
-    and exists (
+  -- A look is a statement, even behind an "and" that is false: only where it is asked for.
+  if cardinality(v_picked) < max_runs then
+    if exists (
       select
       from tide.runs_active as r
       where r.queue = _pick_plain.queue
         and r.ready
         and r.priority < v_lowest
-    )
-  then
-    return null;
+    ) then
+      return null;
+    end if;
   end if;
   return v_picked;
 end;

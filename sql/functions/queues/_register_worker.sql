@@ -25,15 +25,23 @@ begin
   if not pg_try_advisory_xact_lock(1953064039, hashtext(_register_worker.worker)) then
     return;
   end if;
-  insert into tide.workers as w (worker, queues, workflows, seen_at)
-  values (_register_worker.worker, _register_worker.queues, _register_worker.workflows, v_now)
+  insert into tide.workers as w (worker, queues, workflows, seen_at, lease_secret)
+  values (
+    _register_worker.worker,
+    _register_worker.queues,
+    _register_worker.workflows,
+    v_now,
+    gen_random_uuid()
+  )
   on conflict on constraint workers_pkey do update
   set
     queues = excluded.queues,
     workflows = excluded.workflows,
-    seen_at = excluded.seen_at;
+    seen_at = excluded.seen_at,
+    lease_secret = excluded.lease_secret;
 end;
 $$;
 
 comment on function tide._register_worker is
-  'Remember which queues and workflows a worker claims; written at most every ten seconds.';
+  'Remember which queues and workflows a worker claims, with a new secret for its leases; written at '
+  'most every ten seconds.';

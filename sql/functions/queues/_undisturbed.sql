@@ -6,7 +6,7 @@ create or replace function tide._undisturbed(
   workflows text[],
   now timestamptz
 )
-returns setof boolean
+returns table (plain boolean, secret uuid)
 language sql
 stable
 as $$
@@ -19,22 +19,19 @@ select not exists (
         or pg_catalog.num_nonnulls(q.push_url, q.concurrency, q.rate_limit, q.budget)
           operator(pg_catalog.>) 0
       )
-  )
+  ),
+  w.lease_secret
 from tide.ticks as t
+  join tide.workers as w on w.worker operator(pg_catalog.=) _undisturbed.worker
 where t.next_at operator(pg_catalog.>) _undisturbed.now
   and t.paused_at is null
-  and exists (
-    select
-    from tide.workers as w
-    where w.worker operator(pg_catalog.=) _undisturbed.worker
-      and w.seen_at operator(pg_catalog.>) (
-        _undisturbed.now operator(pg_catalog.-) '10 seconds'::interval
-      )
-      and w.queues operator(pg_catalog.=) _undisturbed.queues
-      and (
-        w.workflows operator(pg_catalog.=) _undisturbed.workflows
-        or w.workflows is null and _undisturbed.workflows is null
-      )
+  and w.seen_at operator(pg_catalog.>) (
+    _undisturbed.now operator(pg_catalog.-) '10 seconds'::interval
+  )
+  and w.queues operator(pg_catalog.=) _undisturbed.queues
+  and (
+    w.workflows operator(pg_catalog.=) _undisturbed.workflows
+    or w.workflows is null and _undisturbed.workflows is null
   )
   and not exists (
     select
@@ -52,5 +49,5 @@ $$;
 
 comment on function tide._undisturbed is
   'A row when a claim is as the last one of its worker, no tick is due, nothing is paused or to be '
-  'made ready, and no queue is restricted: then nothing has to be done before it takes runs. True when '
-  'they have no limits either.';
+  'made ready, and no queue is restricted: then nothing has to be done before it takes runs. plain = '
+  'they have no limits either; secret = of the worker, for its leases.';

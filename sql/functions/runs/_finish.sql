@@ -20,7 +20,7 @@ declare
   v_now constant timestamptz := tide._now();
   v_run_ids uuid[];
   v_ended tide.ended[];
-  v_followed boolean;
+  v_watched boolean;
 begin
   with gone as (
     delete from tide.runs_active as r
@@ -107,12 +107,13 @@ begin
     ),
     exists (
       select
-      from tide._followed(_finish.run_ids)
+      from tide.watchers as w
+      where w.run_id = any (_finish.run_ids)
     )
-  into v_run_ids, v_ended, v_followed
+  into v_run_ids, v_ended, v_watched
   from gone as g;
 
-  if v_followed then
+  if v_watched then
     -- Of what is written, _emit tells.
     perform tide._tell(array_agg(f.run_id), array_agg(f.last_seq), 'run.completed')
     from tide.runs_finished as f

@@ -1,3 +1,5 @@
+-- A run with channels tells no event by its columns: what it does next is a row, and told to them by
+-- _emit, so that a run that tells its events needs no look for channels.
 create or replace function tide._add_channels(
   run_id uuid,
   channels jsonb,
@@ -67,8 +69,14 @@ begin
       v_events
     );
   end loop;
+  perform tide._write_told_events(array[_add_channels.run_id]);
+  update tide.runs_active as r
+  set told_events = 0
+  where r.run_id = _add_channels.run_id
+    and r.told_events > 0;
 end;
 $$;
 
 comment on function tide._add_channels is
-  'Store where events of a run, or of one of its gates, are sent; 22023 naming what is wrong.';
+  'Store where events of a run, or of one of its gates, are sent; 22023 naming what is wrong. The caller '
+  'has made or locked the run.';
