@@ -27,7 +27,6 @@ comment on type tide.ended is
 drop function if exists tide.create_run;
 drop function if exists tide.enqueue;
 drop function if exists tide.open_gate;
-drop function if exists tide._claim_queue;
 drop function if exists tide._enqueue;
 drop function if exists tide._is_set_aside;
 drop function if exists tide._log;

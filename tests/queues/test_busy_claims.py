@@ -67,8 +67,10 @@ DISTURBANCES: Final[dict[str, Act]] = {
     "an overdue run": lambda tide, hour: soonest(tide, deadline_at=hour.now),
     "a paused installation": lambda tide, _: tide.pause(reason="repairs"),
     "a tick that is due": lambda tide, hour: hour.advance(SECOND),
-    "a restricted queue": lambda tide, _: tide.connection.execute(
-        "insert into tide.queue_grants (queue, role, verbs) values ('default', 'x', '{claim}')"
+    "a restricted queue": lambda tide, _: (
+        tide.grant_queue(queue="default", role="pg_monitor"),
+        # Superusers are members of every role there is.
+        tide.connection.execute("update tide.queue_grants set role = 'nobody'"),
     ),
     "too few, and others of lower priority": lambda tide, _: (
         tide.claim(max_runs=5),

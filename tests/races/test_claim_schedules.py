@@ -70,6 +70,85 @@ def test_a_claim_that_rolls_back_gives_slot_and_permit_back(
     )
 
 
+KNOWN = "select c.run_id from tide.claim(worker => 'w') as c"
+
+
+def known(connection: Connection) -> None:
+    connection.execute("select tide.claim('{default}', worker => 'w')")
+    assert value(connection, "select w.plain from tide.workers as w")
+
+
+def test_what_a_worker_knows_of_its_queue_is_taken_back_when_that_changes(
+    stepper: Stepper, connection: Connection
+) -> None:
+    known(connection)
+    stepper.facts["first"] = queued(connection)
+    stepper.facts["second"] = queued(connection)
+    stepper.session("a", claim=KNOWN)
+    stepper.session(
+        "b", cap="select q.concurrency from tide.set_queue('default', '{\"concurrency\": 1}') as q"
+    )
+    stepper.play(
+        """
+        a.claim     first
+        b.begin
+        b.cap       1
+        a.claim     nothing
+        b.rollback
+        a.begin
+        a.claim     second
+        b.cap       waiting
+        a.rollback
+        b.cap       1
+        a.claim     nothing
+        """
+    )
+    assert not value(connection, "select w.plain from tide.workers as w")
+
+
+def test_what_a_first_claim_of_a_worker_found_out_is_taken_back_as_well(
+    stepper: Stepper, connection: Connection
+) -> None:
+    stepper.facts["first"] = queued(connection)
+    queued(connection)
+    stepper.session("a", claim=KNOWN)
+    stepper.session(
+        "b", grant="select g.verbs is not null from tide.grant_queue('default', 'pg_monitor') as g"
+    )
+    stepper.play(
+        """
+        a.begin
+        a.claim   first
+        b.grant   waiting
+        a.commit
+        b.grant   yes
+        """
+    )
+    assert not value(connection, "select w.plain from tide.workers as w")
+
+
+def test_a_worker_first_seen_beside_a_change_waits_for_nobody_and_knows_nothing(
+    stepper: Stepper, connection: Connection
+) -> None:
+    stepper.facts["run"] = queued(connection)
+    stepper.session("a", claim=KNOWN)
+    stepper.session(
+        "b", pause="select q.paused from tide.set_queue('default', '{\"paused\": true}') as q"
+    )
+    stepper.play(
+        """
+        b.begin
+        b.pause   yes
+        a.claim   nothing
+        b.commit
+        a.claim   nothing
+        """
+    )
+    assert value(connection, "select count(*) from tide.workers as w where w.plain") == 0
+    connection.execute("select tide.set_queue('default', '{\"paused\": false}')")
+    stepper.play("a.claim run")
+
+
 def test_setting_a_cap_waits_for_open_claims_and_counts_their_runs(
     stepper: Stepper, connection: Connection
 ) -> None:

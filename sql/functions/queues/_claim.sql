@@ -24,7 +24,7 @@ begin
     return v_runs;
   end if;
   if worker is not null then
-    -- As in _take, before the settings are read.
+    -- As in _take, before anything that the settings decide is read.
     v_alone := cardinality(queues) = 1
       and pg_try_advisory_xact_lock_shared(1953064038, hashtext(queues[1]));
     select
@@ -61,13 +61,14 @@ begin
     if not tide._tick(greatest(100, 2 * max_runs)) then
       return v_runs;
     end if;
-    if worker is not null then
-      perform tide._register_worker(worker, queues, workflows);
+    -- Of a queue that is being changed nothing is known.
+    if v_alone or worker is not null and cardinality(queues) > 1 then
+      perform tide._remember_worker(worker, queues, workflows, v_alone);
     end if;
   end if;
   foreach v_queue in array queues loop
-    continue when not (v_routine or tide._require_queue(v_queue, 'claim'));
-    v_runs := v_runs || tide._claim_queue(
+    continue when not tide._require_queue(v_queue, 'claim');
+    v_runs := v_runs || tide._claim_from(
       v_queue, max_runs - cardinality(v_runs), v_lease, worker, workflows, v_secret
     );
     exit when cardinality(v_runs) >= max_runs;

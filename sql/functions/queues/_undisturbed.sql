@@ -10,16 +10,8 @@ returns table (plain boolean, secret uuid)
 language sql
 stable
 as $$
-select not exists (
-    select
-    from tide.queues as q
-    where q.queue operator(pg_catalog.=) any (_undisturbed.queues)
-      and (
-        q.paused
-        or pg_catalog.num_nonnulls(q.push_url, q.concurrency, q.rate_limit, q.budget)
-          operator(pg_catalog.>) 0
-      )
-  ),
+select
+  w.plain,
   w.lease_secret
 from tide.ticks as t
   join tide.workers as w on w.worker operator(pg_catalog.=) _undisturbed.worker
@@ -40,14 +32,8 @@ where t.next_at operator(pg_catalog.>) _undisturbed.now
       and not r.ready
       and r.run_at operator(pg_catalog.<=) _undisturbed.now
   )
-  and not exists (
-    select
-    from tide.queue_grants as g
-    where g.queue operator(pg_catalog.=) any (_undisturbed.queues)
-  )
 $$;
 
 comment on function tide._undisturbed is
-  'A row when a claim is as the last one of its worker, no tick is due, nothing is paused or to be '
-  'made ready, and no queue is restricted: then nothing has to be done before it takes runs. plain = '
-  'they have no limits either; secret = of the worker, for its leases.';
+  'A row when a claim is as the last one of its worker, no tick is due, and nothing is paused or to be '
+  'made ready. plain and secret = of the worker.';

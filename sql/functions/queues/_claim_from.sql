@@ -1,4 +1,4 @@
-create or replace function tide._claim_queue(
+create or replace function tide._claim_from(
   queue text,
   max_runs integer,
   lease interval,
@@ -12,7 +12,7 @@ volatile
 as $$
 declare
   v_taken constant tide.taken := tide._take(
-    _claim_queue.queue, _claim_queue.max_runs, _claim_queue.workflows, push => false
+    _claim_from.queue, _claim_from.max_runs, _claim_from.workflows, push => false
   );
   v_runs tide.runs[];
 begin
@@ -21,9 +21,9 @@ begin
   end if;
   v_runs := tide._lease(
     v_taken.run_ids,
-    _claim_queue.lease,
-    _claim_queue.worker,
-    _claim_queue.secret,
+    _claim_from.lease,
+    _claim_from.worker,
+    _claim_from.secret,
     v_taken.slots,
     (v_taken.settings).budget
   );
@@ -37,5 +37,5 @@ begin
 end;
 $$;
 
-comment on function tide._claim_queue is
+comment on function tide._claim_from is
   'Lease ready runs of one queue: take runs, slots and permits, write the leases.';
