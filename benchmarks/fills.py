@@ -21,7 +21,8 @@ from generate_series(0, {count} - 1, 10000) as first,
   )
 """
 
-# Of a backlog every tenth is ready; the rest lies in the future.
+# Of a backlog every tenth is ready, in the order of the rows; the rest lies in the future, between
+# them and in no order.
 BACKLOG_RAW: Final = """
 insert into q (payload, run_at)
 select
@@ -36,8 +37,10 @@ insert into tide.runs_active (
 )
 select
   uuidv7(), 'noop', 'bench', 'queued', 1, n % 10 = 0,
-  now() + case when n % 10 = 0 then interval '-1 hour' else interval '1 day' end
-    + n * interval '1 ms',
+  now() + case
+    when n % 10 = 0 then interval '-1 hour'
+    else interval '1 day' + n * interval '1 ms'
+  end,
   now(), jsonb_build_object('i', n)
 from generate_series(1, {count}) as n
 order by md5(n::text)
