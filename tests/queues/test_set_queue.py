@@ -100,3 +100,16 @@ def test_wrong_value_is_refused_by_the_name_of_its_key(tide: Tide, key: str, wro
 def test_settings_must_be_an_object(tide: Tide, settings: str | None) -> None:
     with refused("22023", "settings"):
         tide.set_queue(queue="q", settings=settings)
+
+
+@pytest.mark.parametrize(
+    "act", ["set_queue('default', '{}')", "grant_queue('default', 'pg_monitor')"]
+)
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_settings_are_not_changed_under_a_snapshot_of_before(
+    tide: Tide, act: str, level: str
+) -> None:
+    function = act.partition("(")[0]
+    with refused("25001", function, level), tide.connection.transaction():
+        tide.connection.execute(f"set transaction isolation level {level}".encode())
+        tide.connection.execute(f"select tide.{act}".encode())

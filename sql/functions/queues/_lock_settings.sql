@@ -1,11 +1,12 @@
 -- A worker knows its queue to be plain only by a claim that held the shared lock: once this has the
--- exclusive one, each such claim has committed, and its row is seen here.
-create or replace function tide._lock_settings(queue text)
+-- exclusive one, each such claim has committed, and its row is seen here, by a snapshot of now.
+create or replace function tide._lock_settings(queue text, function text)
 returns void
 language plpgsql
 volatile
 as $$
 begin
+  perform tide._require_read_committed(_lock_settings.function);
   perform pg_advisory_xact_lock(1953064038, hashtext(_lock_settings.queue));
   update tide.workers as w
   set plain = false

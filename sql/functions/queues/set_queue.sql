@@ -20,7 +20,7 @@ begin
       'backoff_jitter', 'paused', 'retention', 'retention_keeps', 'budget', 'push_url', 'push_secret'
     ]
   );
-  perform tide._lock_settings(v_queue);
+  perform tide._lock_settings(v_queue, 'set_queue');
   insert into tide.queues (queue)
   values (v_queue)
   on conflict on constraint queues_pkey do nothing;
