@@ -10,7 +10,13 @@ from tests.support import Clock, Connection, value
 
 CLAIM = "select c.run_id from tide.claim() as c"
 CLAIM_FIVE = "select count(*) from tide.claim(max_runs => 5)"
+KNOWN = "select c.run_id from tide.claim(worker => 'w') as c"
 RUNNING = "select count(*) from tide.runs_active as r where r.status = 'running'"
+
+
+def setting(name: str, to: str) -> str:
+    """Sets one thing of the default queue and answers what it is then."""
+    return f"select q.{name} from tide.set_queue('default', '{{\"{name}\": {to}}}') as q"
 
 
 def test_two_claims_never_get_one_run(stepper: Stepper, connection: Connection) -> None:
@@ -70,9 +76,6 @@ def test_a_claim_that_rolls_back_gives_slot_and_permit_back(
     )
 
 
-KNOWN = "select c.run_id from tide.claim(worker => 'w') as c"
-
-
 def known(connection: Connection) -> None:
     connection.execute("select tide.claim('{default}', worker => 'w')")
     assert value(connection, "select w.plain from tide.workers as w")
@@ -85,9 +88,7 @@ def test_what_a_worker_knows_of_its_queue_is_taken_back_when_that_changes(
     stepper.facts["first"] = queued(connection)
     stepper.facts["second"] = queued(connection)
     stepper.session("a", claim=KNOWN)
-    stepper.session(
-        "b", cap="select q.concurrency from tide.set_queue('default', '{\"concurrency\": 1}') as q"
-    )
+    stepper.session("b", cap=setting("concurrency", "1"))
     stepper.play(
         """
         a.claim     first
@@ -132,9 +133,7 @@ def test_a_worker_first_seen_beside_a_change_waits_for_nobody_and_knows_nothing(
 ) -> None:
     stepper.facts["run"] = queued(connection)
     stepper.session("a", claim=KNOWN)
-    stepper.session(
-        "b", pause="select q.paused from tide.set_queue('default', '{\"paused\": true}') as q"
-    )
+    stepper.session("b", pause=setting("paused", "true"))
     stepper.play(
         """
         b.begin
@@ -145,8 +144,27 @@ def test_a_worker_first_seen_beside_a_change_waits_for_nobody_and_knows_nothing(
         """
     )
     assert value(connection, "select count(*) from tide.workers as w where w.plain") == 0
-    connection.execute("select tide.set_queue('default', '{\"paused\": false}')")
+    connection.execute(setting("paused", "false").encode())
     stepper.play("a.claim run")
+
+
+def test_a_worker_whose_former_queue_is_being_changed_waits_for_nobody(
+    stepper: Stepper, connection: Connection
+) -> None:
+    known(connection)
+    stepper.facts["run"] = queued(connection, queue="other")
+    stepper.session("a", claim="select c.run_id from tide.claim('{other}', worker => 'w') as c")
+    stepper.session("b", cap=setting("concurrency", "1"))
+    stepper.play(
+        """
+        b.begin
+        b.cap     1
+        a.claim   run
+        b.commit
+        a.claim   nothing
+        """
+    )
+    assert value(connection, "select w.queues = '{other}' and w.plain from tide.workers as w")
 
 
 def test_setting_a_cap_waits_for_open_claims_and_counts_their_runs(
@@ -155,9 +173,7 @@ def test_setting_a_cap_waits_for_open_claims_and_counts_their_runs(
     for _ in range(8):
         queued(connection)
     stepper.session("a", claim=CLAIM_FIVE)
-    stepper.session(
-        "b", cap="select q.concurrency from tide.set_queue('default', '{\"concurrency\": 2}') as q"
-    )
+    stepper.session("b", cap=setting("concurrency", "2"))
     stepper.session(
         "c",
         claim=CLAIM_FIVE,
@@ -195,9 +211,7 @@ def test_a_claim_passes_over_a_queue_whose_cap_is_being_set(
     for _ in range(3):
         queued(connection)
     stepper.session("a", claim=CLAIM_FIVE)
-    stepper.session(
-        "b", cap="select q.concurrency from tide.set_queue('default', '{\"concurrency\": 1}') as q"
-    )
+    stepper.session("b", cap=setting("concurrency", "1"))
     stepper.play(
         """
         b.begin
@@ -220,7 +234,7 @@ def test_a_shrunken_cap_holds_while_a_run_above_it_ends(
     stepper.session("a", complete="select r.status from tide.complete(%(run)s, %(lease)s) as r")
     stepper.session(
         "b",
-        shrink="select q.concurrency from tide.set_queue('default', '{\"concurrency\": 2}') as q",
+        shrink=setting("concurrency", "2"),
     )
     stepper.session("c", claim=CLAIM_FIVE)
     stepper.play(

@@ -34,7 +34,7 @@ begin
       v_plain,
       v_secret
     from tide._undisturbed(_claim.queues, _claim.worker, _claim.workflows, v_now) as u;
-    v_routine := v_plain is not null;
+    v_routine := found;
     if v_plain then
       v_picked := tide._pick_plain(queues[1], max_runs, workflows);
       if cardinality(v_picked) = 0 then

@@ -4,7 +4,7 @@ create or replace function tide._claim_from(
   lease interval,
   worker text,
   workflows text[],
-  secret uuid default null
+  secret uuid
 )
 returns tide.runs[]
 language plpgsql

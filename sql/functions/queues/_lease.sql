@@ -2,7 +2,7 @@ create or replace function tide._lease(
   run_ids uuid[],
   lease interval,
   worker text,
-  secret uuid default null,
+  secret uuid,
   slots integer[] default null,
   budget jsonb default null
 )
@@ -86,4 +86,4 @@ $$;
 
 comment on function tide._lease is
   'Write leases on runs whose rows are locked; the runs in claim order. secret = that of the worker, '
-  'which no lease_id gives away.';
+  'which no lease_id gives away; null = none is known.';
