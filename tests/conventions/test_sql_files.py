@@ -32,6 +32,7 @@ TOPICS = {
     "schedules",
     "webhooks",
     "upkeep",
+    "values",
 }
 ROUTINES = routines()
 each_routine = pytest.mark.parametrize("routine", ROUTINES, ids=str)
