@@ -18,7 +18,7 @@ from benchmarks.results import Aim, Result, percentile
 from benchmarks.scales import Scale
 from benchmarks.stage import RAW, Stage, execute
 from benchmarks.workers import Seen
-from tidebase_pg import schema
+from tidebase_pg import admin
 
 IDLERS: Final = 100
 """The first member of the crew whom no other measurement needs."""
@@ -81,7 +81,7 @@ class Measures:
         if kind == "raw":
             execute(dsn, RAW)
         else:
-            schema.install(dsn)
+            admin.install(dsn)
         execute(dsn, fill.format(count=self.scale.loaded), "vacuum analyze", "checkpoint")
 
     def _rate(self, make: Callable[..., Step], connections: int, **options: Any) -> float:

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import psycopg
 
-from tidebase_pg import schema
-from tidebase_pg.embedded import SUPERUSER, UNPRIVILEGED, Server
+from tidebase_pg import admin
+from tidebase_pg.admin.embedded import SUPERUSER, UNPRIVILEGED, Server
 
 HOME: Final = Path(__file__).resolve().parent.parent / ".output" / "benchmarks"
 
@@ -100,7 +100,7 @@ class Stage:
         self.ending.callback(self.server.stop, mode="immediate")
         self.server.start()
         self.template("raw", lambda dsn: execute(dsn, RAW))
-        self.template("tide", schema.install)
+        self.template("tide", admin.install)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -20,7 +20,7 @@ from pytest_postgresql.executors import NoopExecutor
 
 from tests.servers import Absent, Bouncer, OwnServer, RunningServer, join, scratch
 from tests.support import Clock, Connection, Databases, open_connection
-from tidebase_pg import schema
+from tidebase_pg import admin
 
 NAME = f"tide_{os.getpid()}"
 
@@ -44,7 +44,7 @@ def install_schema(
 ) -> None:
     """Fill the template that every test's database is a copy of."""
     dsn = RunningServer(host, int(port), user, password).dsn(dbname)
-    schema.install(dsn)
+    admin.install(dsn)
     # Every test's database is a copy: what identity does not know it does not compare.
     with open_connection(dsn) as connection:
         connection.execute("update tide.identity set system_identifier = null, database_oid = null")

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from tidebase_pg.embedded import UNPRIVILEGED, Server, binaries
+from tidebase_pg.admin.embedded import UNPRIVILEGED, Server, binaries
 
 ROOT = Path(__file__).parent.parent
 PGBOUNCER = Path("/usr/sbin/pgbouncer")

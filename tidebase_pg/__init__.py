@@ -3,7 +3,6 @@
 from tidebase_pg.async_handles import AsyncBegunStep, AsyncRun, AsyncSession
 from tidebase_pg.async_tidebase import AsyncTidebase
 from tidebase_pg.async_waits import AsyncTransaction
-from tidebase_pg.dispatcher import Dispatcher, DispatchReport
 from tidebase_pg.errors import (
     BadPayload,
     BadSignature,
@@ -36,7 +35,6 @@ from tidebase_pg.errors import (
     TideError,
 )
 from tidebase_pg.handles import BegunStep, Run, Session
-from tidebase_pg.shift import WorkReport
 from tidebase_pg.tidebase import Tidebase
 from tidebase_pg.types import (
     AwaitedChild,
@@ -64,10 +62,12 @@ from tidebase_pg.types import (
 )
 from tidebase_pg.values import new_run_id
 from tidebase_pg.version import __version__
-from tidebase_pg.waiting import Event, GateDecision
+from tidebase_pg.wait_flows import Event, GateDecision
 from tidebase_pg.waits import Transaction
-from tidebase_pg.webhooks import Delivery, WebhookAnswer, verify_webhook_signature
-from tidebase_pg.worker import AsyncWorker, Worker
+from tidebase_pg.webhooks.dispatcher import Dispatcher, DispatchReport
+from tidebase_pg.webhooks.signing import Delivery, WebhookAnswer, verify_webhook_signature
+from tidebase_pg.worker.loop import AsyncWorker, Worker
+from tidebase_pg.worker.state import WorkReport
 
 __all__ = [
     "AsyncBegunStep",

@@ -14,14 +14,14 @@ from typing import Any, Final, Self, TypeVar, Unpack, cast, overload
 from tidebase_pg import calls, flows
 from tidebase_pg.async_waits import AsyncWaits, open_transaction
 from tidebase_pg.call import Call
-from tidebase_pg.client import AsyncClient
+from tidebase_pg.client.execute import AsyncClient
 from tidebase_pg.errors import Fail, StepTimeout, Stop
 from tidebase_pg.flows import Attempt, Early, Effect, Flow, Invoke, Pause, StepPlan
 from tidebase_pg.handles import Contract, Lease, StepOptions
-from tidebase_pg.heartbeat import AsyncHeart
-from tidebase_pg.holdings import Holding, heartbeat
 from tidebase_pg.registry import Registry
-from tidebase_pg.reporting import AsyncReporter
+from tidebase_pg.worker.active_run import Holding, heartbeat
+from tidebase_pg.worker.renewal import AsyncHeart
+from tidebase_pg.worker.step_batches import AsyncReporter
 
 T = TypeVar("T")
 

@@ -14,11 +14,10 @@ from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
-from tidebase_pg import calls, flows, registry, threads, webhooks
+from tidebase_pg import calls, flows, registry, threads
 from tidebase_pg.async_handles import AsyncRun, AsyncSession, attempt, drive
 from tidebase_pg.call import Call
-from tidebase_pg.client import PATIENCE, AsyncClient
-from tidebase_pg.connections import (
+from tidebase_pg.client.connections import (
     AsyncConnection,
     AsyncFromDsn,
     AsyncFromPool,
@@ -27,16 +26,18 @@ from tidebase_pg.connections import (
     FromDsn,
     environment,
 )
-from tidebase_pg.dispatcher import Dispatcher, DispatchOptions
+from tidebase_pg.client.execute import PATIENCE, AsyncClient
 from tidebase_pg.errors import NotFound, RunFinished, Stop
-from tidebase_pg.holdings import Holding
 from tidebase_pg.registry import EnqueueOptions, NewRun, Registry, ScheduleOptions
-from tidebase_pg.shift import WorkReport, terms
 from tidebase_pg.subscriptions import subscribe_async as subscribe
 from tidebase_pg.tidebase import WORKER_CONNECTIONS, CreateOptions, WorkOptions
 from tidebase_pg.types import Enqueued, EnqueuedMany, EventRow, Health, QueueStats, RunRow, Schedule
 from tidebase_pg.values import Duration, RunId, check_kind, seconds
-from tidebase_pg.worker import AsyncWorker
+from tidebase_pg.webhooks import signing as webhooks
+from tidebase_pg.webhooks.dispatcher import Dispatcher, DispatchOptions
+from tidebase_pg.worker.active_run import Holding
+from tidebase_pg.worker.loop import AsyncWorker
+from tidebase_pg.worker.state import WorkReport, terms
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
 
 import psycopg
 
-from tidebase_pg import calls, flows, waiting
+from tidebase_pg import calls, flows, wait_flows
 from tidebase_pg.call import Call
-from tidebase_pg.client import AsyncClient, is_passing
-from tidebase_pg.connections import AsyncConnection
+from tidebase_pg.client.connections import AsyncConnection
+from tidebase_pg.client.execute import AsyncClient, is_passing
 from tidebase_pg.errors import ChildFailed, RunParked, StepFailedHard
 from tidebase_pg.flows import Flow, StepPlan
-from tidebase_pg.holdings import Holding
 from tidebase_pg.registry import ChildOptions, NewChild, NewEdge
 from tidebase_pg.types import (
     AwaitedChild,
@@ -29,7 +28,7 @@ from tidebase_pg.types import (
     VersionRow,
 )
 from tidebase_pg.values import Duration, RunId, whole
-from tidebase_pg.waiting import Event, GateDecision, GateOptions
+from tidebase_pg.wait_flows import Event, GateDecision, GateOptions
 from tidebase_pg.waits import (
     CONCURRENCY,
     SnapshotOptions,
@@ -38,6 +37,7 @@ from tidebase_pg.waits import (
     WriteOptions,
     plan_fanout,
 )
+from tidebase_pg.worker.active_run import Holding
 
 if TYPE_CHECKING:
     from tidebase_pg.async_handles import AsyncDriver
@@ -75,7 +75,7 @@ class AsyncRunGates(AsyncRunPart):
 
         >>> opened = await run.gates.begin("approve", "Send the report?")
         """
-        return await self._driver.drive(waiting.open_gate(self._holding, name, prompt, options))
+        return await self._driver.drive(wait_flows.open_gate(self._holding, name, prompt, options))
 
     async def get(self, gate_id: RunId) -> GateStatus:
         """A gate as it stands: pending, approved, rejected or canceled."""
@@ -185,7 +185,7 @@ class AsyncWaits:
         >>> if not decision.approved:
         ...     return {"sent": False}
         """
-        return await self._wait(waiting.gate(self._holding, name, prompt, options))
+        return await self._wait(wait_flows.gate(self._holding, name, prompt, options))
 
     async def child(
         self,
@@ -207,8 +207,8 @@ class AsyncWaits:
         """
         child = self._driver.registry.child(workflow, name, queue, options)
         if queue is None:
-            return await self._wait(waiting.inline_child(self._holding, child))
-        return await self._wait(waiting.queued_child(self._holding, child))
+            return await self._wait(wait_flows.inline_child(self._holding, child))
+        return await self._wait(wait_flows.queued_child(self._holding, child))
 
     async def spawn(
         self,
@@ -224,7 +224,7 @@ class AsyncWaits:
         """
         registry = self._driver.registry
         child = registry.child(workflow, name, queue or registry.queue_of(workflow), options)
-        return await self._driver.drive(waiting.spawn(self._holding, child))
+        return await self._driver.drive(wait_flows.spawn(self._holding, child))
 
     async def await_children(
         self,
@@ -238,7 +238,7 @@ class AsyncWaits:
 
         >>> [child.result for child in await run.await_children(["tides", "moon"])]
         """
-        return await self._wait(waiting.await_children(self._holding, names, mode))
+        return await self._wait(wait_flows.await_children(self._holding, names, mode))
 
     async def fanout(
         self,
@@ -262,8 +262,8 @@ class AsyncWaits:
         fail_fast = on_failure == "fail_fast"
         if queue is not None:
             mode: Literal["all", "fail_fast"] = "fail_fast" if fail_fast else "all"
-            ended = await self._wait(waiting.queued_children(self._holding, edges, mode))
-            return waiting.collected(ended, fail_fast=fail_fast)
+            ended = await self._wait(wait_flows.queued_children(self._holding, edges, mode))
+            return wait_flows.collected(ended, fail_fast=fail_fast)
         places = asyncio.Semaphore(whole("concurrency", concurrency, 1, 1000))
         self._refuse_in_transaction()
         failed: list[ChildFailed] = []
@@ -273,7 +273,7 @@ class AsyncWaits:
                 if failed and fail_fast:
                     return None
                 try:
-                    flow = waiting.inline_child(self._holding, child)
+                    flow = wait_flows.inline_child(self._holding, child)
                     return await self._driver.drive(flow)
                 except ChildFailed as failure:
                     failed.append(failure)
@@ -297,7 +297,7 @@ class AsyncWaits:
 
         >>> await run.sleep("cool down", timedelta(hours=6))
         """
-        await self._wait(waiting.sleep(self._holding, name, duration))
+        await self._wait(wait_flows.sleep(self._holding, name, duration))
 
     async def wait_event(self, name: str, timeout: Duration | None = None) -> Event | None:  # noqa: ASYNC109
         """The event of this name sent with `tide.send_event`, or None after `timeout` seconds.
@@ -308,7 +308,7 @@ class AsyncWaits:
         >>> paid = await run.wait_event("paid", timeout=3600)
         >>> if paid is not None: note(paid.payload)
         """
-        return await self._wait(waiting.wait_event(self._holding, name, timeout))
+        return await self._wait(wait_flows.wait_event(self._holding, name, timeout))
 
     def transaction(self, name: str, *, input: Any = None) -> AsyncTransaction:
         """A step whose writes to this database and whose checkpoint commit together: exactly once.

@@ -13,16 +13,16 @@ from uuid import UUID
 
 from tidebase_pg import calls, flows
 from tidebase_pg.call import Call
-from tidebase_pg.client import Client
+from tidebase_pg.client.execute import Client
 from tidebase_pg.errors import Fail, Stop
 from tidebase_pg.flows import Attempt, Early, Effect, Flow, Invoke, Pause, StepPlan
-from tidebase_pg.heartbeat import Heart
-from tidebase_pg.holdings import Holding, heartbeat
 from tidebase_pg.registry import Registry
-from tidebase_pg.reporting import Reporter
 from tidebase_pg.threads import call_within
 from tidebase_pg.values import Duration
 from tidebase_pg.waits import Waits, open_transaction
+from tidebase_pg.worker.active_run import Holding, heartbeat
+from tidebase_pg.worker.renewal import Heart
+from tidebase_pg.worker.step_batches import Reporter
 
 T = TypeVar("T")
 

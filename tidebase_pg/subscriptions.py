@@ -13,8 +13,8 @@ import psycopg
 
 from tidebase_pg import calls
 from tidebase_pg.call import Call
-from tidebase_pg.client import AsyncClient, Client, listen, listen_async
-from tidebase_pg.connections import AsyncConnection, Connection
+from tidebase_pg.client.connections import AsyncConnection, Connection
+from tidebase_pg.client.execute import AsyncClient, Client, listen, listen_async
 from tidebase_pg.types import EventRow, RunRow
 from tidebase_pg.values import RunId, identifier, whole
 

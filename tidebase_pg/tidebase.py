@@ -13,20 +13,21 @@ from typing import Any, Concatenate, Literal, ParamSpec, Self, TypedDict, TypeVa
 import psycopg
 from psycopg_pool import ConnectionPool
 
-from tidebase_pg import calls, flows, registry, threads, webhooks
+from tidebase_pg import calls, flows, registry, threads
 from tidebase_pg.call import Call
-from tidebase_pg.client import PATIENCE, Client
-from tidebase_pg.connections import Connection, FromDsn, FromPool, Pool, Source, environment
-from tidebase_pg.dispatcher import Dispatcher, DispatchOptions
+from tidebase_pg.client.connections import Connection, FromDsn, FromPool, Pool, Source, environment
+from tidebase_pg.client.execute import PATIENCE, Client
 from tidebase_pg.errors import NotFound, RunFinished, Stop
 from tidebase_pg.handles import Run, Session, attempt, drive
-from tidebase_pg.holdings import Holding
 from tidebase_pg.registry import EnqueueOptions, NewRun, Registry, ScheduleOptions
-from tidebase_pg.shift import WorkReport, terms
 from tidebase_pg.subscriptions import subscribe
 from tidebase_pg.types import Enqueued, EnqueuedMany, EventRow, Health, QueueStats, RunRow, Schedule
 from tidebase_pg.values import Duration, RunId, check_kind, seconds
-from tidebase_pg.worker import Worker
+from tidebase_pg.webhooks import signing as webhooks
+from tidebase_pg.webhooks.dispatcher import Dispatcher, DispatchOptions
+from tidebase_pg.worker.active_run import Holding
+from tidebase_pg.worker.loop import Worker
+from tidebase_pg.worker.state import WorkReport, terms
 
 T = TypeVar("T")
 P = ParamSpec("P")

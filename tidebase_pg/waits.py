@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypedDict, TypeVar,
 
 import psycopg
 
-from tidebase_pg import calls, flows, waiting
+from tidebase_pg import calls, flows, wait_flows
 from tidebase_pg.call import Call
-from tidebase_pg.client import Client, is_passing
-from tidebase_pg.connections import Connection
+from tidebase_pg.client.connections import Connection
+from tidebase_pg.client.execute import Client, is_passing
 from tidebase_pg.errors import ChildFailed, RunParked, StepFailedHard
 from tidebase_pg.flows import Flow, StepPlan
-from tidebase_pg.holdings import Holding
 from tidebase_pg.registry import ChildOptions, NewChild, NewEdge
 from tidebase_pg.types import (
     AwaitedChild,
@@ -29,7 +28,8 @@ from tidebase_pg.types import (
     VersionRow,
 )
 from tidebase_pg.values import Duration, RunId, text, whole
-from tidebase_pg.waiting import Event, GateDecision, GateOptions
+from tidebase_pg.wait_flows import Event, GateDecision, GateOptions
+from tidebase_pg.worker.active_run import Holding
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -130,7 +130,7 @@ class RunGates(RunPart):
 
         >>> opened = run.gates.begin("approve", "Send the report?")
         """
-        return self._driver.drive(waiting.open_gate(self._holding, name, prompt, options))
+        return self._driver.drive(wait_flows.open_gate(self._holding, name, prompt, options))
 
     def get(self, gate_id: RunId) -> GateStatus:
         """A gate as it stands: pending, approved, rejected or canceled."""
@@ -235,7 +235,7 @@ class Waits:
         >>> if not run.gate("approve", "Send the report?", timeout=86_400).approved:
         ...     return {"sent": False}
         """
-        return self._wait(waiting.gate(self._holding, name, prompt, options))
+        return self._wait(wait_flows.gate(self._holding, name, prompt, options))
 
     def child(
         self,
@@ -257,8 +257,8 @@ class Waits:
         """
         child = self._driver.registry.child(workflow, name, queue, options)
         if queue is None:
-            return self._wait(waiting.inline_child(self._holding, child))
-        return self._wait(waiting.queued_child(self._holding, child))
+            return self._wait(wait_flows.inline_child(self._holding, child))
+        return self._wait(wait_flows.queued_child(self._holding, child))
 
     def spawn(
         self,
@@ -274,7 +274,7 @@ class Waits:
         """
         registry = self._driver.registry
         child = registry.child(workflow, name, queue or registry.queue_of(workflow), options)
-        return self._driver.drive(waiting.spawn(self._holding, child))
+        return self._driver.drive(wait_flows.spawn(self._holding, child))
 
     def await_children(
         self,
@@ -288,7 +288,7 @@ class Waits:
 
         >>> [child.result for child in run.await_children(["tides", "moon"])]
         """
-        return self._wait(waiting.await_children(self._holding, names, mode))
+        return self._wait(wait_flows.await_children(self._holding, names, mode))
 
     def fanout(
         self,
@@ -312,8 +312,8 @@ class Waits:
         fail_fast = on_failure == "fail_fast"
         if queue is not None:
             mode: Literal["all", "fail_fast"] = "fail_fast" if fail_fast else "all"
-            ended = self._wait(waiting.queued_children(self._holding, edges, mode))
-            return waiting.collected(ended, fail_fast=fail_fast)
+            ended = self._wait(wait_flows.queued_children(self._holding, edges, mode))
+            return wait_flows.collected(ended, fail_fast=fail_fast)
         threads = whole("concurrency", concurrency, 1, 1000)
         self._refuse_in_transaction()
         failed: list[ChildFailed] = []
@@ -322,7 +322,7 @@ class Waits:
             if failed and fail_fast:
                 return None
             try:
-                return self._driver.drive(waiting.inline_child(self._holding, child))
+                return self._driver.drive(wait_flows.inline_child(self._holding, child))
             except ChildFailed as failure:
                 failed.append(failure)
                 return failure
@@ -340,7 +340,7 @@ class Waits:
 
         >>> run.sleep("cool down", timedelta(hours=6))
         """
-        self._wait(waiting.sleep(self._holding, name, duration))
+        self._wait(wait_flows.sleep(self._holding, name, duration))
 
     def wait_event(self, name: str, timeout: Duration | None = None) -> Event | None:
         """The event of this name sent with `tide.send_event`, or None after `timeout` seconds.
@@ -351,7 +351,7 @@ class Waits:
         >>> paid = run.wait_event("paid", timeout=3600)
         >>> if paid is not None: note(paid.payload)
         """
-        return self._wait(waiting.wait_event(self._holding, name, timeout))
+        return self._wait(wait_flows.wait_event(self._holding, name, timeout))
 
     def transaction(self, name: str, *, input: Any = None) -> Transaction:
         """A step whose writes to this database and whose checkpoint commit together: exactly once.
@@ -391,7 +391,7 @@ def plan_fanout(
         options: dict[str, Any] = {"edge_type": "fanout", **child}
         workflow = options.pop("workflow", None)
         options.pop("name", None)
-        edge = waiting.edge_name(name, child, place)
+        edge = wait_flows.edge_name(name, child, place)
         edges.append(driver.registry.child(workflow, edge, queue, options))
     if len({edge.edge for edge in edges}) < len(edges):
         raise ValueError(f"two children of fanout {name!r} have the same name")

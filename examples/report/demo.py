@@ -25,8 +25,8 @@ from typing import TypeVar
 
 from report import report, tide
 
-from tidebase_pg import new_run_id, schema
-from tidebase_pg.embedded import EmbeddedError, Server
+from tidebase_pg import admin, new_run_id
+from tidebase_pg.admin.embedded import EmbeddedError, Server
 from tidebase_pg.types import EventRow
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ def start_postgres(ending: ExitStack) -> None:
     ending.callback(remove, server)
     say(f"Start a Postgres in {server.folder}, to be removed at the end, and install the schema")
     os.environ["TIDEBASE_DSN"] = dsn = server.start()
-    outcome = schema.install(dsn)
+    outcome = admin.install(dsn)
     print(f"  schema tide {outcome.version}, {outcome.functions} functions and views")
 
 

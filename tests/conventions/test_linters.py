@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.conventions.bodies import ROOT, routines
-from tidebase_pg import schema
-from tidebase_pg.schema import Script
+from tidebase_pg import admin
+from tidebase_pg.admin import Script
 from tidebase_pg.version import __version__
 
 SQUAWK = Path(sys.executable).with_name("squawk")
@@ -68,7 +68,7 @@ def pgspot(text: str) -> set[str]:
 
 
 def test_squawk_finds_nothing_in_new_migrations_but_what_is_meant() -> None:
-    scripts = [script for script in schema.current().migrations if script.name >= FIRST]
+    scripts = [script for script in admin.current().migrations if script.name >= FIRST]
     assert scripts != []
     assert squawk(ROOT / "sql/migrations", scripts) == set(ACCEPTED)
 

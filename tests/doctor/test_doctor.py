@@ -21,11 +21,12 @@ from psycopg.conninfo import make_conninfo
 from tests.runs.acts import NOBODY, Tide, contents
 from tests.servers import SETTINGS, Absent, Bouncer, RunningServer, binaries_of, free_port
 from tests.support import Clock, Connection, open_connection, value
-from tidebase_pg import doctor, schema
+from tidebase_pg import admin
+from tidebase_pg.admin import doctor
+from tidebase_pg.admin.doctor import Limits
+from tidebase_pg.admin.drift import Finding
+from tidebase_pg.admin.embedded import Server
 from tidebase_pg.cli import main
-from tidebase_pg.doctor import Limits
-from tidebase_pg.drift import Finding
-from tidebase_pg.embedded import Server
 
 ZERO = timedelta(0)
 
@@ -37,7 +38,7 @@ def examined(dsn: str, **limits: Any) -> list[Finding]:
 def mend(dsn: str, remedy: str) -> None:
     """What psql would do with it."""
     with open_connection(dsn) as connection:
-        for statement in schema.split(remedy):
+        for statement in admin.split(remedy):
             connection.execute(statement.encode())
 
 
@@ -325,7 +326,7 @@ def test_another_build_is_mended_by_an_upgrade(
 ) -> None:
     connection.execute("update tide.installs set functions_sha256 = 'other'")
     assert tuple(one.check for one in examined(direct_dsn)) == ("version", "drift")
-    schema.install(direct_dsn, upgrade=True)
+    admin.install(direct_dsn, upgrade=True)
     assert examined(direct_dsn) == []
 
 
@@ -388,7 +389,7 @@ def logical(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     dsn = own.start()
     try:
-        schema.install(dsn)
+        admin.install(dsn)
         mend(dsn, "call tide.reconcile();")
         yield dsn
     finally:
@@ -418,7 +419,7 @@ def test_autovacuum_that_is_off_is_found(logical: str, setting: str) -> None:
     def reloaded(statement: str) -> None:
         with open_connection(logical) as connection:
             before = value(connection, "select pg_conf_load_time()")
-            for part in schema.split(statement):
+            for part in admin.split(statement):
                 connection.execute(part.encode())
             while value(connection, "select pg_conf_load_time()") == before:
                 pass

@@ -10,13 +10,14 @@ import os
 from psycopg.rows import tuple_row
 
 from tests.support import Connection
-from tidebase_pg import drift, schema
+from tidebase_pg import admin
+from tidebase_pg.admin import drift
 
 
 def test_the_manifest_is_what_is_installed(connection: Connection) -> None:
     with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
         found = drift.describe(cursor)
-    path = schema.sql_folder() / drift.MANIFEST
+    path = admin.sql_folder() / drift.MANIFEST
     if os.environ.get("TIDE_TEST_WRITE_MANIFEST") == "1":
         path.write_text(drift.render(found))
     assert drift.render(found) == path.read_text(), (

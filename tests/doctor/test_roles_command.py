@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support import Connection, open_connection
-from tidebase_pg import doctor, drift, schema
+from tidebase_pg import admin
+from tidebase_pg.admin import doctor, drift
 from tidebase_pg.cli import main
 
 Psql = Callable[[str, str], subprocess.CompletedProcess[str]]
@@ -43,7 +44,7 @@ def test_the_text_runs_before_an_installation_and_after_it(psql: Psql, empty_dsn
     text = run("--print").stdout
     before = psql(empty_dsn, text)
     assert (before.returncode, before.stderr) == (0, "")
-    schema.install(empty_dsn)
+    admin.install(empty_dsn)
     with open_connection(empty_dsn) as connection:
         connection.execute("revoke all on all routines in schema tide from tide_client")
         assert [one.check for one in doctor.examine(empty_dsn)] == ["grants", "upkeep"]

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from tests.runs.acts import Tide, contents
 from tests.support import Connection, open_connection, value
-from tidebase_pg import drift, schema
+from tidebase_pg import admin
+from tidebase_pg.admin import drift
 from tidebase_pg.cli import main
 
 Run = Callable[..., Any]
@@ -106,7 +107,7 @@ def test_it_names_the_roles_only_in_a_comment(run: Run) -> None:
 def test_installing_again_begins_anew(run: Run, tide: Tide, direct_dsn: str) -> None:
     tide.finished()
     assert run("--execute").exit_code == 0
-    schema.install(direct_dsn)
+    admin.install(direct_dsn)
     assert value(tide.connection, "select count(*) from tide.runs") == 0
 
 

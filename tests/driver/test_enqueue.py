@@ -20,9 +20,9 @@ from tidebase_pg import (
     Run,
     SchemaTooOld,
     Tidebase,
-    client,
     new_run_id,
 )
+from tidebase_pg.client import execute as client
 
 
 def test_a_run_enqueued_on_the_caller_s_connection_vanishes_with_his_rollback(

@@ -7,7 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tidebase_pg import AsyncTidebase, InvalidArgument, NotFound, Run, Tidebase, client
+from tidebase_pg import AsyncTidebase, InvalidArgument, NotFound, Run, Tidebase
+from tidebase_pg.client import execute as client
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from tidebase_pg import heartbeat, idling
-from tidebase_pg.idling import Idling
+from tidebase_pg.worker import polling as idling
+from tidebase_pg.worker import renewal as heartbeat
+from tidebase_pg.worker.polling import Idling
 
 NEVER = idling.LONGEST_STEP + idling.MARGIN
 """What await_work answers when nothing is foreseen: as long as the registration holds."""

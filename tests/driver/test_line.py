@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 
-from tidebase_pg.connections import FromDsn, Line
+from tidebase_pg.client.connections import FromDsn, Line
 
 
 @pytest.fixture

@@ -14,16 +14,9 @@ import pytest
 
 from tests.driver.conftest import Background, wait_for
 from tests.support import Connection, value
-from tidebase_pg import (
-    AsyncRun,
-    AsyncTidebase,
-    InvalidArgument,
-    Retry,
-    Run,
-    Tidebase,
-    client,
-    reporting,
-)
+from tidebase_pg import AsyncRun, AsyncTidebase, InvalidArgument, Retry, Run, Tidebase
+from tidebase_pg.client import execute as client
+from tidebase_pg.worker import step_batches as reporting
 
 PATIENCE: Final = 60
 

@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from tidebase_pg import LeaseLost, flows
-from tidebase_pg.holdings import Holding
-from tidebase_pg.shift import LINGER, Request, Shift, terms
 from tidebase_pg.types import LeasedRun, Settlement
+from tidebase_pg.worker.active_run import Holding
+from tidebase_pg.worker.state import LINGER, Request, Shift, terms
 
 EMPTY = Settlement([], [])
 
@@ -27,7 +27,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     """The clock of the shift; it stands still unless it is moved."""
     clock = Clock()
-    monkeypatch.setattr("tidebase_pg.shift.time", clock)
+    monkeypatch.setattr("tidebase_pg.worker.state.time", clock)
     yield clock
 
 

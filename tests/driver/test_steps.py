@@ -21,8 +21,8 @@ from tidebase_pg import (
     StepTimeout,
     Tidebase,
     calls,
-    client,
 )
+from tidebase_pg.client import execute as client
 
 
 def test_a_step_that_completed_is_replayed_not_repeated(tide: Tidebase) -> None:

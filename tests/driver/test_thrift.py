@@ -14,7 +14,8 @@ import pytest
 
 from tests.driver.wire import Wire
 from tests.support import Connection, value
-from tidebase_pg import AsyncRun, AsyncTidebase, Run, Tidebase, WorkReport, idling
+from tidebase_pg import AsyncRun, AsyncTidebase, Run, Tidebase, WorkReport
+from tidebase_pg.worker import polling as idling
 
 SLOTS = 16
 PATIENCE = 60

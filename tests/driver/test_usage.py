@@ -8,15 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tidebase_pg import (
-    AsyncRun,
-    AsyncTidebase,
-    InvalidArgument,
-    Run,
-    RunParked,
-    Tidebase,
-    client,
-)
+from tidebase_pg import AsyncRun, AsyncTidebase, InvalidArgument, Run, RunParked, Tidebase
+from tidebase_pg.client import execute as client
 
 
 def test_usage_is_recorded_and_listed(tide: Tidebase) -> None:

@@ -14,7 +14,8 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from tests.support import Connection, value
 from tests.webhooks.receivers import Receiver, serve
-from tidebase_pg import AsyncRun, AsyncTidebase, Run, Tidebase, WorkReport, calls, idling
+from tidebase_pg import AsyncRun, AsyncTidebase, Run, Tidebase, WorkReport, calls
+from tidebase_pg.worker import polling as idling
 
 PATIENCE = 60
 SOON = 20

@@ -18,7 +18,7 @@ from tests.webhooks.receivers import NEVER, Receiver, Request
 from tests.webhooks.receivers import receive as receive
 from tidebase_pg import AsyncRun, AsyncTidebase, Dispatcher, Run, Tidebase, WebhookAnswer, calls
 from tidebase_pg.values import new_run_id, new_secret
-from tidebase_pg.webhooks import signatures
+from tidebase_pg.webhooks.signing import signatures
 
 SECRET = new_secret()
 MINUTE = timedelta(minutes=1)

@@ -12,8 +12,8 @@ import pytest
 
 from tests.servers import Absent, RunningServer
 from tests.support import Databases
-from tidebase_pg import schema
-from tidebase_pg.schema import Release
+from tidebase_pg import admin
+from tidebase_pg.admin import Release
 
 THINGS = """\
 -- Things; no lock.
@@ -53,7 +53,7 @@ def make_release(tmp_path: Path) -> MakeRelease:
         (folder / "migrations").mkdir(parents=True)
         (folder / "functions" / "answers").mkdir(parents=True)
         (folder / "views").mkdir()
-        shutil.copy(schema.sql_folder() / "header.sql", folder / "header.sql")
+        shutil.copy(admin.sql_folder() / "header.sql", folder / "header.sql")
         for name, body in (migrations or {"0001_things.sql": THINGS}).items():
             (folder / "migrations" / name).write_text(body)
         function = FUNCTION.replace("{answer}", str(answer))

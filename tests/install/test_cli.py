@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.support import open_connection
-from tidebase_pg import schema
+from tidebase_pg import admin
 from tidebase_pg.cli import main
 from tidebase_pg.version import __version__
 
@@ -52,7 +52,7 @@ def test_install_then_status_then_upgrade(run: Run, empty_dsn: str) -> None:
 
 def test_json_is_printed_wherever_the_option_stands(run: Run, empty_dsn: str) -> None:
     first = answer(run("install", "--json", "--dsn", empty_dsn))
-    names = [script.name for script in schema.current().migrations]
+    names = [script.name for script in admin.current().migrations]
     assert (first["before"], first["version"], first["migrations"]) == (None, __version__, names)
     assert answer(run("--json", "--dsn", empty_dsn, "upgrade"))["migrations"] == []
     assert answer(run("status", "--json", "--dsn", empty_dsn)) == {
@@ -86,7 +86,7 @@ def test_missing_schema_exits_with_3_and_says_what_to_run(run: Run, empty_dsn: s
 
 
 def test_changed_functions_make_status_exit_with_3(run: Run, empty_dsn: str) -> None:
-    schema.install(empty_dsn)
+    admin.install(empty_dsn)
     with open_connection(empty_dsn) as connection:
         connection.execute("update tide.installs set functions_sha256 = 'other'")
     status = run("status", "--dsn", empty_dsn)
@@ -97,7 +97,7 @@ def test_changed_functions_make_status_exit_with_3(run: Run, empty_dsn: str) -> 
 
 
 def test_newer_schema_and_edited_migration_exit_with_3(run: Run, empty_dsn: str) -> None:
-    schema.install(empty_dsn)
+    admin.install(empty_dsn)
     with open_connection(empty_dsn) as connection:
         connection.execute("update tide.migrations set sha256 = 'other'")
         edited = run("install", "--dsn", empty_dsn)
@@ -146,11 +146,11 @@ def test_print_needs_no_database_and_no_checkout(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert printed.stdout == schema.render(schema.current())
+    assert printed.stdout == admin.render(admin.current())
 
 
 def test_upgrade_print_of_a_current_schema_runs_nothing(run: Run, empty_dsn: str) -> None:
-    schema.install(empty_dsn)
+    admin.install(empty_dsn)
     printed = run("upgrade", "--print", "--dsn", empty_dsn)
     assert (printed.exit_code, printed.stdout[:2]) == (0, "--")
     assert "begin" not in printed.stdout
@@ -160,11 +160,11 @@ def test_upgrade_prints_offline_for_a_release_and_a_phase(run: Run) -> None:
     printed = run("upgrade", "--print", "--from", "0.1.0", "--to", __version__)
     assert (printed.exit_code, printed.stdout) == (
         0,
-        schema.render(schema.current(), schema.released("0.1.0")),
+        admin.render(admin.current(), admin.released("0.1.0")),
     )
     before = run("upgrade", "--print", "--from", "0.1.0", "--phase", "pre")
     after = run("upgrade", "--print", "--from", "0.1.0", "--phase", "post")
-    contracting = any(script.contracting for script in schema.current().migrations)
+    contracting = any(script.contracting for script in admin.current().migrations)
     assert (before.stdout == printed.stdout) is not contracting
     assert ("begin" in after.stdout) is contracting
 

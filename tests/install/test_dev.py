@@ -16,8 +16,8 @@ import pytest
 
 from tests.servers import scratch
 from tests.support import open_connection, value
-from tidebase_pg import schema
-from tidebase_pg.embedded import EmbeddedError, Server, binaries
+from tidebase_pg import admin
+from tidebase_pg.admin.embedded import EmbeddedError, Server, binaries
 from tidebase_pg.version import __version__
 
 DEV = [sys.executable, "-m", "tidebase_pg", "dev", "--json"]
@@ -43,7 +43,7 @@ def test_detached_server_has_the_schema_and_keeps_its_data(folder: Path) -> None
     first = dev(folder, "--detach")
     assert first["data"] == str(folder / ".tidebase")
     dsn = str(first["dsn"])
-    assert schema.status(dsn).installed == __version__
+    assert admin.status(dsn).installed == __version__
     with open_connection(dsn) as connection:
         connection.execute("create table kept as select 1 as a")
 
@@ -64,7 +64,7 @@ def test_server_in_the_foreground_ends_with_the_command(
     process = subprocess.Popen(DEV, cwd=folder, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     answer = json.loads(process.stdout.readline())
-    assert schema.status(answer["dsn"]).current
+    assert admin.status(answer["dsn"]).current
     process.send_signal(number)
     assert process.wait() == 0
     process.stdout.close()

@@ -20,8 +20,9 @@ import pytest
 
 from tests.servers import ROOT, SETTINGS, RunningServer, free_port, scratch
 from tests.support import Connection, Databases, one, open_connection, value
-from tidebase_pg import doctor, schema, uninstall
-from tidebase_pg.embedded import Server
+from tidebase_pg import admin
+from tidebase_pg.admin import doctor, uninstall
+from tidebase_pg.admin.embedded import Server
 from tidebase_pg.errors import SchemaError
 from tidebase_pg.version import __version__
 
@@ -176,12 +177,12 @@ def test_make_install_puts_a_control_file_and_a_script_and_nothing_else(
 def test_an_extension_is_the_same_schema_as_an_install(
     extended: Extended, bare_dsn: str, extension_dsn: str
 ) -> None:
-    schema.install(bare_dsn)
+    admin.install(bare_dsn)
     with open_connection(extension_dsn) as connection:
         ledger = dict(
             connection.execute("select m.name, m.sha256 from tide.migrations as m").fetchall()
         )
-        assert ledger == {script.name: script.digest for script in schema.current().migrations}
+        assert ledger == {script.name: script.digest for script in admin.current().migrations}
         newest = one(connection, "select version, functions_sha256 from tide.installs")
         assert newest == (__version__, "extension")
         # pg_dump leaves out what belongs to an extension, so here it ceases to.
@@ -278,7 +279,7 @@ def test_dropping_the_extension_leaves_nothing_but_the_roles(
 
 
 def test_an_extension_is_refused_where_the_command_installed(bare_dsn: str) -> None:
-    schema.install(bare_dsn)
+    admin.install(bare_dsn)
     with open_connection(bare_dsn) as connection:
         connection.execute("select tide.enqueue('mail')")
         with pytest.raises(
@@ -286,7 +287,7 @@ def test_an_extension_is_refused_where_the_command_installed(bare_dsn: str) -> N
         ):
             connection.execute("create extension tidebase")
         assert value(connection, "select count(*) from tide.runs") == 1
-    assert schema.status(bare_dsn).current
+    assert admin.status(bare_dsn).current
 
 
 def test_the_commands_refuse_what_belongs_to_the_extension(
@@ -294,10 +295,10 @@ def test_the_commands_refuse_what_belongs_to_the_extension(
 ) -> None:
     before = contents(database)
     for refused in (
-        lambda: schema.install(extension_dsn),
-        lambda: schema.install(extension_dsn, upgrade=True),
-        lambda: schema.rehearse(extension_dsn),
-        lambda: schema.read(extension_dsn, upgrade=True),
+        lambda: admin.install(extension_dsn),
+        lambda: admin.install(extension_dsn, upgrade=True),
+        lambda: admin.rehearse(extension_dsn),
+        lambda: admin.read(extension_dsn, upgrade=True),
     ):
         with pytest.raises(SchemaError, match="run in psql: alter extension tidebase update;"):
             refused()
@@ -310,7 +311,7 @@ def test_the_commands_refuse_what_belongs_to_the_extension(
 def test_a_printed_text_is_refused_where_the_extension_is(
     extended: Extended, extension_dsn: str
 ) -> None:
-    text = schema.render(schema.current())
+    text = admin.render(admin.current())
     done = subprocess.run(
         [extended.server.program("psql"), "-X", "-q", "-f", "-", extension_dsn],
         input=text,
@@ -324,14 +325,14 @@ def test_a_printed_text_is_refused_where_the_extension_is(
 def test_status_and_doctor_tell_of_the_extension_and_not_of_drift(
     extension_dsn: str, database: Connection
 ) -> None:
-    status = schema.status(extension_dsn)
+    status = admin.status(extension_dsn)
     assert status.current
     assert status.extension
     checks = {name: doctor.CHECKS[name] for name in ("version", "drift")}
     assert doctor.examine(extension_dsn, checks=checks) == []
 
     database.execute("update tide.installs set version = '0.1.0'")
-    assert not schema.status(extension_dsn).current
+    assert not admin.status(extension_dsn).current
     remedies = {finding.remedy for finding in doctor.examine(extension_dsn, checks=checks)}
     assert "alter extension tidebase update;" in remedies
 
@@ -341,11 +342,11 @@ def test_alter_extension_update_applies_what_a_next_version_adds(
 ) -> None:
     database.execute("select tide.enqueue('mail')")
     source = sources(tmp_path / "next")
-    names = [script.name for script in schema.current().migrations]
+    names = [script.name for script in admin.current().migrations]
     releases = json.loads((source / "sql/releases.json").read_text())
     releases[__version__] = {
-        "migrations": {script.name: script.digest for script in schema.current().migrations},
-        "functions": schema.current().digest,
+        "migrations": {script.name: script.digest for script in admin.current().migrations},
+        "functions": admin.current().digest,
     }
     (source / "sql/releases.json").write_text(json.dumps(releases, indent=2) + "\n")
     for name, body in MIGRATIONS.items():
@@ -383,6 +384,6 @@ def test_alter_extension_update_applies_what_a_next_version_adds(
 
 def test_what_cannot_run_in_a_transaction_builds_indexes_only() -> None:
     """The script of the extension is one transaction, and leaves out `concurrently`."""
-    outside = [script for script in schema.current().migrations if not script.transactional]
+    outside = [script for script in admin.current().migrations if not script.transactional]
     assert outside != []
     assert [script.name for script in outside if not script.only_builds_indexes] == []

@@ -15,7 +15,8 @@ import pytest
 from tests.install.conftest import COLUMN, INDEX, THINGS, MakeRelease
 from tests.servers import Absent, Bouncer, OwnServer, RunningServer, scratch
 from tests.support import Connection, at_once, one, open_connection, results, value
-from tidebase_pg import schema
+from tidebase_pg import admin
+from tidebase_pg.admin import ledger
 from tidebase_pg.errors import MigrationDrift, SchemaError, SchemaTooNew, SchemaTooOld
 
 LOCK = "select pg_advisory_xact_lock(hashtext('tide.install'))"
@@ -41,7 +42,7 @@ def test_fresh_install_applies_everything_and_records_it(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
     release = make_release()
-    outcome = schema.install(empty_dsn, release)
+    outcome = admin.install(empty_dsn, release)
 
     assert outcome.before is None
     assert outcome.migrations == ("0001_things.sql",)
@@ -57,20 +58,20 @@ def test_fresh_install_applies_everything_and_records_it(
 
 
 def test_this_release_installs(empty_dsn: str, database: Connection) -> None:
-    outcome = schema.install(empty_dsn)
+    outcome = admin.install(empty_dsn)
 
-    assert ledger(database) == [script.name for script in schema.current().migrations]
+    assert ledger(database) == [script.name for script in admin.current().migrations]
     assert outcome.functions > 0
-    assert schema.status(empty_dsn).current
+    assert admin.status(empty_dsn).current
 
 
 def test_second_install_changes_nothing(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
-    schema.install(empty_dsn, make_release())
+    admin.install(empty_dsn, make_release())
     before = one(database, "select xmin, oid from pg_proc where proname = 'answer'")
 
-    outcome = schema.install(empty_dsn, make_release())
+    outcome = admin.install(empty_dsn, make_release())
 
     assert (outcome.before, outcome.migrations, outcome.functions) == ("0.1.0", (), 0)
     assert one(database, "select xmin, oid from pg_proc where proname = 'answer'") == before
@@ -80,9 +81,9 @@ def test_second_install_changes_nothing(
 def test_changed_function_is_installed_and_migrations_are_not_repeated(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
-    schema.install(empty_dsn, make_release())
+    admin.install(empty_dsn, make_release())
 
-    outcome = schema.install(empty_dsn, make_release("0.1.1", answer=43))
+    outcome = admin.install(empty_dsn, make_release("0.1.1", answer=43))
 
     assert (outcome.before, outcome.version, outcome.migrations) == ("0.1.0", "0.1.1", ())
     assert value(database, "select tide.answer()") == 43
@@ -92,18 +93,18 @@ def test_changed_function_is_installed_and_migrations_are_not_repeated(
 def test_new_version_leaves_a_row_even_when_no_file_changed(
     empty_dsn: str, make_release: MakeRelease
 ) -> None:
-    schema.install(empty_dsn, make_release("0.1.0"))
-    schema.install(empty_dsn, make_release("0.1.1"))
-    assert schema.read(empty_dsn).version == "0.1.1"
+    admin.install(empty_dsn, make_release("0.1.0"))
+    admin.install(empty_dsn, make_release("0.1.1"))
+    assert admin.read(empty_dsn).version == "0.1.1"
 
 
 def test_upgrade_applies_only_what_is_pending(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
-    schema.install(empty_dsn, make_release())
+    admin.install(empty_dsn, make_release())
     database.execute("insert into tide.things values (1, 'kept')")
 
-    outcome = schema.install(
+    outcome = admin.install(
         empty_dsn,
         make_release("0.2.0", {"0001_things.sql": THINGS, "0002_size.sql": COLUMN}),
         upgrade=True,
@@ -117,7 +118,7 @@ def test_upgrade_of_an_empty_database_is_refused(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
     with pytest.raises(SchemaTooOld, match="tidebase-pg install"):
-        schema.install(empty_dsn, make_release(), upgrade=True)
+        admin.install(empty_dsn, make_release(), upgrade=True)
     assert not has_schema(database)
 
 
@@ -125,7 +126,7 @@ def test_of_three_simultaneous_installers_one_applies_and_two_find_it_done(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
     release = make_release()
-    outcomes = results(at_once([lambda: schema.install(empty_dsn, release)] * 3))
+    outcomes = results(at_once([lambda: admin.install(empty_dsn, release)] * 3))
 
     assert sorted(len(outcome.migrations) for outcome in outcomes) == [0, 0, 1]
     assert value(database, "select count(*) from tide.installs") == 1
@@ -134,10 +135,10 @@ def test_of_three_simultaneous_installers_one_applies_and_two_find_it_done(
 def test_three_simultaneous_upgrades_build_an_index_outside_a_transaction_once(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
-    schema.install(empty_dsn, make_release())
+    admin.install(empty_dsn, make_release())
     migrations = {"0001_things.sql": THINGS, "0002_index.sql": INDEX, "0003_size.sql": COLUMN}
     release = make_release("0.2.0", migrations)
-    outcomes = results(at_once([lambda: schema.install(empty_dsn, release)] * 3))
+    outcomes = results(at_once([lambda: admin.install(empty_dsn, release)] * 3))
 
     applied = [name for outcome in outcomes for name in outcome.migrations]
     assert sorted(applied) == ["0002_index.sql", "0003_size.sql"]
@@ -151,28 +152,28 @@ def test_installer_gives_up_when_another_holds_the_lock(
     with database.transaction():
         database.execute(LOCK)
         with pytest.raises(SchemaError, match="another installation is under way"):
-            schema.install(empty_dsn, make_release(), wait=0)
+            admin.install(empty_dsn, make_release(), wait=0)
     assert not has_schema(database)
 
 
 def test_installer_gives_up_on_a_table_in_use_and_leaves_it_as_it_was(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
-    schema.install(empty_dsn, make_release())
+    admin.install(empty_dsn, make_release())
     newer = make_release("0.2.0", {"0001_things.sql": THINGS, "0002_size.sql": COLUMN})
     with database.transaction():
         database.execute("lock table tide.things in share mode")
         with pytest.raises(SchemaError, match="lock timeout"):
-            schema.install(empty_dsn, newer, wait=0)
-    assert schema.status(empty_dsn, newer).pending == ("0002_size.sql",)
+            admin.install(empty_dsn, newer, wait=0)
+    assert admin.status(empty_dsn, newer).pending == ("0002_size.sql",)
 
-    assert schema.install(empty_dsn, newer).migrations == ("0002_size.sql",)
+    assert admin.install(empty_dsn, newer).migrations == ("0002_size.sql",)
 
 
 def test_installer_outwaits_a_table_in_use(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
-    schema.install(empty_dsn, make_release())
+    admin.install(empty_dsn, make_release())
     newer = make_release("0.2.0", {"0001_things.sql": THINGS, "0002_size.sql": COLUMN})
     blocked = """
         select count(*) from pg_stat_activity as a
@@ -181,7 +182,7 @@ def test_installer_outwaits_a_table_in_use(
     with ThreadPoolExecutor(1) as pool:
         with database.transaction():
             database.execute("lock table tide.things in share mode")
-            installation = pool.submit(schema.install, empty_dsn, newer)
+            installation = pool.submit(admin.install, empty_dsn, newer)
             while not value(database, blocked):
                 database.execute("select pg_stat_clear_snapshot()")
         assert installation.result().migrations == ("0002_size.sql",)
@@ -191,17 +192,17 @@ def test_edited_migration_is_refused_by_name_and_both_hashes(
     empty_dsn: str, make_release: MakeRelease
 ) -> None:
     released = make_release()
-    schema.install(empty_dsn, released)
+    admin.install(empty_dsn, released)
     edited = make_release("0.1.1", {"0001_things.sql": THINGS + "-- edited\n"}, answer=43)
 
     with pytest.raises(MigrationDrift) as refusal:
-        schema.install(empty_dsn, edited)
+        admin.install(empty_dsn, edited)
 
     for fact in ("0001_things.sql", released.migrations[0].digest, edited.migrations[0].digest):
         assert fact in str(refusal.value)
     with pytest.raises(MigrationDrift):
-        schema.status(empty_dsn, edited)
-    assert schema.read(empty_dsn).version == "0.1.0"
+        admin.status(empty_dsn, edited)
+    assert admin.read(empty_dsn).version == "0.1.0"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +221,7 @@ def test_foreign_schema_of_that_name_is_refused_and_not_touched(
     everything = "select max(xmin::text::bigint), count(*) from pg_class"
     before = one(database, everything)
 
-    for attempt in (schema.install, schema.status):
+    for attempt in (admin.install, admin.status):
         with pytest.raises(SchemaError, match="did not make"):
             attempt(empty_dsn, make_release())
     assert one(database, everything) == before
@@ -230,7 +231,7 @@ def test_empty_schema_made_by_an_administrator_is_used(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
     database.execute("create schema tide")
-    assert schema.install(empty_dsn, make_release()).migrations == ("0001_things.sql",)
+    assert admin.install(empty_dsn, make_release()).migrations == ("0001_things.sql",)
 
 
 def test_installer_killed_in_the_middle_leaves_nothing(
@@ -240,11 +241,11 @@ def test_installer_killed_in_the_middle_leaves_nothing(
     release = make_release("0.1.0", {"0001_things.sql": THINGS, "0002_more.sql": deadly})
 
     with pytest.raises(SchemaError, match=r"connection was lost: .* run the command again"):
-        schema.install(empty_dsn, release)
+        admin.install(empty_dsn, release)
 
     assert not has_schema(database)
     assert value(database, "select count(*) from pg_locks where locktype = 'advisory'") == 0
-    schema.install(empty_dsn, make_release())
+    admin.install(empty_dsn, make_release())
 
 
 def test_faulty_script_is_named_with_its_line_and_leaves_nothing(
@@ -252,7 +253,7 @@ def test_faulty_script_is_named_with_its_line_and_leaves_nothing(
 ) -> None:
     faulty = make_release("0.1.0", {"0001_things.sql": THINGS, "0002_x.sql": "\n\nselect oops;\n"})
     with pytest.raises(SchemaError, match=r'0002_x.sql, line 3: column "oops" does not exist'):
-        schema.install(empty_dsn, faulty)
+        admin.install(empty_dsn, faulty)
     assert not has_schema(database)
 
 
@@ -264,13 +265,13 @@ def test_role_without_rights_is_told_the_grants_to_ask_for(
     database.execute(f"create role {role} login".encode())
     try:
         with pytest.raises(SchemaError, match=f"grant create on database {name} to {role};"):
-            schema.install(f"{empty_dsn}&user={role}", make_release())
+            admin.install(f"{empty_dsn}&user={role}", make_release())
         assert not has_schema(database)
 
-        schema.install(empty_dsn, make_release())
+        admin.install(empty_dsn, make_release())
         newer = make_release("0.1.1", answer=43)
         with pytest.raises(SchemaError) as refusal:
-            schema.install(f"{empty_dsn}&user={role}", newer)
+            admin.install(f"{empty_dsn}&user={role}", newer)
         for grant in (
             f"grant create on database {name} to {role};",
             f"grant create, usage on schema tide to {role};",
@@ -278,11 +279,11 @@ def test_role_without_rights_is_told_the_grants_to_ask_for(
         ):
             assert grant in str(refusal.value)
         with pytest.raises(SchemaError, match="may not read the ledger"):
-            schema.status(f"{empty_dsn}&user={role}", newer)
+            admin.status(f"{empty_dsn}&user={role}", newer)
 
         database.execute(f"grant create on database {name} to {role}".encode())
         database.execute("drop schema tide cascade")
-        assert schema.install(f"{empty_dsn}&user={role}", make_release()).functions
+        assert admin.install(f"{empty_dsn}&user={role}", make_release()).functions
     finally:
         database.execute(f"drop owned by {role} cascade".encode())
         database.execute(f"drop role {role}".encode())
@@ -300,16 +301,16 @@ def test_settings_of_the_role_do_not_change_what_is_installed(
     ):
         database.execute(f"alter database {name} set {setting}".encode())
     release = make_release()
-    outcomes = results(at_once([lambda: schema.install(empty_dsn, release)] * 2))
+    outcomes = results(at_once([lambda: admin.install(empty_dsn, release)] * 2))
     assert sorted(len(outcome.migrations) for outcome in outcomes) == [0, 1]
 
 
 def test_newer_schema_is_not_overwritten(empty_dsn: str, make_release: MakeRelease) -> None:
     both = {"0001_things.sql": THINGS, "0002_size.sql": COLUMN}
-    schema.install(empty_dsn, make_release("0.2.0", both))
+    admin.install(empty_dsn, make_release("0.2.0", both))
 
     for older in (make_release("0.1.0"), make_release("0.2.0"), make_release("0.1.9", both)):
-        for attempt in (schema.install, schema.status):
+        for attempt in (admin.install, admin.status):
             with pytest.raises(SchemaTooNew, match=r"0\.2\.0.*pip install --upgrade"):
                 attempt(empty_dsn, older)
 
@@ -317,9 +318,9 @@ def test_newer_schema_is_not_overwritten(empty_dsn: str, make_release: MakeRelea
 def test_migration_outside_a_transaction_runs_in_its_place(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
-    schema.install(empty_dsn, make_release())
+    admin.install(empty_dsn, make_release())
     migrations = {"0001_things.sql": THINGS, "0002_index.sql": INDEX, "0003_size.sql": COLUMN}
-    outcome = schema.install(empty_dsn, make_release("0.2.0", migrations))
+    outcome = admin.install(empty_dsn, make_release("0.2.0", migrations))
 
     assert outcome.migrations == ("0003_size.sql", "0002_index.sql")
     assert ledger(database) == ["0001_things.sql", *outcome.migrations]
@@ -331,7 +332,7 @@ def test_migration_outside_a_transaction_runs_in_its_place(
 def test_failed_migration_outside_a_transaction_stops_there_and_is_taken_up_again(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
-    schema.install(empty_dsn, make_release())
+    admin.install(empty_dsn, make_release())
     database.execute("insert into tide.things values (1, 'same'), (2, 'same')")
     unique = INDEX.replace("create index", "create unique index")
     release = make_release(
@@ -346,19 +347,19 @@ def test_failed_migration_outside_a_transaction_stops_there_and_is_taken_up_agai
     )
 
     with pytest.raises(SchemaError, match=r"0003_index.sql.*could not create unique index"):
-        schema.install(empty_dsn, release)
-    assert schema.status(empty_dsn, release).pending == ("0003_index.sql",)
+        admin.install(empty_dsn, release)
+    assert admin.status(empty_dsn, release).pending == ("0003_index.sql",)
     assert value(database, "select to_regclass('tide.things_name_idx') is null")
 
     database.execute("update tide.things set name = thing_id::text")
-    assert schema.install(empty_dsn, release).migrations == ("0003_index.sql",)
-    assert schema.status(empty_dsn, release).current
+    assert admin.install(empty_dsn, release).migrations == ("0003_index.sql",)
+    assert admin.status(empty_dsn, release).current
 
 
 def test_half_finished_index_is_dropped_and_built_again(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
-    schema.install(empty_dsn, make_release())
+    admin.install(empty_dsn, make_release())
     database.execute("insert into tide.things values (1, 'same'), (2, 'same')")
     with pytest.raises(psycopg.errors.UniqueViolation):
         database.execute("create unique index concurrently things_name_idx on tide.things (name)")
@@ -366,7 +367,7 @@ def test_half_finished_index_is_dropped_and_built_again(
     assert value(database, valid) is False
 
     release = make_release("0.2.0", {"0001_things.sql": THINGS, "0002_index.sql": INDEX})
-    assert schema.install(empty_dsn, release).migrations == ("0002_index.sql",)
+    assert admin.install(empty_dsn, release).migrations == ("0002_index.sql",)
     assert value(database, valid) is True
 
 
@@ -379,10 +380,10 @@ def test_fresh_install_is_one_transaction_whatever_it_builds(
         "0003_x.sql": "-- tide: after the functions\nselect oops;\n",
     }
     with pytest.raises(SchemaError, match="oops"):
-        schema.install(empty_dsn, make_release("0.1.0", migrations))
+        admin.install(empty_dsn, make_release("0.1.0", migrations))
     assert not has_schema(database)
     del migrations["0003_x.sql"]
-    schema.install(empty_dsn, make_release("0.1.0", migrations))
+    admin.install(empty_dsn, make_release("0.1.0", migrations))
     assert value(database, "select to_regclass('tide.things_name_idx') is not null")
 
 
@@ -390,7 +391,7 @@ def test_ledger_says_who_when_and_how_long(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
     slow = THINGS + "select pg_sleep(0.05);\n"
-    schema.install(empty_dsn, make_release("0.1.0", {"0001_things.sql": slow}))
+    admin.install(empty_dsn, make_release("0.1.0", {"0001_things.sql": slow}))
     row = one(database, "select * from tide.migrations")
     assert row.took.total_seconds() >= 0.05
     assert row.applied_by == value(database, "select session_user::text")
@@ -400,7 +401,7 @@ def test_ledger_says_who_when_and_how_long(
 def test_what_takes_away_waits_for_the_phase_after_the_deploy(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
-    schema.install(empty_dsn, make_release())
+    admin.install(empty_dsn, make_release())
     drop = "-- tide: after the deploy\n-- Short lock.\nalter table tide.things drop column name;\n"
     release = make_release(
         "0.2.0",
@@ -408,27 +409,27 @@ def test_what_takes_away_waits_for_the_phase_after_the_deploy(
         answer=43,
     )
     with pytest.raises(SchemaTooOld, match="--phase pre"):
-        schema.install(empty_dsn, release, phase=schema.POST)
-    done = schema.install(empty_dsn, release, phase=schema.PRE)
+        admin.install(empty_dsn, release, phase=admin.POST)
+    done = admin.install(empty_dsn, release, phase=admin.PRE)
     assert (done.migrations, value(database, "select tide.answer()")) == (("0003_size.sql",), 43)
-    assert schema.status(empty_dsn, release).pending == ("0002_drop.sql",)
+    assert admin.status(empty_dsn, release).pending == ("0002_drop.sql",)
     database.execute("insert into tide.things (thing_id, name) values (1, 'by the old driver')")
 
-    done = schema.install(empty_dsn, release, phase=schema.POST)
+    done = admin.install(empty_dsn, release, phase=admin.POST)
     assert (done.migrations, done.functions) == (("0002_drop.sql",), 0)
-    assert schema.status(empty_dsn, release).current
+    assert admin.status(empty_dsn, release).current
 
 
 def test_dry_run_tells_the_locks_and_changes_nothing(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
-    schema.install(empty_dsn, make_release())
-    before = schema.read(empty_dsn)
+    admin.install(empty_dsn, make_release())
+    before = admin.read(empty_dsn)
     release = make_release(
         "0.2.0", {"0001_things.sql": THINGS, "0002_size.sql": COLUMN, "0003_index.sql": INDEX}
     )
-    rows = schema.rehearse(empty_dsn, release)
-    assert schema.read(empty_dsn) == before
+    rows = admin.rehearse(empty_dsn, release)
+    assert admin.read(empty_dsn) == before
     (size,) = [row for row in rows if row.script == "0002_size.sql"]
     assert size.statement == COLUMN.strip().rstrip(";")
     assert ("tide.things", "AccessExclusiveLock") in size.locks
@@ -436,7 +437,7 @@ def test_dry_run_tells_the_locks_and_changes_nothing(
     (index,) = [row for row in rows if row.script == "0003_index.sql"]
     assert (index.seconds, index.locks) == (None, ())
     assert value(database, "select to_regclass('tide.things_name_idx') is null")
-    assert schema.rehearse(empty_dsn, make_release()) == []
+    assert admin.rehearse(empty_dsn, make_release()) == []
 
 
 def test_warnings_of_scripts_reach_whoever_installs(
@@ -446,16 +447,16 @@ def test_warnings_of_scripts_reach_whoever_installs(
     (tmp_path / "release" / "roles.sql").write_text(
         "do $$ begin raise warning 'no role' using hint = 'Ask.'; end $$;\n"
     )
-    release = schema.Release.read(tmp_path / "release", "0.1.0")
-    assert schema.install(empty_dsn, release).notices == ("no role. Ask.",)
+    release = admin.Release.read(tmp_path / "release", "0.1.0")
+    assert admin.install(empty_dsn, release).notices == ("no role. Ask.",)
 
 
 def test_waiting_installers_do_not_deadlock_with_a_concurrent_index_build(
     empty_dsn: str, make_release: MakeRelease
 ) -> None:
-    schema.install(empty_dsn, make_release())
+    admin.install(empty_dsn, make_release())
     release = make_release("0.2.0", {"0001_things.sql": THINGS, "0002_index.sql": INDEX})
-    outcomes = results(at_once([lambda: schema.install(empty_dsn, release)] * 4))
+    outcomes = results(at_once([lambda: admin.install(empty_dsn, release)] * 4))
     assert sum(len(outcome.migrations) for outcome in outcomes) == 1
 
 
@@ -468,7 +469,7 @@ def test_standby_is_refused(make_release: MakeRelease) -> None:
             (own.server.data / "standby.signal").touch()
             standby: RunningServer = own.start()
             with pytest.raises(SchemaError, match="standby"):
-                schema.install(standby.dsn(), make_release())
+                admin.install(standby.dsn(), make_release())
         finally:
             own.stop()
 
@@ -476,7 +477,7 @@ def test_standby_is_refused(make_release: MakeRelease) -> None:
 def test_server_older_than_15_is_refused() -> None:
     old: Any = SimpleNamespace(info=SimpleNamespace(server_version=140011))
     with pytest.raises(SchemaError, match=r"PostgreSQL 14.*15 or newer"):
-        schema._refuse_unsuitable(old)
+        ledger.refuse_unsuitable(old)
 
 
 def test_pooler_is_refused_with_the_reason_before_anything_is_written(
@@ -493,7 +494,7 @@ def test_pooler_is_refused_with_the_reason_before_anything_is_written(
         front = bouncer.start()
         try:
             with pytest.raises(SchemaError, match=r"pooler.*the address of the server itself"):
-                schema.install(front.dsn(database.info.dbname), make_release())
+                admin.install(front.dsn(database.info.dbname), make_release())
         finally:
             bouncer.stop()
     assert not has_schema(database)

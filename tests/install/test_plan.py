@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.install.conftest import COLUMN, INDEX, THINGS, MakeRelease
-from tidebase_pg import schema
+from tidebase_pg import admin
+from tidebase_pg.admin import FUNCTIONS, Script, releases
 from tidebase_pg.errors import MigrationDrift, SchemaError, SchemaTooNew, SchemaTooOld
-from tidebase_pg.schema import FUNCTIONS, Script
-from tidebase_pg.version import __version__
+from tidebase_pg.version import __version__, check_version
 
 
 def test_plan_is_migrations_in_order_then_functions_views_grants(make_release: MakeRelease) -> None:
     release = make_release("0.1.0", {"0002_size.sql": COLUMN, "0001_things.sql": THINGS})
-    assert [script.name for script in schema.plan(release, {})] == [
+    assert [script.name for script in admin.plan(release, {})] == [
         "0001_things.sql",
         "0002_size.sql",
         "functions/answers/answer.sql",
@@ -28,13 +28,13 @@ def test_plan_is_migrations_in_order_then_functions_views_grants(make_release: M
 def test_plan_is_empty_when_ledger_and_functions_agree(make_release: MakeRelease) -> None:
     release = make_release()
     applied = {script.name: script.digest for script in release.migrations}
-    assert schema.plan(release, {**applied, FUNCTIONS: release.digest}) == []
-    assert schema.plan(release, {**applied, FUNCTIONS: "old"}) == list(release.repeatables)
+    assert admin.plan(release, {**applied, FUNCTIONS: release.digest}) == []
+    assert admin.plan(release, {**applied, FUNCTIONS: "old"}) == list(release.repeatables)
 
 
 def test_plan_refuses_an_edited_migration(make_release: MakeRelease) -> None:
     with pytest.raises(MigrationDrift):
-        schema.plan(make_release(), {"0001_things.sql": "another"})
+        admin.plan(make_release(), {"0001_things.sql": "another"})
 
 
 def test_digest_changes_with_every_byte_that_is_run_again(make_release: MakeRelease) -> None:
@@ -54,7 +54,7 @@ def test_line_endings_of_a_checkout_do_not_change_the_hash(
     release = make_release()
     path = tmp_path / "release" / "migrations" / "0001_things.sql"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert schema.Release.read(tmp_path / "release", release.version) == release
+    assert admin.Release.read(tmp_path / "release", release.version) == release
     assert release.migrations[0].digest == hashlib.sha256(THINGS.encode()).hexdigest()
 
 
@@ -66,7 +66,7 @@ def test_what_changes_a_table_or_runs_outside_a_transaction_stands_alone_in_an_u
     release = make_release("0.1.0", {s.name: s.body for s in (one, two, three, both)})
 
     def names(*scripts: Script, fresh: bool = False) -> list[list[str]]:
-        cut = schema.batches(release, scripts, fresh=fresh)
+        cut = admin.batches(release, scripts, fresh=fresh)
         return [[script.name[0] for script in batch] for batch in cut]
 
     assert names() == []
@@ -87,9 +87,9 @@ def test_what_the_functions_can_do_without_comes_after_them(make_release: MakeRe
         "0.2.0",
         {"1.sql": THINGS, "2.sql": INDEX, "3.sql": columns, "4.sql": check, "5.sql": "select 1;\n"},
     )
-    names = [script.name for script in schema.plan(release, {}) if script.name[0].isdigit()]
+    names = [script.name for script in admin.plan(release, {}) if script.name[0].isdigit()]
     assert names == ["1.sql", "5.sql", "3.sql", "2.sql", "4.sql"]
-    assert schema.plan(release, {})[3:-2] == list(release.repeatables)
+    assert admin.plan(release, {})[3:-2] == list(release.repeatables)
 
 
 def test_phases_cut_at_the_deploy(make_release: MakeRelease) -> None:
@@ -97,18 +97,18 @@ def test_phases_cut_at_the_deploy(make_release: MakeRelease) -> None:
     release = make_release("0.2.0", {"1.sql": THINGS, "2.sql": drop, "3.sql": COLUMN})
 
     def names(applied: dict[str, str], phase: str | None) -> list[str]:
-        scripts = schema.plan(release, applied, phase)
+        scripts = admin.plan(release, applied, phase)
         return [script.name for script in scripts if script in release.migrations]
 
     before = {"1.sql": release.migrations[0].digest, FUNCTIONS: "old"}
     assert names(before, None) == ["3.sql", "2.sql"]
-    assert names(before, schema.PRE) == ["3.sql"]
+    assert names(before, admin.PRE) == ["3.sql"]
     with pytest.raises(SchemaTooOld, match="--phase pre"):
-        schema.plan(release, before, schema.POST)
-    ready = schema.prepared(release, schema.State("0.1.0", before))
+        admin.plan(release, before, admin.POST)
+    ready = admin.prepared(release, admin.State("0.1.0", before))
     assert (ready.version, ready.applied[FUNCTIONS]) == ("0.2.0", release.digest)
-    assert schema.plan(release, ready.applied, schema.PRE) == []
-    assert [s.name for s in schema.plan(release, ready.applied, schema.POST)] == ["2.sql"]
+    assert admin.plan(release, ready.applied, admin.PRE) == []
+    assert [s.name for s in admin.plan(release, ready.applied, admin.POST)] == ["2.sql"]
 
 
 def test_roles_come_after_views_and_before_grants(
@@ -116,7 +116,7 @@ def test_roles_come_after_views_and_before_grants(
 ) -> None:
     make_release()
     (tmp_path / "release" / "roles.sql").write_text("select 1;\n")
-    names = [script.name for script in schema.Release.read(tmp_path / "release").repeatables]
+    names = [script.name for script in admin.Release.read(tmp_path / "release").repeatables]
     assert names[-3:] == ["views/answers.sql", "roles.sql", "grants.sql"]
 
 
@@ -138,7 +138,7 @@ def test_roles_come_after_views_and_before_grants(
 def test_statements_are_split_outside_quotes_and_comments_only(
     body: str, statements: list[str]
 ) -> None:
-    assert schema.split(body) == statements
+    assert admin.split(body) == statements
 
 
 @pytest.mark.parametrize(
@@ -159,10 +159,10 @@ def test_driver_accepts_a_schema_one_minor_version_away_and_no_more(
     installed: str | None, driver: str, refusal: type[SchemaError] | None
 ) -> None:
     if refusal is None:
-        schema.check_version(installed, driver)
+        check_version(installed, driver)
         return
     with pytest.raises(refusal) as raised:
-        schema.check_version(installed, driver)
+        check_version(installed, driver)
     assert "run: " in str(raised.value)
     if installed is not None:
         assert installed in str(raised.value)
@@ -174,14 +174,14 @@ def test_sql_is_found_in_the_package_or_beside_it(
 ) -> None:
     package = tmp_path / "site" / "tidebase_pg"
     package.mkdir(parents=True)
-    monkeypatch.setattr(schema, "__file__", str(package / "schema.py"))
+    monkeypatch.setattr(releases, "__file__", str(package / "admin" / "releases.py"))
     with pytest.raises(SchemaError, match="reinstall tidebase-pg"):
-        schema.sql_folder()
+        admin.sql_folder()
     for folder in (package.parent / "sql", package / "sql"):
         folder.mkdir()
         (folder / "header.sql").touch()
-        assert schema.sql_folder() == folder
+        assert admin.sql_folder() == folder
 
 
 def test_release_of_the_package_has_its_version() -> None:
-    assert schema.current().version == __version__
+    assert admin.current().version == __version__

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from tests.install.conftest import COLUMN, INDEX, THINGS, MakeRelease
 from tests.servers import RunningServer
-from tidebase_pg import schema
-from tidebase_pg.schema import State
+from tidebase_pg import admin
+from tidebase_pg.admin import State
 
 BOTH = {"0001_things.sql": THINGS, "0002_size.sql": COLUMN}
 ALL = {**BOTH, "0003_index.sql": INDEX, "0004_more.sql": "create table tide.more (a integer);\n"}
@@ -29,7 +29,7 @@ def dump(server: RunningServer, dsn: str) -> str:
             text=True,
             check=True,
         )
-    state = schema.read(dsn)
+    state = admin.read(dsn)
     return f"{done.stdout}\n{state.version}\n{sorted(state.applied.items())}"
 
 
@@ -39,13 +39,13 @@ def test_printed_install_equals_an_applied_one(
     psql: Callable[..., subprocess.CompletedProcess[str]],
     make_release: MakeRelease,
 ) -> None:
-    for release in (schema.current(), make_release("0.2.0", ALL)):
+    for release in (admin.current(), make_release("0.2.0", ALL)):
         printed, applied = make_dsn(), make_dsn()
-        done = psql(printed, schema.render(release))
+        done = psql(printed, admin.render(release))
         assert (done.returncode, done.stderr) == (0, "")
-        schema.install(applied, release)
+        admin.install(applied, release)
         assert dump(server, printed) == dump(server, applied)
-        assert schema.install(printed, release).functions == 0
+        assert admin.install(printed, release).functions == 0
 
 
 def test_printed_upgrade_equals_an_applied_one(
@@ -57,12 +57,12 @@ def test_printed_upgrade_equals_an_applied_one(
     older, newer = make_release(), make_release("0.2.0", ALL, answer=43)
     printed, applied = make_dsn(), make_dsn()
     for dsn in (printed, applied):
-        schema.install(dsn, older)
-    text = schema.render(newer, schema.read(printed))
+        admin.install(dsn, older)
+    text = admin.render(newer, admin.read(printed))
     assert "0001_things.sql" not in text.split("-" * 85)[0]
     done = psql(printed, text)
     assert (done.returncode, done.stderr) == (0, "")
-    schema.install(applied, newer)
+    admin.install(applied, newer)
     assert dump(server, printed) == dump(server, applied)
 
 
@@ -74,7 +74,7 @@ def test_printed_text_run_twice_stops_and_changes_nothing(
 ) -> None:
     dsn = make_dsn()
     older = make_release("0.1.0", BOTH)
-    text = schema.render(older)
+    text = admin.render(older)
     assert psql(dsn, text).returncode == 0
     before = dump(server, dsn)
 
@@ -84,7 +84,7 @@ def test_printed_text_run_twice_stops_and_changes_nothing(
     assert "upgrade --print" in again.stderr
     assert dump(server, dsn) == before
 
-    upgrade = schema.render(make_release("0.1.1", BOTH, answer=43), schema.read(dsn))
+    upgrade = admin.render(make_release("0.1.1", BOTH, answer=43), admin.read(dsn))
     assert psql(dsn, upgrade).returncode == 0
     assert psql(dsn, upgrade).returncode == 3
 
@@ -96,10 +96,10 @@ def test_printed_upgrade_stops_on_another_database_than_it_was_made_for(
 ) -> None:
     older, newer = make_release(), make_release("0.2.0", ALL)
     installed, empty = make_dsn(), make_dsn()
-    schema.install(installed, older)
-    text = schema.render(newer, schema.read(installed))
+    admin.install(installed, older)
+    text = admin.render(newer, admin.read(installed))
     assert psql(empty, text).returncode == 3
-    assert schema.read(empty) == State()
+    assert admin.read(empty) == State()
 
 
 def test_printed_install_leaves_a_foreign_schema_alone(
@@ -109,7 +109,7 @@ def test_printed_install_leaves_a_foreign_schema_alone(
 ) -> None:
     dsn = make_dsn()
     psql(dsn, "create schema tide create table levels (metres numeric)")
-    done = psql(dsn, schema.render(make_release()))
+    done = psql(dsn, admin.render(make_release()))
     assert done.returncode == 3
     assert "another schema named tide" in done.stderr
 
@@ -117,9 +117,9 @@ def test_printed_install_leaves_a_foreign_schema_alone(
 def test_printed_text_is_the_same_each_time_and_carries_its_hash(
     make_release: MakeRelease,
 ) -> None:
-    for release in (schema.current(), make_release("0.2.0", ALL)):
-        text = schema.render(release)
-        assert text == schema.render(release)
+    for release in (admin.current(), make_release("0.2.0", ALL)):
+        text = admin.render(release)
+        assert text == admin.render(release)
         header, _, below = text.partition(f"-- {'-' * 85}\n")
         assert hashlib.sha256(below.encode()).hexdigest() in header
         for migration in release.migrations:
@@ -129,7 +129,7 @@ def test_printed_text_is_the_same_each_time_and_carries_its_hash(
 def test_printed_text_for_a_current_schema_runs_nothing(make_release: MakeRelease) -> None:
     release = make_release()
     applied = {script.name: script.digest for script in release.migrations}
-    text = schema.render(release, State("0.1.0", {**applied, schema.FUNCTIONS: release.digest}))
+    text = admin.render(release, State("0.1.0", {**applied, admin.FUNCTIONS: release.digest}))
     assert all(line.startswith("--") for line in text.splitlines())
 
 
@@ -139,15 +139,15 @@ def test_printed_upgrade_repairs_a_half_finished_index(
     make_release: MakeRelease,
 ) -> None:
     dsn = make_dsn()
-    schema.install(dsn, make_release("0.1.0", BOTH))
+    admin.install(dsn, make_release("0.1.0", BOTH))
     psql(
         dsn,
         "insert into tide.things values (1, 'same'), (2, 'same');"
         "create unique index concurrently things_name_idx on tide.things (name);",
     )
-    text = schema.render(make_release("0.2.0", ALL), schema.read(dsn))
+    text = admin.render(make_release("0.2.0", ALL), admin.read(dsn))
     done = psql(dsn, text)
     assert (done.returncode, done.stderr) == (0, "")
     valid = "select indisvalid from pg_index where indexrelid = 'tide.things_name_idx'::regclass"
     assert "t" in psql(dsn, valid).stdout.split()
-    assert schema.read(dsn).applied.keys() >= ALL.keys()
+    assert admin.read(dsn).applied.keys() >= ALL.keys()

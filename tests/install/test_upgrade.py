@@ -17,7 +17,7 @@ from tests.install.load import load
 from tests.install.test_print import dump
 from tests.servers import Absent, RunningServer
 from tests.support import open_connection, value
-from tidebase_pg import Run, Tidebase, schema
+from tidebase_pg import Run, Tidebase, admin
 from tidebase_pg.errors import SchemaError
 
 RELEASES = Path(__file__).parent / "releases"
@@ -41,8 +41,8 @@ def test_upgraded_schema_equals_a_fresh_one(
 ) -> None:
     upgraded, fresh = make_dsn(), make_dsn()
     install_release(upgraded, released)
-    schema.install(fresh)
-    assert schema.install(upgraded, upgrade=True).before == released.stem
+    admin.install(fresh)
+    assert admin.install(upgraded, upgrade=True).before == released.stem
     try:
         assert dump(server, upgraded) == dump(server, fresh)
     except Absent as absent:
@@ -58,7 +58,7 @@ def test_upgrade_leaves_no_function_behind_and_no_overload(
         dsn = make_dsn()
         if text is not None:
             install_release(dsn, text)
-        schema.install(dsn)
+        admin.install(dsn)
         with open_connection(dsn) as connection:
             rows = connection.execute(
                 """
@@ -83,11 +83,11 @@ def test_upgrade_printed_offline_equals_the_applied_one(
     printed, applied = make_dsn(), make_dsn()
     for dsn in (printed, applied):
         install_release(dsn, released)
-    offline = schema.render(schema.current(), schema.released(released.stem))
-    assert offline == schema.render(schema.current(), schema.read(printed))
+    offline = admin.render(admin.current(), admin.released(released.stem))
+    assert offline == admin.render(admin.current(), admin.read(printed))
     done = psql(printed, offline)
     assert (done.returncode, done.stderr) == (0, "")
-    schema.install(applied)
+    admin.install(applied)
     assert dump(server, printed) == dump(server, applied)
     with open_connection(printed) as connection:
         took = "select count(*) from tide.migrations where took between '0' and '1 minute'"
@@ -95,9 +95,9 @@ def test_upgrade_printed_offline_equals_the_applied_one(
 
 
 def test_released_migrations_are_as_they_were_released() -> None:
-    releases = json.loads((schema.sql_folder() / "releases.json").read_text())
+    releases = json.loads((admin.sql_folder() / "releases.json").read_text())
     assert set(releases) == {path.stem for path in TEXTS}
-    now = {script.name: script.digest for script in schema.current().migrations}
+    now = {script.name: script.digest for script in admin.current().migrations}
     for version, release in releases.items():
         frozen = (RELEASES / f"{version}.sql").read_text()
         assert release["migrations"].items() <= now.items()
@@ -107,11 +107,11 @@ def test_released_migrations_are_as_they_were_released() -> None:
 
 def test_unknown_release_is_refused_with_those_known() -> None:
     with pytest.raises(SchemaError, match=r"0\.0\.9 is no release.*knows 0\.1\.0"):
-        schema.released("0.0.9")
+        admin.released("0.0.9")
 
 
 def test_migrations_change_one_table_at_a_time() -> None:
-    for script in schema.current().migrations[7:]:
+    for script in admin.current().migrations[7:]:
         families = {t.partition("_")[0] for t in (script.locks or ("", ()))[1]}
         assert len(families) <= 1, f"{script.name} locks {families} at once"
 
@@ -132,7 +132,7 @@ def test_upgrade_under_load_disturbs_nobody(empty_dsn: str, released: Path) -> N
         )
     with load(empty_dsn) as (made, advance):
         advance(10)
-        assert schema.install(empty_dsn).before == released.stem
+        assert admin.install(empty_dsn).before == released.stem
         advance(10)
     assert max(made.longest.values(), default=0) <= BLOCKED
     with open_connection(empty_dsn) as connection:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import ROOT
-from tidebase_pg import schema
+from tidebase_pg import admin
 from tidebase_pg.version import __version__
 
 
@@ -56,7 +56,7 @@ def test_sql_of_the_wheel_prints_as_that_of_the_checkout(built: Path, tmp_path: 
         text=True,
         check=True,
     )
-    assert printed.stdout == schema.render(schema.current())
+    assert printed.stdout == admin.render(admin.current())
 
 
 def test_core_needs_psycopg_its_pool_and_click_only(built: Path) -> None:

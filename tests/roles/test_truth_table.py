@@ -14,7 +14,7 @@ import pytest
 from tests.conventions.bodies import routines, views
 from tests.runs.acts import Tide
 from tests.support import Connection, one, value
-from tidebase_pg.drift import ROLES
+from tidebase_pg.admin.drift import ROLES
 
 LogIn = Callable[..., Connection]
 

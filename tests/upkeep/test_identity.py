@@ -13,7 +13,7 @@ import pytest
 from tests.runs.acts import MINUTE, Tide, contents, refused
 from tests.servers import Absent, RunningServer
 from tests.support import Clock, Connection, Databases, one, open_connection, value
-from tidebase_pg import schema
+from tidebase_pg import admin
 
 KNOW_YOURSELF = """
 update tide.identity
@@ -276,7 +276,7 @@ def test_installed_database_knows_itself(
     databases: Databases, server: RunningServer, open_database: Callable[..., Any]
 ) -> None:
     with databases.database() as name:
-        schema.install(server.dsn(name))
+        admin.install(server.dsn(name))
         with open_database(name) as tide:
             tide.enqueue(workflow="report")
             assert len(tide.claim()) == 1

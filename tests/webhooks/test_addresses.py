@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from tidebase_pg.addresses import Forbidden, Target, is_public, rules, unwrap
+from tidebase_pg.webhooks.addresses import Forbidden, Target, is_public, rules, unwrap
 
 REFUSED = [
     "0.0.0.0",

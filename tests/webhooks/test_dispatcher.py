@@ -411,7 +411,7 @@ def test_beside_others_it_waits_for_the_database_however_long() -> None:
 def test_without_the_packages_the_remedy_is_said(
     tidebase: Tidebase, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "tidebase_pg.posting", raising=False)
+    monkeypatch.delitem(sys.modules, "tidebase_pg.webhooks.http_sender", raising=False)
     monkeypatch.setitem(sys.modules, "httpcore", None)
     with pytest.raises(RuntimeError, match=r"pip install 'tidebase-pg\[webhooks\]'"):
         tidebase.dispatcher()

@@ -32,9 +32,9 @@ from tests.webhooks.receivers import (
 )
 from tests.webhooks.receivers import raw as raw
 from tests.webhooks.receivers import receive as receive
-from tidebase_pg.addresses import Rules, rules
-from tidebase_pg.posting import LONGEST_ANSWER, Answer, Limits, Poster
 from tidebase_pg.version import __version__
+from tidebase_pg.webhooks.addresses import Rules, rules
+from tidebase_pg.webhooks.http_sender import LONGEST_ANSWER, Answer, Limits, Poster
 
 BODY = b'{"type":"run.completed"}'
 USUAL = Limits()

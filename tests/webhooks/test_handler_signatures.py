@@ -16,7 +16,7 @@ from standardwebhooks import Webhook
 from tests.support import Connection, value
 from tidebase_pg import BadPayload, BadSignature, Delivery, verify_webhook_signature
 from tidebase_pg.values import new_run_id, new_secret
-from tidebase_pg.webhooks import read, signatures, standard_signature, tidebase_signature
+from tidebase_pg.webhooks.signing import read, signatures, standard_signature, tidebase_signature
 
 SECRET, OTHER, PLAIN = new_secret(), new_secret(), "a plain secret, with spaces"
 RUN_ID, DELIVERY_ID = UUID("019eb4a6-3f00-7000-8000-000000000001"), new_run_id()

@@ -7,10 +7,10 @@ from typing import Final
 
 import click
 
-from tidebase_pg import schema
+from tidebase_pg import admin
+from tidebase_pg.admin.embedded import Server
 from tidebase_pg.commands.output import Command, echo_fact
 from tidebase_pg.commands.signals import ended
-from tidebase_pg.embedded import Server
 
 
 @click.command(cls=Command)
@@ -40,7 +40,7 @@ def dev(data: Path, detach: bool, stop: bool) -> None:
     stop_asked = ended(by_force=False)  # a server being started is always stopped
     dsn = server.start()
     try:
-        schema.install(dsn)
+        admin.install(dsn)
     except BaseException:
         if ours:
             server.stop()

@@ -7,10 +7,10 @@ from typing import Final
 
 import click
 
-from tidebase_pg import doctor as examination
+from tidebase_pg.admin import doctor as examination
+from tidebase_pg.admin.doctor import Limits
+from tidebase_pg.admin.drift import Finding
 from tidebase_pg.commands.output import Command, dsn, echo_rows, settings
-from tidebase_pg.doctor import Limits
-from tidebase_pg.drift import Finding
 
 WARNINGS: Final = 4
 ERRORS: Final = 5

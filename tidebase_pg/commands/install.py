@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from tidebase_pg import schema
+from tidebase_pg import admin
 from tidebase_pg.commands.output import (
     SCHEMA,
     Command,
@@ -29,7 +29,7 @@ dry_run_option = click.option(
 wait_option = click.option(
     "--wait",
     type=click.FloatRange(min=0),
-    default=schema.WAIT,
+    default=admin.WAIT,
     show_default=True,
     metavar="SECONDS",
     help="How long to try for locks others hold.",
@@ -50,11 +50,11 @@ def install(only_print: bool, dry_run: bool, wait: float) -> None:
     if only_print and dry_run:
         raise click.UsageError("give --print or --dry-run")
     if only_print:
-        click.echo(schema.render(schema.current()), nl=False)
+        click.echo(admin.render(admin.current()), nl=False)
     elif dry_run:
-        report_rehearsal(schema.rehearse(dsn(), wait=wait))
+        report_rehearsal(admin.rehearse(dsn(), wait=wait))
     else:
-        report(schema.install(dsn(), wait=wait))
+        report(admin.install(dsn(), wait=wait))
 
 
 @click.command(cls=Command)
@@ -64,7 +64,7 @@ def install(only_print: bool, dry_run: bool, wait: float) -> None:
 @click.option("--to", "to_version", metavar="VERSION", help="The version of this package.")
 @click.option(
     "--phase",
-    type=click.Choice([schema.PRE, schema.POST]),
+    type=click.Choice([admin.PRE, admin.POST]),
     help="pre: what adds, before the deploy; post: what takes away, after it. Default: both.",
 )
 @wait_option
@@ -83,7 +83,7 @@ def upgrade(
 
     --dry-run holds the locks it tells of until everything has run: up to a second or so.
     """
-    release = schema.current()
+    release = admin.current()
     if only_print and dry_run:
         raise click.UsageError("give --print or --dry-run")
     if from_version is not None and not only_print:
@@ -95,16 +95,16 @@ def upgrade(
         )
     if only_print:
         if from_version is None:
-            state = schema.read(dsn(), upgrade=True)
+            state = admin.read(dsn(), upgrade=True)
         else:
-            state = schema.released(from_version)
-            if phase == schema.POST:
-                state = schema.prepared(release, state)
-        click.echo(schema.render(release, state, phase), nl=False)
+            state = admin.released(from_version)
+            if phase == admin.POST:
+                state = admin.prepared(release, state)
+        click.echo(admin.render(release, state, phase), nl=False)
     elif dry_run:
-        report_rehearsal(schema.rehearse(dsn(), release, upgrade=True, wait=wait, phase=phase))
+        report_rehearsal(admin.rehearse(dsn(), release, upgrade=True, wait=wait, phase=phase))
     else:
-        report(schema.install(dsn(), release, upgrade=True, wait=wait, phase=phase))
+        report(admin.install(dsn(), release, upgrade=True, wait=wait, phase=phase))
 
 
 @click.command(cls=Command)
@@ -113,7 +113,7 @@ def status() -> None:
 
     Exits with 0 when the schema is current, with 3 otherwise.
     """
-    found = schema.status(dsn())
+    found = admin.status(dsn())
     echo_row(
         {
             "installed": found.installed,
@@ -134,14 +134,14 @@ def version() -> None:
 
     The schema's is shown when a database is given.
     """
-    installed = schema.read(dsn()).version if dsn() else None
+    installed = admin.read(dsn()).version if dsn() else None
     if settings().json or dsn():
         echo_row({"package": __version__, "schema": installed})
     else:
         click.echo(__version__)
 
 
-def report(outcome: schema.Outcome) -> None:
+def report(outcome: admin.Outcome) -> None:
     for notice in outcome.notices:
         click.echo(f"Warning: {notice}", err=True)
     done = bool(outcome.migrations or outcome.functions)
@@ -162,7 +162,7 @@ def report(outcome: schema.Outcome) -> None:
     )
 
 
-def report_rehearsal(statements: list[schema.Rehearsed]) -> None:
+def report_rehearsal(statements: list[admin.Rehearsed]) -> None:
     """Every statement of a migration; of functions, views and grants those that take a lock."""
     if settings().json:
         echo_rows(statements)

@@ -14,7 +14,7 @@ import click
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from tidebase_pg.embedded import EmbeddedError
+from tidebase_pg.admin.embedded import EmbeddedError
 from tidebase_pg.errors import SchemaError, TideError
 
 EXIT_CODES: Final = """\b

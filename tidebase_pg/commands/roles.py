@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from tidebase_pg import roles as group_roles
+from tidebase_pg.admin import roles as group_roles
 from tidebase_pg.commands.output import Command, Group, dsn, echo_fact, echo_rows, settings
 
 NAMES: Final = ("client", "worker", "operator", "viewer")

@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from tidebase_pg import uninstall as removal
+from tidebase_pg.admin import uninstall as removal
 from tidebase_pg.commands.output import Command, dsn, echo_fact
 
 

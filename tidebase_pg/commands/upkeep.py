@@ -11,9 +11,9 @@ import click
 from tidebase_pg.commands.connect import LENGTH, actor, connected
 from tidebase_pg.commands.output import Command, dsn, echo_fact, echo_row
 from tidebase_pg.commands.signals import ended
-from tidebase_pg.reconciler import reports
 from tidebase_pg.tidebase import Tidebase
 from tidebase_pg.values import seconds
+from tidebase_pg.worker.reconciler import reports
 
 BATCH: Final = 1000
 MOST: Final = 2**31 - 1

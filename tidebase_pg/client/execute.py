@@ -17,7 +17,7 @@ from psycopg_pool import PoolClosed
 
 from tidebase_pg import calls
 from tidebase_pg.call import Call
-from tidebase_pg.connections import (
+from tidebase_pg.client.connections import (
     AsyncConnection,
     AsyncFromDsn,
     AsyncKept,
@@ -29,7 +29,7 @@ from tidebase_pg.connections import (
     Source,
 )
 from tidebase_pg.errors import translate
-from tidebase_pg.schema import check_version
+from tidebase_pg.version import check_version
 
 T = TypeVar("T")
 

@@ -15,13 +15,13 @@ from psycopg.errors import ProgramLimitExceeded
 
 from tidebase_pg import calls, flows
 from tidebase_pg.call import Call
-from tidebase_pg.client import may_pass, pauses
+from tidebase_pg.client.execute import may_pass, pauses
 from tidebase_pg.errors import InvalidArgument, LeaseLost, PayloadTooLarge
 from tidebase_pg.flows import Outcome
-from tidebase_pg.holdings import Holding
-from tidebase_pg.idling import Idling
 from tidebase_pg.types import Settlement
 from tidebase_pg.values import Duration, seconds, text, texts, whole, worker_name
+from tidebase_pg.worker.active_run import Holding
+from tidebase_pg.worker.polling import Idling
 
 logger: Final = logging.getLogger("tidebase_pg.worker")
 

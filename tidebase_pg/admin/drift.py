@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import psycopg
 
-from tidebase_pg import schema
+from tidebase_pg.admin import releases
 
 Severity: TypeAlias = Literal["error", "warning", "info"]
 Catalogue: TypeAlias = Mapping[str, Any]
@@ -222,7 +222,7 @@ def describe(cursor: psycopg.Cursor[tuple[Any, ...]]) -> dict[str, Any]:
 
 def manifest() -> Catalogue:
     """What `describe` finds right after this release was installed into an empty database."""
-    found: Catalogue = json.loads((schema.sql_folder() / MANIFEST).read_text())
+    found: Catalogue = json.loads((releases.sql_folder() / MANIFEST).read_text())
     return found
 
 
@@ -251,7 +251,7 @@ def scripts() -> dict[str, str]:
     """
     return {
         re.sub(r"/.*/", "/", script.name.removesuffix(".sql")): script.body
-        for script in schema.current().repeatables
+        for script in releases.current().repeatables
         if "/" in script.name
     }
 

@@ -19,13 +19,13 @@ import psycopg
 
 from tidebase_pg import calls
 from tidebase_pg.call import Call
-from tidebase_pg.client import AsyncClient, Client, is_passing
+from tidebase_pg.client.execute import AsyncClient, Client, is_passing
 from tidebase_pg.documents import encode
 from tidebase_pg.errors import SchemaTooOld, Stop, TideError
 from tidebase_pg.flows import one_line
-from tidebase_pg.holdings import Holding
 from tidebase_pg.threads import task_in_background
 from tidebase_pg.types import StepAnswer, StepStart
+from tidebase_pg.worker.active_run import Holding
 
 T = TypeVar("T")
 

@@ -17,8 +17,11 @@ from psycopg.errors import (
 )
 from psycopg.rows import dict_row, tuple_row
 
-from tidebase_pg import drift, schema
-from tidebase_pg.drift import Finding, Severity
+from tidebase_pg.admin import drift, releases
+from tidebase_pg.admin.drift import Finding, Severity
+from tidebase_pg.admin.ledger import of_extension
+from tidebase_pg.admin.releases import FUNCTIONS, Release, State
+from tidebase_pg.version import check_version
 
 Row: TypeAlias = dict[str, Any]
 Connection: TypeAlias = psycopg.Connection[Row]
@@ -82,7 +85,7 @@ def examine(
         connection.execute(drift.SETTINGS)
         visit = Visit(connection, limits, clock)
         if not visit.row("select to_regnamespace('tide') is not null as there")["there"]:
-            schema.check_version(None)
+            check_version(None)
         patience = int(limits.patience.total_seconds() * 1000)
         connection.execute(f"set local statement_timeout = {patience}".encode())
         connection.execute("set local lock_timeout = '1s'")
@@ -111,11 +114,11 @@ def attempt(name: str, check: Check, visit: Visit) -> list[Finding]:
 
 def version(visit: Visit) -> Iterator[Finding]:
     """The ledger, or where it may not be read, what tide.version() says."""
-    release = schema.current()
+    release = releases.current()
     yield from _judge_version(_installed(visit), release)
 
 
-def _installed(visit: Visit) -> schema.State:
+def _installed(visit: Visit) -> State:
     readable = visit.row(
         """
         select coalesce(
@@ -126,7 +129,7 @@ def _installed(visit: Visit) -> schema.State:
         """
     )["ledger"]
     if not readable:
-        return schema.State(visit.row("select tide.version() as version")["version"])
+        return State(visit.row("select tide.version() as version")["version"])
     applied = {
         str(row["name"]): str(row["sha256"])
         for row in visit.rows("select m.name, m.sha256 from tide.migrations as m")
@@ -140,15 +143,15 @@ def _installed(visit: Visit) -> schema.State:
         """
     )
     if not newest:
-        return schema.State(None, applied)
-    return schema.State(
+        return State(None, applied)
+    return State(
         newest[0]["version"],
-        {**applied, schema.FUNCTIONS: newest[0]["functions_sha256"]},
-        extension=schema.of_extension(visit.connection),
+        {**applied, FUNCTIONS: newest[0]["functions_sha256"]},
+        extension=of_extension(visit.connection),
     )
 
 
-def _judge_version(state: schema.State, release: schema.Release) -> Iterator[Finding]:
+def _judge_version(state: State, release: Release) -> Iterator[Finding]:
     upgrade = (
         "alter extension tidebase update;" if state.extension else "-- run: tidebase-pg upgrade"
     )
@@ -179,7 +182,7 @@ def _judge_version(state: schema.State, release: schema.Release) -> Iterator[Fin
                 f"migration {script.name} was applied with sha256 {recorded}, "
                 f"and is {script.digest} in this package: reinstall the package",
             )
-    if not state.extension and state.applied.get(schema.FUNCTIONS) != release.digest:
+    if not state.extension and state.applied.get(FUNCTIONS) != release.digest:
         yield Finding(
             "error",
             "version",

@@ -17,20 +17,20 @@ import psycopg
 
 from tidebase_pg import flows
 from tidebase_pg.async_handles import AsyncRun
-from tidebase_pg.client import AsyncClient, Client
-from tidebase_pg.connections import AsyncKept, AsyncSource, Kept, Source
-from tidebase_pg.dispatcher import Dispatcher
+from tidebase_pg.client.connections import AsyncKept, AsyncSource, Kept, Source
+from tidebase_pg.client.execute import AsyncClient, Client
 from tidebase_pg.errors import BadPayload, Stop, TideError
 from tidebase_pg.flows import Outcome
 from tidebase_pg.handles import Run
-from tidebase_pg.hearing import AsyncBell, AsyncEar, Bell, Ear
-from tidebase_pg.heartbeat import AsyncHeart, Heart
-from tidebase_pg.holdings import Holding
 from tidebase_pg.registry import Registry
-from tidebase_pg.reporting import AsyncReporter, Reporter
-from tidebase_pg.shift import Registration, Request, Shift, Terms, WorkReport
 from tidebase_pg.threads import Crew, in_thread
 from tidebase_pg.types import LeasedRun
+from tidebase_pg.webhooks.dispatcher import Dispatcher
+from tidebase_pg.worker.active_run import Holding
+from tidebase_pg.worker.listener import AsyncBell, AsyncEar, Bell, Ear
+from tidebase_pg.worker.renewal import AsyncHeart, Heart
+from tidebase_pg.worker.state import Registration, Request, Shift, Terms, WorkReport
+from tidebase_pg.worker.step_batches import AsyncReporter, Reporter
 
 logger: Final = logging.getLogger("tidebase_pg.worker")
 

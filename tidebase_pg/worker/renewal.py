@@ -11,10 +11,10 @@ from collections.abc import Collection
 from typing import Final
 
 from tidebase_pg import calls
-from tidebase_pg.client import AsyncClient, Client
+from tidebase_pg.client.execute import AsyncClient, Client
 from tidebase_pg.flows import one_line
-from tidebase_pg.holdings import Holding, due, heartbeat, judge
 from tidebase_pg.types import Beat
+from tidebase_pg.worker.active_run import Holding, due, heartbeat, judge
 
 logger: Final = logging.getLogger("tidebase_pg.heartbeat")
 

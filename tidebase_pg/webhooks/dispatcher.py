@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
 import psycopg
 
 from tidebase_pg import calls
-from tidebase_pg.addresses import rules
-from tidebase_pg.client import Client, may_pass, pauses
-from tidebase_pg.connections import Kept, Source
+from tidebase_pg.client.connections import Kept, Source
+from tidebase_pg.client.execute import Client, may_pass, pauses
 from tidebase_pg.errors import LeaseLost, NotFound, TideError
 from tidebase_pg.flows import one_line
 from tidebase_pg.types import ClaimedDelivery
 from tidebase_pg.values import Duration, seconds, texts, whole
-from tidebase_pg.webhooks import DEFAULT_SECRET, environment_secrets, signatures
+from tidebase_pg.webhooks.addresses import rules
+from tidebase_pg.webhooks.signing import DEFAULT_SECRET, environment_secrets, signatures
 
 if TYPE_CHECKING:
-    from tidebase_pg.posting import Answer, Poster
+    from tidebase_pg.webhooks.http_sender import Answer, Poster
 
 logger: Final = logging.getLogger("tidebase_pg.dispatcher")
 
@@ -287,7 +287,7 @@ class Dispatcher:
 
 def _poster(options: DispatchOptions) -> tuple[Poster, float]:
     try:
-        from tidebase_pg.posting import Limits, Poster
+        from tidebase_pg.webhooks.http_sender import Limits, Poster
     except ModuleNotFoundError as error:
         raise RuntimeError(
             f"sending webhooks needs {error.name}: pip install 'tidebase-pg[webhooks]'"

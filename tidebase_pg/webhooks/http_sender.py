@@ -15,10 +15,10 @@ from typing import Any, Final
 import certifi
 import httpcore
 
-from tidebase_pg.addresses import Forbidden, Rules
 from tidebase_pg.errors import StepTimeout
 from tidebase_pg.threads import call_within
 from tidebase_pg.version import __version__
+from tidebase_pg.webhooks.addresses import Forbidden, Rules
 
 LONGEST_ANSWER: Final = 65_536
 """Bytes read of an answer, headers and all."""

@@ -9,7 +9,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
 
-from tidebase_pg import drift, schema
+from tidebase_pg.admin import drift, releases
+from tidebase_pg.version import check_version
 
 TITLE: Final = """\
 -- Makes the group roles of tidebase-pg {version}, for installers that may not. Run it with psql as
@@ -46,7 +47,7 @@ class Role:
 
 def text() -> str:
     """What makes the roles and, where the schema is installed, gives them their rights."""
-    release = schema.current()
+    release = releases.current()
     body = {script.name: script.body for script in release.repeatables}
     return (
         TITLE.format(version=release.version)
@@ -64,7 +65,7 @@ def overview(dsn: str) -> list[Role]:
         connection.execute("begin isolation level repeatable read read only")
         there = connection.execute("select to_regnamespace('tide') is not null").fetchone()
         if there is None or not there[0]:
-            schema.check_version(None)
+            check_version(None)
         with connection.cursor(row_factory=tuple_row) as cursor:
             found = drift.describe(cursor)
         has = {(grant["right"], grant["grantee"]) for grant in found["grants"]}

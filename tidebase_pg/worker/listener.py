@@ -11,8 +11,8 @@ from typing import Final
 
 import psycopg
 
-from tidebase_pg.client import listen, listen_async, unlisten, unlisten_async
-from tidebase_pg.connections import AsyncConnection, AsyncKept, Connection, Kept
+from tidebase_pg.client.connections import AsyncConnection, AsyncKept, Connection, Kept
+from tidebase_pg.client.execute import listen, listen_async, unlisten, unlisten_async
 
 CHANNEL: Final = "tide_work"
 EVERYBODY: Final = "*"

@@ -9,8 +9,10 @@ from typing import Any, Final
 import psycopg
 from psycopg.rows import tuple_row
 
-from tidebase_pg import drift, schema
+from tidebase_pg.admin import drift
+from tidebase_pg.admin.ledger import refuse_extension
 from tidebase_pg.errors import TideError
+from tidebase_pg.version import check_version
 
 SETTINGS: Final = """\
 set local lock_timeout = '5s';
@@ -158,8 +160,8 @@ def remove(dsn: str, *, abandon_active_runs: bool = False) -> Removal:
 def _look(connection: psycopg.Connection[Any]) -> Removal:
     there = connection.execute("select to_regnamespace('tide') is not null").fetchone()
     if there is None or not there[0]:
-        schema.check_version(None)
-    schema.refuse_extension(connection, "drop extension tidebase")
+        check_version(None)
+    refuse_extension(connection, "drop extension tidebase")
     with connection.cursor(row_factory=tuple_row) as cursor:
         found = drift.describe(cursor)
     wanted = drift.manifest()

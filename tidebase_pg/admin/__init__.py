@@ -1,0 +1,46 @@
+"""What administers a database: the installer, doctor, drift, group roles, a server of one's own."""
+
+from tidebase_pg.admin.installer import WAIT, Outcome, install
+from tidebase_pg.admin.ledger import Status, read, status
+from tidebase_pg.admin.rehearsal import Rehearsed, rehearse
+from tidebase_pg.admin.releases import (
+    FUNCTIONS,
+    POST,
+    PRE,
+    Release,
+    Script,
+    State,
+    batches,
+    current,
+    plan,
+    prepared,
+    released,
+    sql_folder,
+)
+from tidebase_pg.admin.rendering import render
+from tidebase_pg.admin.sql_text import split
+
+__all__ = [
+    "FUNCTIONS",
+    "POST",
+    "PRE",
+    "WAIT",
+    "Outcome",
+    "Rehearsed",
+    "Release",
+    "Script",
+    "State",
+    "Status",
+    "batches",
+    "current",
+    "install",
+    "plan",
+    "prepared",
+    "read",
+    "rehearse",
+    "released",
+    "render",
+    "split",
+    "sql_folder",
+    "status",
+]

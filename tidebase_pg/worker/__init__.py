@@ -1,0 +1,1 @@
+"""The worker: its loop, what it decides, lease renewal, notifications, batches of steps."""
