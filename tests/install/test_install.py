@@ -16,7 +16,7 @@ from tests.install.conftest import COLUMN, INDEX, THINGS, MakeRelease
 from tests.servers import Absent, Bouncer, OwnServer, RunningServer, scratch
 from tests.support import Connection, at_once, one, open_connection, results, value
 from tidebase_pg import admin
-from tidebase_pg.admin import ledger
+from tidebase_pg.admin.ledger import refuse_unsuitable
 from tidebase_pg.errors import MigrationDrift, SchemaError, SchemaTooNew, SchemaTooOld
 
 LOCK = "select pg_advisory_xact_lock(hashtext('tide.install'))"
@@ -477,7 +477,7 @@ def test_standby_is_refused(make_release: MakeRelease) -> None:
 def test_server_older_than_15_is_refused() -> None:
     old: Any = SimpleNamespace(info=SimpleNamespace(server_version=140011))
     with pytest.raises(SchemaError, match=r"PostgreSQL 14.*15 or newer"):
-        ledger.refuse_unsuitable(old)
+        refuse_unsuitable(old)
 
 
 def test_pooler_is_refused_with_the_reason_before_anything_is_written(
