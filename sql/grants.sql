@@ -12,7 +12,7 @@ declare
       "version", "enqueue", "enqueue_many", "create_run", "cancel", "cancel_children", "get_run",
       "list_runs", "describe_run", "explain_wait", "list_events", "watch_run", "list_children",
       "send_event", "get_gate", "resolve_gate", "get_state", "state_versions", "list_snapshots",
-      "list_usage", "next_fire"
+      "list_usage", "next_fire", "read_stream", "list_streams"
     ],
     "tide_worker": [
       "version", "claim", "settle", "settle_and_claim", "await_work", "next_wakeup", "heartbeat",
@@ -22,6 +22,7 @@ declare
       "spawn", "spawn_many", "await_children", "list_children", "cancel_children", "sleep",
       "await_event", "send_event", "set_state", "patch_state", "save_state", "get_state",
       "state_versions", "create_snapshot", "list_snapshots", "record_usage", "list_usage",
+      "append_stream", "read_stream", "list_streams",
       "claim_deliveries", "finish_delivery",
       "reconcile", "_sweep", "_sweeps", "_valid_integer", "_valid_interval"
     ],
@@ -32,6 +33,7 @@ declare
       "resolve_step", "decide_gate", "send_event", "set_budget", "set_queue", "grant_queue",
       "revoke_queue", "set_schedule", "drop_schedule", "pause_schedule", "resume_schedule",
       "fire_schedule", "list_schedules", "list_fires", "next_fire", "next_wakeup",
+      "read_stream", "list_streams",
       "list_deliveries", "redeliver", "set_webhook_secret", "prune", "set_retention", "pause",
       "resume", "adopt", "_now", "_metrics",
       "reconcile", "_sweep", "_sweeps", "_valid_integer", "_valid_interval"

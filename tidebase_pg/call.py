@@ -24,6 +24,7 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
         "expected_version",
         "http_status",
         "max_attempts",
+        "max_chunks",
         "max_deliveries",
         "max_events",
         "max_fires",

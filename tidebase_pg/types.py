@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 from uuid import UUID
 
 from tidebase_pg.documents import decode
@@ -768,3 +768,33 @@ class UsageRow(Record):
     def metadata(self) -> Any:
         """Free facts of whoever recorded it. Raises BadPayload when Python cannot read them."""
         return decode(self.metadata_text, f"the metadata of usage {self.usage_id}")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamItem(Record):
+    """Something read from a stream of a run.
+
+    `kind` is "chunk"; "restart", when what `step` (None: the workflow itself) wrote before is
+    void, because it is executed again; or "end", when the run has ended and everything was read.
+    """
+
+    position: int
+    kind: Literal["chunk", "restart", "end"]
+    chunk_text: str | None = field(repr=False)
+    step: str | None
+    attempt: int
+
+    @property
+    def chunk(self) -> Any:
+        """What was written. Raises BadPayload when Python cannot read it."""
+        return decode(self.chunk_text, f"chunk {self.position}")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSummary(Record):
+    """A stream of a run, and how many chunks can be read of it."""
+
+    stream: str
+    chunks: int
+    last_position: int
+    appended_at: datetime

@@ -30,6 +30,7 @@ PURE = {
     "calls.schedules",
     "calls.state",
     "calls.steps",
+    "calls.streams",
     "calls.upkeep",
     "calls.usage",
     "calls.webhooks",

@@ -27,6 +27,7 @@ TOPICS = {
     "gates",
     "children",
     "state",
+    "streams",
     "usage",
     "events",
     "schedules",

@@ -33,6 +33,7 @@ ROWS = {
 }
 UNREAD = {
     "schedules": {"timing"},
+    "steps": {"streamed"},
     "runs": {"recovery_url", "recover_at", "recoveries", "dispatched_until", "dispatches"}
     | {"told_events"},
 }

@@ -211,6 +211,7 @@ where p.pronamespace = 'tide'::regnamespace
 order by 1
 """
 MEANT: dict[str, Any] = {
+    "chunks": f'[{{"card": "{SECRET}"}}]',
     "children": '[{"edge": "a", "workflow": "b"}]',
     "duration": "1 hour",
     "edge": "part",
@@ -220,6 +221,7 @@ MEANT: dict[str, Any] = {
     "patch": f'{{"card": "{SECRET}"}}',
     "prompt": "May I?",
     "state": f'{{"card": "{SECRET}"}}',
+    "stream": "out",
     "value": f'{{"card": "{SECRET}"}}',
     "workflow": "part",
     "error": f'{{"card": "{SECRET}"}}',

@@ -23,6 +23,7 @@ C, W, O, V = "tide_client", "tide_worker", "tide_operator", "tide_viewer"  # noq
 MAY: dict[str, str] = {
     # function           client worker operator viewer
     "adopt":                         "  o ",
+    "append_stream":                 " w  ",
     "await_children":                " w  ",
     "await_event":                   " w  ",
     "await_gate":                    " w  ",
@@ -61,6 +62,7 @@ MAY: dict[str, str] = {
     "list_runs":                     "c o ",
     "list_schedules":                "  o ",
     "list_snapshots":                "cwo ",
+    "list_streams":                  "cwo ",
     "list_usage":                    "cwo ",
     "next_fire":                     "c o ",
     "next_wakeup":                   " wo ",
@@ -69,6 +71,7 @@ MAY: dict[str, str] = {
     "pause":                         "  o ",
     "pause_schedule":                "  o ",
     "prune":                         "  o ",
+    "read_stream":                   "cwo ",
     "reconcile":                     " wo ",
     "record_usage":                  " w  ",
     "redeliver":                     "  o ",

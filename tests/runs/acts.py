@@ -24,16 +24,17 @@ MANY = frozenset(
     {"claim", "enqueue_many", "heartbeat", "list_events", "list_runs", "settle", "settle_and_claim"}
     | {"await_children", "list_children", "list_snapshots", "list_usage", "spawn_many"}
     | {"claim_deliveries", "list_deliveries", "list_fires", "list_schedules", "state_versions"}
+    | {"list_streams", "read_stream"}
 )
 DOCUMENTS = frozenset(
     {"input", "metadata", "result", "error", "output"}
     | {"backoff", "channels", "contract", "settings", "outcomes", "runs"}
     | {"budget", "children", "data", "limits", "options", "overrides", "patch", "payload"}
-    | {"state", "target", "value"}
+    | {"chunks", "state", "target", "value"}
 )
 SCALARS = frozenset(
     {"cancel_many", "describe_run", "explain_wait", "version"}
-    | {"cancel_children", "send_event", "watch_run"}
+    | {"append_stream", "cancel_children", "send_event", "watch_run"}
     | {"adopt", "await_work", "drop_schedule", "next_fire", "next_wakeup", "pause", "prune"}
     | {"resume", "set_retention", "set_webhook_secret", "sign"}
 )

@@ -75,6 +75,7 @@ from tidebase_pg.calls.steps import (
     report_steps,
     resolve_step,
 )
+from tidebase_pg.calls.streams import append_stream, list_streams, read_stream
 from tidebase_pg.calls.upkeep import (
     adopt,
     health,
@@ -97,6 +98,7 @@ from tidebase_pg.calls.webhooks import (
 
 __all__ = [
     "adopt",
+    "append_stream",
     "await_children",
     "await_event",
     "await_gate",
@@ -136,6 +138,7 @@ __all__ = [
     "list_runs",
     "list_schedules",
     "list_snapshots",
+    "list_streams",
     "list_usage",
     "next_fire",
     "next_wakeup",
@@ -146,6 +149,7 @@ __all__ = [
     "pending_gates",
     "prune",
     "queue_stats",
+    "read_stream",
     "reconcile",
     "record_usage",
     "redeliver",

@@ -10,6 +10,7 @@ begin
   delete from tide.signals as s where s.run_id = any (_remove_runs.run_ids);
   delete from tide.state_versions as v where v.run_id = any (_remove_runs.run_ids);
   delete from tide.state_streams as s where s.run_id = any (_remove_runs.run_ids);
+  delete from tide.stream_chunks as s where s.run_id = any (_remove_runs.run_ids);
   delete from tide.spending as s where s.run_id = any (_remove_runs.run_ids);
   delete from tide.deliveries as d where d.run_id = any (_remove_runs.run_ids);
   delete from tide.channels as c where c.run_id = any (_remove_runs.run_ids);
