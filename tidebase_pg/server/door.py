@@ -178,9 +178,7 @@ def _preflight(headers: Mapping[str, str]) -> Answer:
 
 
 def _raw_path(scope: Scope) -> bytes:
-    raw: bytes | None = scope.get("raw_path")
-    if raw is None:
-        raw = scope["path"].encode()
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
     root = scope.get("root_path", "").encode()
     return raw.removeprefix(root)
 

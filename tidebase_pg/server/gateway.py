@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 from uuid import UUID
 
@@ -146,7 +146,7 @@ class Gateway:
 
     def subscribe(
         self, identity: Identity, run_id: UUID, after: int = 0
-    ) -> AsyncGenerator[Sequence[EventRow]]:
+    ) -> AsyncGenerator[list[EventRow]]:
         """Events of a run with seq > after, then live, without gap, nothing twice, in pages.
 
         An empty page comes after some seconds of silence. Raises NotFound for an unknown run.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -47,7 +47,7 @@ class Hub:
 
     async def subscribe(
         self, client: AsyncClient, run_id: UUID, after: int, *, silence: float
-    ) -> AsyncGenerator[Sequence[EventRow]]:
+    ) -> AsyncGenerator[list[EventRow]]:
         """See `Gateway.subscribe`."""
         if self._listener is None:
             self._listener = asyncio.create_task(self._listen())
@@ -175,20 +175,20 @@ class Reader:
         if self._task is not None:
             self._task.cancel()
 
-    def since(self, after: int) -> Sequence[EventRow]:
+    def since(self, after: int) -> list[EventRow]:
         """What is kept of the events after this one; empty when one of them is not."""
         if not self._recent or self._recent[0].seq > after + 1:
-            return ()
+            return []
         return [event for event in self._recent if event.seq > after]
 
-    async def wait(self, after: int, silence: float) -> Sequence[EventRow]:
+    async def wait(self, after: int, silence: float) -> list[EventRow]:
         """The next events, or nothing after so many seconds."""
         try:
             async with asyncio.timeout(silence):
                 while self.last <= after:
                     await self._news.wait()
         except TimeoutError:
-            return ()
+            return []
         return self.since(after)
 
     async def _follow(self) -> None:
@@ -219,7 +219,7 @@ class Reader:
     async def _ask(self, call: Call[T]) -> T:
         return await self._hub.apart(self._client.execute(call))
 
-    def _keep(self, page: Sequence[EventRow]) -> None:
+    def _keep(self, page: list[EventRow]) -> None:
         for event in page:
             self._recent.append(event)
         self._weight = sum(len(event.payload_text) for event in self._recent)

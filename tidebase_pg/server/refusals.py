@@ -56,6 +56,13 @@ _CODES: Final[Mapping[type[TideError], str]] = {
 }
 
 
+_REASONS: Final[Mapping[type[TideError], str]] = {
+    RunCancelled: "cancelled",
+    LeaseLost: "lease_lost",
+    RunFinished: "finished",
+}
+
+
 class Refusal(Exception):
     """An answer with a status of 400 or more. `facts` stand beside `error` in the body."""
 
@@ -161,8 +168,7 @@ def translate(error: Exception) -> Refusal | None:
 
 def stopped(error: Stop) -> Stopped:
     """The answer to a worker inside a workflow that may not go on."""
-    reason = {RunCancelled: "cancelled", LeaseLost: "lease_lost", RunFinished: "finished"}
-    return Stopped(reason.get(type(error), "stopped"))
+    return Stopped(_REASONS.get(type(error), "stopped"))
 
 
 def invalid(error: TideError) -> BadBody:
