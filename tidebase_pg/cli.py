@@ -12,8 +12,8 @@ from tidebase_pg.commands.output import EXIT_CODES, Main
 from tidebase_pg.version import __version__
 
 TOPICS: Final = (
-    "install", "dev", "runs", "gates", "queues", "schedules", "work", "deliver", "webhooks",
-    "upkeep", "health", "doctor", "roles", "uninstall", "skill",
+    "install", "dev", "serve", "runs", "gates", "queues", "schedules", "work", "deliver",
+    "webhooks", "upkeep", "health", "doctor", "roles", "uninstall", "skill",
 )  # fmt: skip
 
 

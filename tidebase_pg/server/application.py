@@ -1,0 +1,55 @@
+"""Puts the door together: routes, pages, upkeep and webhooks beside it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from importlib import import_module, util
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount
+
+from tidebase_pg.server.background import Background
+from tidebase_pg.server.door import Door
+from tidebase_pg.server.gateway import Gateway
+from tidebase_pg.server.routes import table
+from tidebase_pg.server.settings import Settings
+
+
+def app(
+    dsn: str | None = None,
+    *,
+    settings: Settings | None = None,
+    reconcile: bool = True,
+    deliver: bool = True,
+    studio: bool = True,
+) -> Starlette:
+    """The gateway as an ASGI application, to serve alone or to mount into another.
+
+    `reconcile` and `deliver`: do the background work and send webhooks while it runs; mounted,
+    they need the lifespan of the outer application to be passed on.
+
+    >>> application = Starlette(routes=[Mount("/tide", app("postgresql:///app"))])
+    """
+    chosen = settings or Settings()
+    if dsn is not None:
+        chosen = replace(chosen, dsn=dsn)
+    gateway = Gateway(chosen)
+    background = Background(gateway, reconcile=reconcile, deliver=deliver)
+
+    @asynccontextmanager
+    async def lifespan(application: Starlette) -> AsyncGenerator[None]:
+        await gateway.open()
+        async with background:
+            yield
+        await gateway.close()
+
+    routes: list[BaseRoute] = []
+    name = "tidebase_pg.server.studio"
+    if studio and util.find_spec(name) is not None:
+        routes.append(Mount("/studio", import_module(name).studio(gateway)))
+    routes.append(Mount("", Door(gateway, table())))
+    made = Starlette(routes=routes, lifespan=lifespan)
+    made.state.gateway = gateway
+    return made

@@ -1,0 +1,228 @@
+"""Routes: each is declared once, and validation, documents and translation follow from that."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, ParamSpec, TypeVar, get_type_hints
+from urllib.parse import unquote_to_bytes
+from uuid import UUID
+
+import msgspec
+
+from tidebase_pg.call import Call
+from tidebase_pg.client import AsyncClient
+from tidebase_pg.errors import Stop
+from tidebase_pg.server import refusals
+from tidebase_pg.server.gateway import Gateway
+from tidebase_pg.server.identity import Identity, read_id, step_name
+from tidebase_pg.server.refusals import Refusal, missing
+
+P = ParamSpec("P")
+T = TypeVar("T")
+H = TypeVar("H", bound=Callable[..., Awaitable[Any]])
+
+ABSENT: Final = (b"", b"null")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route: what it takes and answers follows from the signature of its handler."""
+
+    method: str
+    path: str
+    topic: str
+    handler: Callable[..., Awaitable[Any]]
+    body: type[Any] | None
+    query: type[Any] | None
+    answer: Any
+    optional_body: bool
+    open: bool
+    stops: bool
+    errors: Sequence[int]
+    media: str
+
+    @property
+    def name(self) -> str:
+        return self.handler.__name__
+
+    @property
+    def summary(self) -> str:
+        return inspect.getdoc(self.handler) or ""
+
+    @property
+    def segments(self) -> list[str]:
+        return self.path.strip("/").split("/")
+
+
+class Topic:
+    """Collects the routes of one topic."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.routes: list[Route] = []
+
+    def route(
+        self,
+        method: str,
+        path: str,
+        *,
+        optional_body: bool = False,
+        open: bool = False,
+        stops: bool = False,
+        errors: Sequence[int] = (),
+        media: str = "application/json",
+    ) -> Callable[[H], H]:
+        """Declare a route. The handler's arguments `body` and `query` say what is taken.
+
+        `stops`: called inside workflows, so a refusal to the worker is the word that stops it.
+        """
+
+        def declare(handler: H) -> H:
+            hints = get_type_hints(handler, include_extras=True)
+            self.routes.append(
+                Route(
+                    method=method,
+                    path=path,
+                    topic=self.name,
+                    handler=handler,
+                    body=hints.get("body"),
+                    query=hints.get("query"),
+                    answer=hints["return"],
+                    optional_body=optional_body,
+                    open=open,
+                    stops=stops,
+                    errors=tuple(errors),
+                    media=media,
+                )
+            )
+            return handler
+
+        return declare
+
+
+@dataclass(slots=True)
+class Ask:
+    """One request, on its way to calls."""
+
+    gateway: Gateway
+    identity: Identity
+    route: Route
+    path: Mapping[str, str]
+    headers: Mapping[str, str]
+    scope: Mapping[str, Any]
+    request_id: str
+    worker: str | None
+    """The name in a scoped URL."""
+    address: str | None
+    _documents: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    _connection: AsyncClient | None = None
+
+    @property
+    def client(self) -> AsyncClient:
+        return self._connection or self.gateway.client_for(self.identity)
+
+    def carrying(self, **documents: msgspec.Raw) -> Ask:
+        """The same request, whose next call takes these JSON documents as they came, unread."""
+        given = {
+            name: bytes(raw).decode() for name, raw in documents.items() if bytes(raw) not in ABSENT
+        }
+        return Ask(
+            self.gateway, self.identity, self.route, self.path, self.headers, self.scope,
+            self.request_id, self.worker, self.address, given, self._connection,
+        )  # fmt: skip
+
+    async def __call__(
+        self, function: Callable[P, Call[T]], *arguments: P.args, **options: P.kwargs
+    ) -> T:
+        """The answer of a call. A wrong argument is a bad request."""
+        try:
+            call = function(*arguments, **options)
+        except (ValueError, TypeError) as error:
+            raise refusals.wrong_argument(error) from None
+        return await self.execute(call)
+
+    async def execute(self, call: Call[T]) -> T:
+        if self._documents:
+            call = Call(
+                call.name, call.columns, {**call.arguments, **self._documents}, call.decode,
+                call.kind, call.relaxed,
+            )  # fmt: skip
+        try:
+            return await self.client.execute(call)
+        except Stop as error:
+            if self.route.stops:
+                raise refusals.stopped(error) from None
+            raise
+
+    @property
+    def run_id(self) -> UUID:
+        """The run in the path. Raises 404 when it is no id."""
+        return self.id("run", "id")
+
+    def id(self, noun: str, name: str, prefix: str | None = None) -> UUID:
+        found = read_id(prefix or noun, self.path[name])
+        if found is None:
+            raise missing(noun)
+        return found
+
+    @property
+    def step(self) -> str:
+        """The step in the path. Raises 409 as the SDKs know it when it is no id."""
+        found = step_name(self.path["step"])
+        if found is None:
+            raise Refusal(409, "step not found or lease lost", code="step_not_found")
+        return found
+
+
+class Table:
+    """Finds the route of a request: one segment of the path is one name, `%2F` within it."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes = list(routes)
+        self._tree: dict[str, Any] = {}
+        for route in self.routes:
+            node = self._tree
+            for segment in route.segments:
+                node = node.setdefault("*" if segment.startswith("{") else segment, {})
+            methods = node.setdefault("/", {})
+            if route.method in methods:
+                raise ValueError(f"{route.method} {route.path} is declared twice")
+            methods[route.method] = route
+
+    def find(self, method: str, segments: Sequence[str]) -> tuple[Route, dict[str, str]]:
+        """The route and what stands in its path. Raises 404 and 405."""
+        node = self._walk(self._tree, segments)
+        if node is None:
+            raise Refusal(404, "not found")
+        wanted = "GET" if method == "HEAD" else method
+        route: Route | None = node.get(wanted)
+        if route is None:
+            allowed = ", ".join(sorted(node))
+            raise Refusal(405, "method not allowed", headers={"allow": allowed})
+        given = {
+            part[1:-1]: segment
+            for part, segment in zip(route.segments, segments, strict=True)
+            if part.startswith("{")
+        }
+        return route, given
+
+    def _walk(self, node: dict[str, Any], segments: Sequence[str]) -> dict[str, Any] | None:
+        if not segments:
+            return node.get("/")
+        first, rest = segments[0], segments[1:]
+        found = None
+        if first not in ("*", "/") and first in node:
+            found = self._walk(node[first], rest)
+        if found is None and "*" in node:
+            found = self._walk(node["*"], rest)
+        return found
+
+
+def split(raw_path: bytes) -> list[str]:
+    """The decoded segments of a path. Raises 404 where they are no text."""
+    try:
+        return [unquote_to_bytes(part).decode() for part in raw_path.strip(b"/").split(b"/")]
+    except UnicodeDecodeError:
+        raise Refusal(404, "not found") from None

@@ -1,0 +1,48 @@
+"""What a gateway is told when it starts; every setting has the default of the program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+ROLES: Final = ("client", "worker", "operator", "viewer", "approver")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a gateway listens to clients and talks to the database.
+
+    >>> Settings(dsn="postgresql:///app", api_key="a-long-secret", lease=timedelta(minutes=2))
+    """
+
+    dsn: str = ""
+    """The database, with a login that may do what the shared key may; empty = as libpq says."""
+    role_dsns: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """For named keys: a DSN for each role, whose login is a member of that group role alone."""
+    api_key: str | None = field(default=None, repr=False)
+    """The shared key; None and no named key = the door is open."""
+    gate_key: str | None = field(default=None, repr=False)
+    """What tokens of gates are derived from; None = the shared key."""
+    cors_origin: str = "*"
+    lease: timedelta = timedelta(minutes=5)
+    """Of begin and claim; heartbeats renew by the same."""
+    pool_size: int = 10
+    """Connections for each login, made when needed."""
+    pool_timeout: float = 5.0
+    """Seconds a request waits for a connection before it is answered with 503."""
+    patience: float = 5.0
+    """Seconds for which a call is sent again while the database cannot be reached."""
+    max_body: int = 4 * 1024 * 1024
+    """Bytes of a request."""
+    body_timeout: float = 30.0
+    """Seconds for a request to arrive whole."""
+    keep_alive: float = 15.0
+    """Seconds of silence on an event stream after which it says that it lives."""
+    streams_per_key: int = 2000
+    """Event streams open at once under one key."""
+    rate_per_key: float | None = None
+    """Requests a second under one key, with bursts of two seconds; None = unlimited."""
+    trusted_proxies: frozenset[str] = frozenset()
+    """Addresses whose X-Forwarded-For is believed."""
