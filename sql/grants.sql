@@ -9,13 +9,15 @@ do $$
 declare
   v_grants constant jsonb := '{
     "tide_client": [
-      "version", "enqueue", "enqueue_many", "create_run", "cancel", "cancel_children", "get_run",
+      "version", "authenticate_key",
+      "enqueue", "enqueue_many", "create_run", "cancel", "cancel_children", "get_run",
       "list_runs", "describe_run", "explain_wait", "list_events", "watch_run", "list_children",
       "send_event", "get_gate", "resolve_gate", "get_state", "state_versions", "list_snapshots",
       "list_usage", "next_fire", "read_stream", "list_streams"
     ],
     "tide_worker": [
-      "version", "claim", "settle", "settle_and_claim", "await_work", "next_wakeup", "heartbeat",
+      "version", "authenticate_key",
+      "claim", "settle", "settle_and_claim", "await_work", "next_wakeup", "heartbeat",
       "create_run", "begin_run", "complete", "fail", "release", "get_run", "list_events",
       "begin_step", "complete_step", "fail_step", "report_steps",
       "open_gate", "await_gate", "get_gate",
@@ -27,18 +29,21 @@ declare
       "reconcile", "_sweep", "_sweeps", "_valid_integer", "_valid_interval"
     ],
     "tide_operator": [
-      "version", "get_run", "list_runs", "describe_run", "explain_wait", "list_events",
-      "watch_run", "list_children", "get_gate", "get_state", "state_versions", "list_snapshots",
+      "version", "authenticate_key",
+      "get_run", "list_runs", "describe_run", "explain_wait", "list_events", "watch_run",
+      "list_children", "get_gate", "get_state", "state_versions", "list_snapshots",
       "list_usage", "cancel", "cancel_many", "cancel_children", "retry", "reschedule", "fork_run",
       "resolve_step", "decide_gate", "send_event", "set_budget", "set_queue", "grant_queue",
       "revoke_queue", "set_schedule", "drop_schedule", "pause_schedule", "resume_schedule",
       "fire_schedule", "list_schedules", "list_fires", "next_fire", "next_wakeup",
       "read_stream", "list_streams",
-      "list_deliveries", "redeliver", "set_webhook_secret", "prune", "set_retention", "pause",
-      "resume", "adopt", "_now", "_metrics",
+      "list_deliveries", "redeliver", "set_webhook_secret",
+      "create_key", "list_keys", "revoke_key",
+      "prune", "set_retention", "pause", "resume", "adopt", "_now", "_metrics",
       "reconcile", "_sweep", "_sweeps", "_valid_integer", "_valid_interval"
     ],
-    "tide_viewer": ["version", "_now", "_metrics"]
+    "tide_viewer": ["version", "authenticate_key", "_now", "_metrics"],
+    "tide_approver": ["version", "authenticate_key", "get_gate", "decide_gate", "resolve_gate"]
   }';
   v_views constant text[] := array[
     'queue_stats', 'health', 'metrics', 'run_overview', 'step_overview', 'event_overview',
@@ -79,7 +84,7 @@ begin
     where v_grants ? r.rolname::text
   loop
     execute pg_catalog.format('grant usage on schema tide to %I', v_grant.rolname);
-    if v_grant.rolname = 'tide_operator' then
+    if v_grant.rolname in ('tide_operator', 'tide_approver') then
       execute pg_catalog.format('grant select on tide.pending_gates to %I', v_grant.rolname);
     end if;
   end loop;

@@ -5,7 +5,9 @@ do $$
 declare
   v_role text;
 begin
-  foreach v_role in array array['tide_client', 'tide_worker', 'tide_operator', 'tide_viewer'] loop
+  foreach v_role in array array[
+    'tide_client', 'tide_worker', 'tide_operator', 'tide_viewer', 'tide_approver'
+  ] loop
     if not exists (
       select
       from pg_catalog.pg_roles as r

@@ -144,6 +144,15 @@ class AsyncGates(AsyncNamespace):
     decide = AsyncNamespace.method(calls.decide_gate)
 
 
+class AsyncKeys(AsyncNamespace):
+    """Keys of the HTTP door, made by whom the database lets."""
+
+    create = AsyncNamespace.method(calls.create_key)
+    list = AsyncNamespace.method(calls.list_keys)
+    revoke = AsyncNamespace.method(calls.revoke_key)
+    authenticate = AsyncNamespace.method(calls.authenticate_key)
+
+
 class AsyncQueues(AsyncNamespace):
     """Queues; they need no creation, only settings when the defaults do not fit."""
 
@@ -234,6 +243,7 @@ class AsyncTidebase:
         self._registry = Registry(asynchronous=True)
         self.runs = AsyncRuns(self)
         self.queues = AsyncQueues(self)
+        self.keys = AsyncKeys(self)
         self.gates = AsyncGates(self)
         self.schedules = AsyncSchedules(self)
         self.deliveries = AsyncDeliveries(self)

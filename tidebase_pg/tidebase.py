@@ -181,6 +181,15 @@ class Gates(Namespace):
     decide = Namespace.method(calls.decide_gate)
 
 
+class Keys(Namespace):
+    """Keys of the HTTP door, made by whom the database lets."""
+
+    create = Namespace.method(calls.create_key)
+    list = Namespace.method(calls.list_keys)
+    revoke = Namespace.method(calls.revoke_key)
+    authenticate = Namespace.method(calls.authenticate_key)
+
+
 class Queues(Namespace):
     """Queues; they need no creation, only settings when the defaults do not fit."""
 
@@ -267,6 +276,7 @@ class Tidebase:
         self._registry = Registry(asynchronous=False)
         self.runs = Runs(self)
         self.queues = Queues(self)
+        self.keys = Keys(self)
         self.gates = Gates(self)
         self.schedules = Schedules(self)
         self.deliveries = Deliveries(self)

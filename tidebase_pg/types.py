@@ -528,6 +528,27 @@ class AwaitedChild(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Identity(Record):
+    """Whose key it is, the answer of authenticate_key."""
+
+    name: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow(Record):
+    """A key of the HTTP door, without its token."""
+
+    name: str
+    role: str
+    created_at: datetime
+    created_by: str
+    last_used_at: datetime | None
+    """None while it was never used; else exact to a minute."""
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class ChildRow(Record):
     """A child of a run."""
 

@@ -25,6 +25,7 @@ PURE = {
     "calls.children",
     "calls.events",
     "calls.gates",
+    "calls.keys",
     "calls.queues",
     "calls.runs",
     "calls.schedules",

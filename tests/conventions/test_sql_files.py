@@ -25,6 +25,7 @@ TOPICS = {
     "queues",
     "steps",
     "gates",
+    "keys",
     "children",
     "state",
     "streams",

@@ -53,7 +53,8 @@ def test_install_then_status_then_upgrade(run: Run, empty_dsn: str) -> None:
 def test_json_is_printed_wherever_the_option_stands(run: Run, empty_dsn: str) -> None:
     first = answer(run("install", "--json", "--dsn", empty_dsn))
     names = [script.name for script in admin.current().migrations]
-    assert (first["before"], first["version"], first["migrations"]) == (None, __version__, names)
+    assert (first["before"], first["version"]) == (None, __version__)
+    assert sorted(first["migrations"]) == names
     assert answer(run("--json", "--dsn", empty_dsn, "upgrade"))["migrations"] == []
     assert answer(run("status", "--json", "--dsn", empty_dsn)) == {
         "installed": __version__,

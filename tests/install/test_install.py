@@ -60,7 +60,8 @@ def test_fresh_install_applies_everything_and_records_it(
 def test_this_release_installs(empty_dsn: str, database: Connection) -> None:
     outcome = admin.install(empty_dsn)
 
-    assert ledger(database) == [script.name for script in admin.current().migrations]
+    # In phases: what waits for the functions comes after newer files that do not.
+    assert sorted(ledger(database)) == [script.name for script in admin.current().migrations]
     assert outcome.functions > 0
     assert admin.status(empty_dsn).current
 

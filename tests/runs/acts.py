@@ -23,6 +23,7 @@ NOBODY = UUID("00000000-0000-7000-8000-000000000000")
 MANY = frozenset(
     {"claim", "enqueue_many", "heartbeat", "list_events", "list_runs", "settle", "settle_and_claim"}
     | {"await_children", "list_children", "list_snapshots", "list_usage", "spawn_many"}
+    | {"authenticate_key", "list_keys"}
     | {"claim_deliveries", "list_deliveries", "list_fires", "list_schedules", "state_versions"}
     | {"list_streams", "read_stream"}
 )
@@ -35,6 +36,7 @@ DOCUMENTS = frozenset(
 SCALARS = frozenset(
     {"cancel_many", "describe_run", "explain_wait", "version"}
     | {"append_stream", "cancel_children", "send_event", "watch_run"}
+    | {"create_key", "revoke_key"}
     | {"adopt", "await_work", "drop_schedule", "next_fire", "next_wakeup", "pause", "prune"}
     | {"resume", "set_retention", "set_webhook_secret", "sign"}
 )

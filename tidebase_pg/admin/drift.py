@@ -18,7 +18,7 @@ Catalogue: TypeAlias = Mapping[str, Any]
 MANIFEST: Final = "manifest.json"
 """Beside the files it was made from: what the catalogue says after a fresh installation."""
 
-ROLES: Final = ("tide_client", "tide_worker", "tide_operator", "tide_viewer")
+ROLES: Final = ("tide_client", "tide_worker", "tide_operator", "tide_viewer", "tide_approver")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from tidebase_pg.calls.gates import (
     pending_gates,
     resolve_gate,
 )
+from tidebase_pg.calls.keys import authenticate_key, create_key, list_keys, revoke_key
 from tidebase_pg.calls.queues import (
     await_work,
     claim,
@@ -99,6 +100,7 @@ from tidebase_pg.calls.webhooks import (
 __all__ = [
     "adopt",
     "append_stream",
+    "authenticate_key",
     "await_children",
     "await_event",
     "await_gate",
@@ -112,6 +114,7 @@ __all__ = [
     "claim_deliveries",
     "complete",
     "complete_step",
+    "create_key",
     "create_run",
     "create_snapshot",
     "decide_gate",
@@ -135,6 +138,7 @@ __all__ = [
     "list_deliveries",
     "list_events",
     "list_fires",
+    "list_keys",
     "list_runs",
     "list_schedules",
     "list_snapshots",
@@ -161,6 +165,7 @@ __all__ = [
     "resume",
     "resume_schedule",
     "retry",
+    "revoke_key",
     "revoke_queue",
     "save_state",
     "send_event",

@@ -9,7 +9,7 @@ import click
 from tidebase_pg.admin import roles as group_roles
 from tidebase_pg.commands.output import Command, Group, dsn, echo_fact, echo_rows, settings
 
-NAMES: Final = ("client", "worker", "operator", "viewer")
+NAMES: Final = ("client", "worker", "operator", "viewer", "approver")
 
 
 @click.group(cls=Group, invoke_without_command=True)

@@ -1,0 +1,57 @@
+"""Commands on the keys of the HTTP door: keys create, list, revoke."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from tidebase_pg.commands.connect import connected
+from tidebase_pg.commands.output import Failure, Group, echo_fact, echo_rows
+
+ROLES: Final = ("client", "worker", "operator", "viewer", "approver")
+
+
+@click.group(cls=Group)
+def keys() -> None:
+    """Make, list and revoke keys of the HTTP door."""
+
+
+@keys.command()
+@click.argument("name")
+@click.argument("role", type=click.Choice(ROLES))
+def create(name: str, role: str) -> None:
+    """Make a key that may do what tide_ROLE may, and print its token.
+
+    The token is shown this once; the database keeps only its hash. NAME stands in the event log
+    where the key acts, and is never used again.
+    """
+    with connected() as tide:
+        token = tide.keys.create(name, role)
+    echo_fact(token, name=name, role=role, token=token)
+
+
+@keys.command("list")
+@click.option("--all", "everything", is_flag=True, help="Revoked keys too.")
+def list_keys(everything: bool) -> None:
+    """Show the keys: who made them when, and when they were last used."""
+    with connected() as tide:
+        found = [key for key in tide.keys.list() if everything or key.revoked_at is None]
+    columns = ["name", "role", "created_at", "created_by", "last_used_at"]
+    echo_rows(found, [*columns, "revoked_at"] if everything else columns)
+
+
+@keys.command()
+@click.argument("name")
+def revoke(name: str) -> None:
+    """Let the key NAME open nothing any more; this cannot be taken back."""
+    with connected() as tide:
+        revoked = tide.keys.revoke(name)
+        known = revoked or any(key.name == name for key in tide.keys.list())
+    if not known:
+        raise Failure(f"there is no key named {name!r}")
+    now = "is revoked" if revoked else "was revoked before"
+    echo_fact(f"key {name} {now}", name=name, revoked=revoked)
+
+
+COMMANDS: Final = [keys]
