@@ -40,10 +40,19 @@ declare
       "list_deliveries", "redeliver", "set_webhook_secret",
       "create_key", "list_keys", "revoke_key",
       "prune", "set_retention", "pause", "resume", "adopt", "_now", "_metrics",
+      "overview", "find_runs", "search_runs", "count_runs", "outline_run", "get_step",
+      "list_queues", "throughput", "list_workers", "list_gates", "next_fires",
+      "outline_schedules", "list_endpoints", "find_deliveries",
       "reconcile", "_sweep", "_sweeps", "_valid_integer", "_valid_interval"
     ],
-    "tide_viewer": ["version", "authenticate_key", "_now", "_metrics"],
-    "tide_approver": ["version", "authenticate_key", "get_gate", "decide_gate", "resolve_gate"]
+    "tide_viewer": [
+      "version", "authenticate_key", "_now", "_metrics",
+      "overview", "find_runs", "outline_run", "list_queues", "throughput",
+      "list_workers", "next_fires", "outline_schedules", "list_endpoints", "find_deliveries"
+    ],
+    "tide_approver": [
+      "version", "authenticate_key", "get_gate", "list_gates", "decide_gate", "resolve_gate"
+    ]
   }';
   v_views constant text[] := array[
     'queue_stats', 'health', 'metrics', 'run_overview', 'step_overview', 'event_overview',

@@ -16,10 +16,11 @@ Kind = Literal["function", "procedure", "view"]
 Reader = Callable[[str, object], object]
 
 _READERS: Final[Mapping[Reader, Sequence[str]]] = {
-    values.identifier: ("run_id", "lease_id", "gate_id", "fork_id", "delivery_id"),
+    values.identifier: ("run_id", "lease_id", "gate_id", "fork_id", "delivery_id", "after_gate"),
     values.identifiers: ("run_ids", "lease_ids"),
     values.texts: ("queues", "workflows", "edges", "verbs"),
     values.integer: (
+        "after_step",
         "batch",
         "expected_version",
         "http_status",
@@ -28,14 +29,17 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
         "max_deliveries",
         "max_events",
         "max_fires",
+        "max_gates",
         "max_records",
         "max_runs",
+        "max_steps",
         "priority",
     ),
     values.big_integer: ("input_tokens", "output_tokens", "total_tokens"),
     values.amount: ("cost_usd", "quantity"),
     values.boolean: ("enabled", "labeled", "reset_attempts", "retryable"),
     values.interval: (
+        "bucket",
         "deadline",
         "delay",
         "duration",

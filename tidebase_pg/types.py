@@ -819,3 +819,115 @@ class StreamSummary(Record):
     chunks: int
     last_position: int
     appended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ListedQueue(Record):
+    """A queue as consoles show it, `list_queues`; runs are counted to 10001 and no further."""
+
+    queue: str
+    paused: bool
+    dispatch: str
+    """workers = they claim its runs, push = these are sent to an application."""
+    ready: int
+    running: int
+    delayed: int
+    parked: int
+    oldest_ready_age: timedelta | None
+    concurrency: int | None
+    slots_busy: int
+    rate_limit: int | None
+    rate_period: timedelta | None
+    rate_left: int | None
+    settings_text: str | None = field(repr=False)
+
+    @property
+    def settings(self) -> Any:
+        """Every setting of the queue by name; None = it has the defaults."""
+        return decode(self.settings_text, f"the settings of queue {self.queue}")
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket(Record):
+    """How many runs ended in a span of time, `throughput`."""
+
+    queue: str | None
+    """None = all queues together."""
+    begins_at: datetime
+    completed: int
+    failed: int
+    cancelled: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListedWorker(Record):
+    """A worker and what it holds, `list_workers`."""
+
+    worker: str | None
+    """None = it gave no name."""
+    queues: list[str] | None
+    workflows: list[str] | None
+    """None = every workflow, or nothing is known of it."""
+    seen_at: datetime | None
+    """When it last claimed, to ten seconds; None = it did not claim lately."""
+    running: int
+    expired: int
+    """How many of its leases have ended."""
+    oldest_started_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleOutline(Record):
+    """A schedule without input and metadata, and its last fires, `outline_schedules`."""
+
+    schedule: str
+    cron: str
+    time_zone: str
+    workflow: str
+    queue: str
+    misfire: str
+    overlap: str
+    enabled: bool
+    paused: bool
+    next_fire_at: datetime
+    updated_at: datetime
+    fires_text: str = field(repr=False)
+
+    @property
+    def fires(self) -> Any:
+        """The last ten fires, newest first: fire_at, outcome, fires, run_id, status of the run."""
+        return decode(self.fires_text, f"the fires of schedule {self.schedule!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class ListedEndpoint(Record):
+    """A host that webhooks go to, `list_endpoints`."""
+
+    endpoint: str
+    failures: int
+    """In a row."""
+    proven: bool
+    """Whether a delivery went well since the last failure."""
+    open_until: datetime | None
+    """Nothing is sent to it before."""
+    answered_at: datetime | None
+    pending: int
+    oldest_due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOutline(Record):
+    """A webhook of the outbox without what it carries, `find_deliveries`."""
+
+    delivery_id: UUID
+    run_id: UUID
+    type: str
+    gate_id: UUID | None
+    endpoint: str
+    status: str
+    attempts: int
+    max_attempts: int
+    http_status: int | None
+    due_at: datetime
+    created_at: datetime
+    finished_at: datetime | None

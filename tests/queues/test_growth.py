@@ -125,6 +125,20 @@ CALLS = {
         select * from tide.list_runs(before => '00000000-0000-0000-0000-000000001000')
     """,
     "next_wakeup": "select tide.next_wakeup('{q}')",
+    "overview": "select tide.overview()",
+    "list_queues": "select * from tide.list_queues()",
+    "list_workers": "select * from tide.list_workers()",
+    "throughput": "select * from tide.throughput('2 days')",
+    "throughput of a queue": "select * from tide.throughput(queues => '{q}')",
+    "find_runs": "select tide.find_runs()",
+    "find_runs by status": 'select tide.find_runs(\'{"status": "failed"}\')',
+    "find_runs by workflow": 'select tide.find_runs(\'{"workflow": "work"}\')',
+    "find_runs by queue": 'select tide.find_runs(\'{"queue": "q"}\')',
+    "find_runs by what is rare": 'select tide.find_runs(\'{"failure_class": "none"}\')',
+    "search_runs by metadata": 'select tide.search_runs(\'{"metadata": {"a": 1}}\')',
+    "search_runs by error": 'select tide.search_runs(\'{"error": "502"}\')',
+    "count_runs": "select tide.count_runs()",
+    "outline_run": "select tide.outline_run('00000000-0000-0000-0000-000000001000')",
 }
 
 

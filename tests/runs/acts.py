@@ -24,12 +24,14 @@ MANY = frozenset(
     {"claim", "enqueue_many", "heartbeat", "list_events", "list_runs", "settle", "settle_and_claim"}
     | {"await_children", "list_children", "list_snapshots", "list_usage", "spawn_many"}
     | {"authenticate_key", "list_keys"}
+    | {"find_deliveries", "list_endpoints", "list_gates", "list_queues", "list_workers"}
+    | {"next_fires", "outline_schedules", "throughput"}
     | {"claim_deliveries", "list_deliveries", "list_fires", "list_schedules", "state_versions"}
     | {"list_streams", "read_stream"}
 )
 DOCUMENTS = frozenset(
     {"input", "metadata", "result", "error", "output"}
-    | {"backoff", "channels", "contract", "settings", "outcomes", "runs"}
+    | {"backoff", "channels", "contract", "filters", "settings", "outcomes", "runs"}
     | {"budget", "children", "data", "limits", "options", "overrides", "patch", "payload"}
     | {"chunks", "state", "target", "value"}
 )
@@ -37,6 +39,7 @@ SCALARS = frozenset(
     {"cancel_many", "describe_run", "explain_wait", "version"}
     | {"append_stream", "cancel_children", "send_event", "watch_run"}
     | {"create_key", "revoke_key"}
+    | {"count_runs", "find_runs", "outline_run", "overview", "search_runs"}
     | {"adopt", "await_work", "drop_schedule", "next_fire", "next_wakeup", "pause", "prune"}
     | {"resume", "set_retention", "set_webhook_secret", "sign"}
 )

@@ -99,3 +99,18 @@ def decide_gate(gate_id: RunId, decision: str, actor: str, *, payload: Any = Non
 def pending_gates() -> Call[list[PendingGate]]:
     """The view of all decisions people are asked for, across runs, oldest first; no tokens."""
     return call("pending_gates", PendingGate.columns(), PendingGate.many, "view")
+
+
+def list_gates(
+    *, after_gate: RunId | None = None, max_gates: int | None = None
+) -> Call[list[PendingGate]]:
+    """Decisions people are asked for, oldest first, without tokens; after_gate = the last gate_id
+    of the page before.
+    """
+    return call(
+        "list_gates",
+        PendingGate.columns(),
+        PendingGate.many,
+        after_gate=after_gate,
+        max_gates=max_gates,
+    )

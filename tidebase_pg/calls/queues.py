@@ -9,9 +9,12 @@ from typing import Any, cast
 from tidebase_pg.call import Call, call, truth
 from tidebase_pg.documents import encode, optional
 from tidebase_pg.types import (
+    Bucket,
     Enqueued,
     EnqueuedMany,
     LeasedRun,
+    ListedQueue,
+    ListedWorker,
     QueueGrant,
     QueueRow,
     QueueStats,
@@ -212,3 +215,37 @@ def _settlement(rows: Sequence[Row]) -> Settlement:
         verdicts=[Verdict(row[2], row[0], row[1]) for row in rows if row[0] is not None],
         claimed=[LeasedRun(*row[2:]) for row in rows if row[0] is None],
     )
+
+
+def list_queues(*, queues: Sequence[str] | None = None) -> Call[list[ListedQueue]]:
+    """All queues, or those given: settings, what its cap and rate leave, and runs by state, each
+    counted to 10001 and no further. delayed and parked are what a look at 10001 of all queues
+    meets.
+    """
+    return call("list_queues", ListedQueue.columns(), ListedQueue.many, queues=queues)
+
+
+def throughput(
+    *,
+    duration: Duration | None = None,
+    bucket: Duration | None = None,
+    queues: Sequence[str] | None = None,
+) -> Call[list[Bucket]]:
+    """How many runs of queues ended in each bucket of the last up to two days, of all together or
+    of each queue given; buckets in which none did are left out.
+    """
+    return call(
+        "throughput",
+        Bucket.columns(),
+        Bucket.many,
+        duration=duration,
+        bucket=bucket,
+        queues=queues,
+    )
+
+
+def list_workers() -> Call[list[ListedWorker]]:
+    """Workers that claimed lately or hold runs: what they claim, when they were last seen, how many
+    runs they hold; expired = leases that ended. A look at 10000 running runs.
+    """
+    return call("list_workers", ListedWorker.columns(), ListedWorker.many)

@@ -254,3 +254,83 @@ def explain_wait(run_id: RunId) -> Call[dict[str, Any]]:
 
 def _number(rows: Sequence[Row]) -> int:
     return cast(int, rows[0][0])
+
+
+def find_runs(
+    *,
+    filters: Mapping[str, Any] | None = None,
+    before: RunId | None = None,
+    max_runs: int | None = None,
+) -> Call[dict[str, Any]]:
+    """Runs without what they carry, newest first, by status, waiting_on, queue, workflow,
+    failure_class, created_after and created_before. Looks at a bounded number: looked_to says
+    how far, next where to go on.
+    """
+    return call(
+        "find_runs",
+        "find_runs::text",
+        _page,
+        filters=optional(filters, "filters"),
+        before=before,
+        max_runs=max_runs,
+    )
+
+
+def search_runs(
+    *,
+    filters: Mapping[str, Any] | None = None,
+    before: RunId | None = None,
+    max_runs: int | None = None,
+) -> Call[dict[str, Any]]:
+    """As find_runs, also by contained metadata and by text of the error, with the beginning of each
+    error.
+    """
+    return call(
+        "search_runs",
+        "search_runs::text",
+        _page,
+        filters=optional(filters, "filters"),
+        before=before,
+        max_runs=max_runs,
+    )
+
+
+def count_runs(
+    *, filters: Mapping[str, Any] | None = None, before: RunId | None = None
+) -> Call[dict[str, Any]]:
+    """How many runs match the filters of search_runs among the newest 10000 of each partition; next
+    = where to go on counting, null = that is all.
+    """
+    return call(
+        "count_runs",
+        "count_runs::text",
+        _page,
+        filters=optional(filters, "filters"),
+        before=before,
+    )
+
+
+def outline_run(
+    run_id: RunId,
+    *,
+    after_step: int | None = None,
+    max_steps: int | None = None,
+    max_events: int | None = None,
+) -> Call[dict[str, Any]]:
+    """Everything about a run but what it carries, as jsonb: run, steps (max_steps of them after so
+    many), counts, attempts, gates, waits, children, ancestors, original of a fork, streams,
+    usage, spent, deliveries, events (the newest).
+    """
+    return call(
+        "outline_run",
+        "outline_run::text",
+        _page,
+        run_id=run_id,
+        after_step=after_step,
+        max_steps=max_steps,
+        max_events=max_events,
+    )
+
+
+def _page(rows: Sequence[Row]) -> dict[str, Any]:
+    return cast("dict[str, Any]", decode(rows[0][0], "a page of runs"))

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from tidebase_pg.call import Call, call, truth
 from tidebase_pg.documents import optional
-from tidebase_pg.types import Fire, Row, Schedule
+from tidebase_pg.types import Fire, Row, Schedule, ScheduleOutline
 from tidebase_pg.values import Duration
 
 
@@ -103,3 +103,35 @@ def next_fire(
 
 def _moment(rows: Sequence[Row]) -> datetime:
     return cast(datetime, rows[0][0])
+
+
+def next_fires(
+    cron: str,
+    *,
+    after: datetime | None = None,
+    time_zone: str | None = None,
+    max_fires: int | None = None,
+) -> Call[list[datetime]]:
+    """The first times later than after (null = now) that a cron expression names in a time zone; a
+    bad expression: 22023.
+    """
+    return call(
+        "next_fires",
+        "next_fires",
+        _moments,
+        cron=cron,
+        after=after,
+        time_zone=time_zone,
+        max_fires=max_fires,
+    )
+
+
+def outline_schedules() -> Call[list[ScheduleOutline]]:
+    """Schedules by name without input and metadata, each with its last ten fires and what became of
+    their runs.
+    """
+    return call("outline_schedules", ScheduleOutline.columns(), ScheduleOutline.many)
+
+
+def _moments(rows: Sequence[Row]) -> list[datetime]:
+    return [row[0] for row in rows]

@@ -105,3 +105,8 @@ def resolve_step(
         output=optional(output, f"the output of step {name!r}"),
         actor=actor,
     )
+
+
+def get_step(run_id: RunId, name: str) -> Call[StepRow]:
+    """A step of a run with its output and error; unknown: TD010."""
+    return call("get_step", StepRow.columns(), StepRow.one, run_id=run_id, name=name)

@@ -80,3 +80,11 @@ def _number(rows: Sequence[Row]) -> int:
 
 def _nothing(rows: Sequence[Row]) -> None:
     return None
+
+
+def overview() -> Call[dict[str, Any]]:
+    """What the first page of a console shows, as jsonb, by bounded looks: health, running and
+    failed runs by workflow, runs that wait for people, parked runs by reason, the oldest
+    decisions, workers.
+    """
+    return call("overview", "overview", _document)

@@ -7,7 +7,14 @@ from dataclasses import replace
 from typing import cast
 
 from tidebase_pg.call import Call, call
-from tidebase_pg.types import ClaimedDelivery, DeliveryRow, DeliveryStatus, Row
+from tidebase_pg.types import (
+    ClaimedDelivery,
+    DeliveryOutline,
+    DeliveryRow,
+    DeliveryStatus,
+    ListedEndpoint,
+    Row,
+)
 from tidebase_pg.values import Duration, RunId
 
 
@@ -100,3 +107,29 @@ def _nothing(rows: Sequence[Row]) -> None:
 
 def _text(rows: Sequence[Row]) -> str:
     return cast(str, rows[0][0])
+
+
+def list_endpoints() -> Call[list[ListedEndpoint]]:
+    """Each host that webhooks go to: failures in a row, until when nothing is sent, and deliveries
+    that are due, counted to 10001.
+    """
+    return call("list_endpoints", ListedEndpoint.columns(), ListedEndpoint.many)
+
+
+def find_deliveries(
+    *,
+    only_status: str | None = None,
+    before: RunId | None = None,
+    max_deliveries: int | None = None,
+) -> Call[list[DeliveryOutline]]:
+    """Webhooks of the outbox without body, response, error and path, newest first; of those that
+    are not dead a look at 5000. before continues after a page.
+    """
+    return call(
+        "find_deliveries",
+        DeliveryOutline.columns(),
+        DeliveryOutline.many,
+        only_status=only_status,
+        before=before,
+        max_deliveries=max_deliveries,
+    )
