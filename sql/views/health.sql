@@ -63,6 +63,13 @@ select
     where r.status = 'running'
       and r.queue is not null
       and r.leased_until < tide._now()
+      and not exists (
+        select
+        from tide.lease_renewals as b
+        where b.run_id = r.run_id
+          and b.lease_id = r.lease_id
+          and b.leased_until >= tide._now()
+      )
   ) as oldest_expired_lease_age,
   (
     select tide._now() - nullif(min(l.run_at), 'infinity')

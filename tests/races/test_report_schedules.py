@@ -39,7 +39,7 @@ def two(stepper: Stepper, connection: Connection) -> None:
         "select r.run_id from tide.release(%(run)s, %(lease)s, '1 h') as r",
     ],
 )
-def test_reports_wait_for_who_ends_a_run_and_are_judged_after_it(
+def test_reports_pass_over_a_run_that_somebody_ends_and_are_judged_after_it(
     stepper: Stepper, connection: Connection, end: str
 ) -> None:
     stepper.session("ender", end=end)
@@ -47,7 +47,7 @@ def test_reports_wait_for_who_ends_a_run_and_are_judged_after_it(
         """
         ender.begin
         ender.end       run
-        worker.report   waiting
+        worker.report   1 busy, 2 execute
         ender.commit
         worker.report   1 single, 2 execute
         """
@@ -55,7 +55,7 @@ def test_reports_wait_for_who_ends_a_run_and_are_judged_after_it(
     assert "step.started" not in history(connection, stepper.facts["run"])
 
 
-def test_reports_see_the_step_somebody_began_while_they_waited(
+def test_reports_see_the_step_somebody_began_while_they_were_passed_over(
     stepper: Stepper, connection: Connection
 ) -> None:
     stepper.session(
@@ -65,7 +65,7 @@ def test_reports_see_the_step_somebody_began_while_they_waited(
         """
         thread.begin
         thread.write    execute
-        worker.report   waiting
+        worker.report   1 busy, 2 execute
         thread.commit
         worker.report   2 execute
         """
@@ -73,6 +73,24 @@ def test_reports_see_the_step_somebody_began_while_they_waited(
     assert history(connection, stepper.facts["run"])[2:] == ["step.started", "step.completed"]
     attempts = "select array_agg(s.attempt || s.status order by s.status) from tide.steps as s"
     assert value(connection, attempts) == ["1completed", "1running"]
+
+
+def test_events_to_two_runs_in_one_transaction_and_reports_never_wait_for_each_other(
+    stepper: Stepper,
+) -> None:
+    send = "select tide.send_event(%({})s, 'paid') as sent"
+    stepper.session("shop", first=send.format("other"), then=send.format("run"))
+    stepper.play(
+        """
+        shop.begin
+        shop.first      yes
+        worker.report   2 busy
+        shop.then       yes
+        worker.report   1 busy, 2 busy
+        shop.commit
+        worker.report   2 execute
+        """
+    )
 
 
 def test_a_report_beside_a_running_newer_attempt_writes_nothing(

@@ -36,22 +36,34 @@ def two(stepper: Stepper, connection: Connection) -> None:
     stepper.session("failing", report=settle(run=FAILED, other=FAILED))
 
 
-def test_a_completion_beside_a_failure_is_not_taken_first(stepper: Stepper) -> None:
+def test_a_held_run_is_busy_and_the_others_of_its_report_are_settled(stepper: Stepper) -> None:
+    stepper.play(
+        """
+        holder.begin
+        holder.hold      run
+        failing.report   busy, accepted
+        holder.commit
+        failing.report   accepted, repeated
+        """
+    )
+
+
+def test_a_completion_beside_a_failure_is_judged_by_itself(stepper: Stepper) -> None:
     stepper.session("mixed", report=settle(other=COMPLETED, run=FAILED))
     stepper.play(
         """
         holder.begin
         holder.hold      run
-        failing.report   waiting
-        mixed.report     waiting
+        failing.report   busy, accepted
+        mixed.report     busy, finished
         holder.commit
-        failing.report   accepted, accepted
-        mixed.report     repeated, finished
+        mixed.report     accepted, finished
+        failing.report   repeated, repeated
         """
     )
 
 
-def test_a_completion_beside_an_overdue_one_is_not_taken_first(
+def test_a_run_past_its_deadline_is_busy_while_somebody_holds_it(
     stepper: Stepper, connection: Connection
 ) -> None:
     connection.execute(
@@ -63,10 +75,29 @@ def test_a_completion_beside_an_overdue_one_is_not_taken_first(
         """
         holder.begin
         holder.hold      run
-        failing.report   waiting
-        late.report      waiting
+        late.report      busy, accepted
         holder.commit
-        failing.report   accepted, accepted
-        late.report      finished, finished
+        late.report      cancelled, repeated
+        """
+    )
+
+
+def test_a_busy_run_keeps_its_lease_until_its_report_is_stored(
+    stepper: Stepper, connection: Connection
+) -> None:
+    stepper.session(
+        "upkeep",
+        expire="update tide.runs_active set leased_until = tide._now() - interval '1 s'",
+        sweep="select tide._sweep('expired_leases', 10)",
+    )
+    stepper.play(
+        """
+        upkeep.expire    nothing
+        holder.begin
+        holder.hold      run
+        failing.report   busy, accepted
+        holder.commit
+        upkeep.sweep     0
+        failing.report   accepted, repeated
         """
     )

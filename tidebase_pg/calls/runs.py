@@ -60,8 +60,9 @@ def begin_run(
 def heartbeat(
     run_ids: Sequence[UUID], lease_ids: Sequence[UUID], *, lease: Duration | None = None
 ) -> Call[list[Beat]]:
-    """Renew the leases of all runs of a worker: held, busy (yours, but your own transaction locks
-    the row), lost, cancelled or finished. Never waits, never revives a lost lease.
+    """Renew the leases of all runs of a worker: held, busy (yours and renewed as well, while
+    another transaction holds the row), lost, cancelled or finished. Never waits, never revives a
+    lost lease.
     """
     return call(
         "heartbeat",

@@ -19,12 +19,10 @@ def begin_step(
     *,
     input: Any = None,
     contract: Mapping[str, Any] | None = None,
-    approved_by: RunId | None = None,
 ) -> Call[StepStart]:
     """Ask for a step of a leased run: replay (its stored output), execute, review or budget (the
     run is parked until an operator decides), failed (its contract forbids another try, the run
-    has failed). approved_by uses up the approval of a gate whose data is the input; not covered by
-    it: TD025.
+    has failed).
     """
     return call(
         "begin_step",
@@ -35,7 +33,6 @@ def begin_step(
         name=name,
         input=optional(input, f"the input of step {name!r}"),
         contract=optional(contract, f"the contract of step {name!r}"),
-        approved_by=approved_by,
     )
 
 
@@ -57,7 +54,8 @@ def complete_step(run_id: RunId, lease_id: UUID, name: str, *, output: Any = Non
 def report_steps(reports: str) -> Call[list[StepAnswer]]:
     """Begin and complete steps of many leased runs in one transaction, each judged alone. A begin
     has a row: execute, or replay with the stored output. A row that says single: nothing was done,
-    make this report with begin_step or complete_step. A completion without a row is stored.
+    make this report with begin_step or complete_step. busy: nothing was done since another
+    transaction holds the row of the run, make it again. A completion without a row is stored.
 
     `reports` is JSON text, an array as `reporting` writes it.
     """

@@ -34,6 +34,8 @@ LINGER: Final = 0.001
 """Seconds for which the first outcome waits for those of the other runs, where runs are short."""
 SHORT: Final = 0.002
 """Seconds up to which a run is short."""
+BUSY_PAUSE: Final = 0.05
+"""Seconds until outcomes are sent again that other transactions kept from being stored."""
 MOST_OUTCOMES: Final = 1000
 LAST_WORDS: Final = 5.0
 """Seconds to report the last outcomes when the database is gone at the end."""
@@ -288,17 +290,25 @@ class Shift:
         if not settlement.verdicts:
             return
         sent = {outcome.run.run_id: outcome for outcome in request.outcomes}
+        busy = 0
         for verdict in settlement.verdicts:
             if verdict.accepted:
                 continue
             outcome = sent[verdict.run_id]
             self._counts[outcome.kind] -= 1
+            if verdict.reason == "busy":
+                # Another transaction holds the row of the run: the same report again.
+                self._outcomes.append(outcome)
+                busy += 1
+                continue
             instead = flows.refused(outcome, verdict.reason)
             if instead is not None:
                 self._outcomes.append(instead)
             else:
                 self._dropped += 1
             logger.info("run %s: %s was refused: %s", verdict.run_id, outcome.kind, verdict.reason)
+        if busy == len(request.outcomes):
+            self._silent_until = time.monotonic() + BUSY_PAUSE
 
     # What the runs tell
 

@@ -100,8 +100,9 @@ class Report:
 
     @property
     def single(self) -> bool:
-        """Whether the database wants it by itself."""
-        return self.answer is not None and self.answer.action == "single"
+        """Whether the database wants it by itself, or another transaction holds the run: then the
+        others must not wait with it."""
+        return self.answer is not None and self.answer.action in ("single", "busy")
 
     @property
     def size(self) -> int:

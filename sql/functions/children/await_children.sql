@@ -23,6 +23,7 @@ declare
   v_run constant tide.runs := tide._hold(await_children.run_id, await_children.lease_id);
   v_missing text;
 begin
+  perform tide._require_read_committed('await_children');
   if await_children.mode is null
     or await_children.mode not in ('all', 'any', 'fail_fast')
   then

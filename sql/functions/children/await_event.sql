@@ -19,6 +19,7 @@ declare
   v_wait tide.waits;
   v_signal tide.signals;
 begin
+  perform tide._require_read_committed('await_event');
   v_wait := tide._wait(v_run, 'event', v_name, v_timeout);
   if v_wait.status = 'pending' then
     select s.*

@@ -8,6 +8,7 @@ set enable_seqscan = off
 set jit = off
 as $$
 begin
+  perform tide._require_read_committed('cancel_children');
   perform tide._require_run(cancel_children.run_id);
   perform tide._find_run(cancel_children.run_id);
   return tide._cancel_children(

@@ -17,6 +17,7 @@ declare
   v_run constant tide.runs := tide._lock_active(send_event.run_id);
   v_wait tide.waits;
 begin
+  perform tide._require_read_committed('send_event');
   perform tide._require_queue(v_run.queue);
   insert into tide.signals (run_id, name, payload, created_at)
   values (v_run.run_id, v_name, v_payload, tide._now())

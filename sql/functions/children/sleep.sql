@@ -20,6 +20,7 @@ declare
   v_run constant tide.runs := tide._hold(sleep.run_id, sleep.lease_id);
   v_wait tide.waits;
 begin
+  perform tide._require_read_committed('sleep');
   v_wait := tide._wait(v_run, 'timer', v_name, v_duration);
   if v_wait.status = 'pending' and v_wait.due_at <= tide._now() then
     v_wait := tide._end_wait(v_wait, 'over', null);

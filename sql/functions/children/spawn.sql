@@ -21,6 +21,7 @@ declare
   v_known tide.run_edges;
   v_new tide.runs;
 begin
+  perform tide._require_read_committed('spawn');
   perform tide._refuse_overdue(v_run);
   perform tide._known_keys(
     'options',

@@ -15,6 +15,7 @@ declare
   v_known tide.run_edges;
   v_new tide.runs;
 begin
+  perform tide._require_read_committed('spawn_many');
   perform tide._refuse_overdue(v_run);
   perform tide._valid_elements(
     'children',

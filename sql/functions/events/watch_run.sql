@@ -12,6 +12,7 @@ declare
     'duration', watch_run.duration, '1 second', '1 hour'
   );
 begin
+  perform tide._require_read_committed('watch_run');
   perform tide._require_run(watch_run.run_id);
   perform tide._find_run(watch_run.run_id);
   insert into tide.watchers as w (run_id, until)

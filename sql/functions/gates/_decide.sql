@@ -3,8 +3,7 @@ create or replace function tide._decide(
   gate tide.gates,
   decision text,
   actor text,
-  payload jsonb,
-  comment text default null
+  payload jsonb
 )
 returns tide.gates
 language plpgsql
@@ -35,7 +34,7 @@ begin
       'name', v_gate.name,
       'decision', v_gate.status,
       'actor', v_gate.actor
-    ) || tide._said('comment', _decide.comment)
+    )
   );
   if run.waiting_on = 'gate' and run.waiting_for = v_gate.gate_id::text then
     perform tide._resume(

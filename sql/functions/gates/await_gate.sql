@@ -11,6 +11,7 @@ declare
   v_run constant tide.runs := tide._hold(await_gate.run_id, await_gate.lease_id);
   v_gate tide.gates := tide._find_gate(await_gate.gate_id);
 begin
+  perform tide._require_read_committed('await_gate');
   if v_gate.run_id <> v_run.run_id then
     raise exception 'gate % belongs to another run than %', v_gate.gate_id, v_run.run_id
       using errcode = 'TD010',

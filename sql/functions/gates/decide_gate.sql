@@ -2,8 +2,7 @@ create or replace function tide.decide_gate(
   gate_id uuid,
   decision text,
   actor text,
-  payload jsonb default '{}',
-  comment text default null
+  payload jsonb default '{}'
 )
 returns tide.gates
 language plpgsql
@@ -14,19 +13,19 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-  v_gate constant tide.gates := tide._find_gate(decide_gate.gate_id);
+  v_gate tide.gates;
 begin
+  perform tide._require_read_committed('decide_gate');
+  v_gate := tide._find_gate(decide_gate.gate_id);
   perform tide._require_run(v_gate.run_id);
   return tide._resolve(
     v_gate,
     decide_gate.decision,
     tide._valid_text('actor', decide_gate.actor, 4096),
-    decide_gate.payload,
-    decide_gate.comment
+    decide_gate.payload
   );
 end;
 $$;
 
 comment on function tide.decide_gate is
-  'Decide a gate without its token, or vote where it takes several: pending until enough have. '
-  'Not for this login or actor: 42501; an answer that does not fit: 22023; already decided: TD022.';
+  'Decide a gate as an operator, without its token; already decided: TD022.';

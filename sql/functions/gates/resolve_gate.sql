@@ -3,8 +3,7 @@ create or replace function tide.resolve_gate(
   token text,
   decision text,
   actor text default null,
-  payload jsonb default '{}',
-  comment text default null
+  payload jsonb default '{}'
 )
 returns tide.gates
 language plpgsql
@@ -15,8 +14,10 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-  v_gate constant tide.gates := tide._find_gate(resolve_gate.gate_id);
+  v_gate tide.gates;
 begin
+  perform tide._require_read_committed('resolve_gate');
+  v_gate := tide._find_gate(resolve_gate.gate_id);
   -- Gates that a fork copied have no token at all.
   if sha256(convert_to(coalesce(resolve_gate.token, ''), 'UTF8'))
     is distinct from v_gate.token_hash
@@ -26,11 +27,7 @@ begin
             hint = 'Use the token that open_gate returned when it made the gate.';
   end if;
   return tide._resolve(
-    v_gate,
-    resolve_gate.decision,
-    resolve_gate.actor,
-    resolve_gate.payload,
-    resolve_gate.comment
+    v_gate, resolve_gate.decision, resolve_gate.actor, resolve_gate.payload
   );
 end;
 $$;

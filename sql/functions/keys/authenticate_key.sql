@@ -12,6 +12,7 @@ declare
   v_now constant timestamptz := tide._now();
   v_key tide.api_keys;
 begin
+  perform tide._require_read_committed('authenticate_key');
   select k.*
   into v_key
   from tide.api_keys as k

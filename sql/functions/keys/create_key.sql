@@ -16,6 +16,7 @@ declare
   v_token constant text := 'tide_'
     || replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '');
 begin
+  perform tide._require_read_committed('create_key');
   if not exists (
     select
     from pg_roles as r

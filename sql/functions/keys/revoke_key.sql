@@ -6,6 +6,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform tide._require_read_committed('revoke_key');
   update tide.api_keys as k
   set revoked_at = tide._now()
   where k.name = revoke_key.name

@@ -15,8 +15,10 @@ declare
   v_active tide.runs;
   v_answer tide.enqueued;
 begin
+  if run.dedupe_key is not null or given_id then
+    perform tide._require_read_committed('enqueue with a dedupe key or a run_id');
+  end if;
   if run.dedupe_key is not null then
-    perform tide._require_read_committed('enqueue with a dedupe key');
     if given_id and tide._made_before(run.run_id, run.workflow, run.input, inserted => false) then
       v_active := tide._find_run(run.run_id);
       return (v_active.run_id, false, v_active.status)::tide.enqueued;

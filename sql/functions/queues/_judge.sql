@@ -23,6 +23,7 @@ begin
       when v_run.run_id is null then 'missing'
       when v_run.status = 'cancelled' then 'cancelled'
       when v_run.status in ('completed', 'failed') then 'finished'
+      when v_run.status = 'running' and v_run.lease_id = report.lease_id then 'busy'
       else 'lost'
     end
   )::tide.verdict;
@@ -30,4 +31,5 @@ end;
 $$;
 
 comment on function tide._judge is
-  'Why an outcome was not applied, in the words of settle: the same report again is accepted.';
+  'Why an outcome was not applied, in the words of settle: the same report again is accepted; busy = '
+  'it is right, but another transaction holds the row of the run.';

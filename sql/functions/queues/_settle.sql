@@ -9,19 +9,12 @@ declare
   v_plain tide.completions;
   v_settled uuid[] := array[]::uuid[];
 begin
+  perform tide._require_read_committed('settle');
   if outcomes = '[]' then
     return array[]::tide.verdict[];
   end if;
   v_plain := tide._parse_completions(outcomes);
   if v_plain.run_ids is not null then
-    -- Whoever reports the same runs takes them in the same order, which is that of an index scan by
-    -- a list of keys: all at once here, when they end in several statements.
-    if v_plain.others is not null or cardinality(v_plain.run_ids) > 500 then
-      perform
-      from tide.runs_active as r
-      where r.run_id = any (v_plain.run_ids || v_plain.other_run_ids)
-      for no key update;
-    end if;
     -- In slices: each report is looked for among those of its slice.
     for v_first in 1 .. cardinality(v_plain.run_ids) by 500 loop
       v_settled := v_settled || tide._finish(

@@ -1,5 +1,5 @@
--- The reports come by run_id and each is looked up in turn, so two calls that share runs lock them in
--- one order.
+-- A run whose row another transaction holds is passed over, so nobody waits here for a stranger, and
+-- two calls that share runs are in no deadlock.
 create or replace function tide._settle_others(outcomes jsonb, settled uuid[])
 returns tide.verdict[]
 language plpgsql
@@ -15,6 +15,8 @@ declare
   v_locked uuid[];
   v_report tide.outcome;
   v_run tide.runs;
+  v_verdict tide.verdict;
+  v_busy uuid[] := array[]::uuid[];
   v_verdicts tide.verdict[] := array[]::tide.verdict[];
 begin
   v_reports := array(
@@ -45,7 +47,7 @@ begin
         and r.lease_id = o.lease_id
         -- Running, in words that do not name the small index of running runs.
         and r.leased_until is not null
-      for no key update
+      for no key update skip locked
     ) as h
     where o.problem is null
   ) as l;
@@ -76,9 +78,20 @@ begin
   if cardinality(v_reports) > coalesce(cardinality(v_locked), 0) or v_overdue is not null then
     foreach v_report in array v_reports loop
       if v_report.run_id <> all (coalesce(v_locked, '{}')) or v_report.run_id = any (v_overdue) then
-        v_verdicts := v_verdicts || tide._judge(v_report);
+        v_verdict := tide._judge(v_report);
+        v_verdicts := v_verdicts || v_verdict;
+        if v_verdict.reason = 'busy' then
+          v_busy := v_busy || v_verdict.run_id;
+        end if;
       end if;
     end loop;
+  end if;
+  if cardinality(v_busy) > 0 then
+    -- What waits to be reported again is no longer renewed by its worker.
+    perform tide._renew_beside(array_agg(r.run_id), r.lease)
+    from tide.runs_active as r
+    where r.run_id = any (v_busy)
+    group by r.lease;
   end if;
   return v_verdicts;
 end;

@@ -18,6 +18,7 @@ declare
     'duration', await_work.duration, '0', '1 hour'
   );
 begin
+  perform tide._require_read_committed('await_work');
   -- A row somebody holds is a notification on its way.
   delete from tide.waiters as w
   using (

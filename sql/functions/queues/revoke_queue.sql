@@ -6,6 +6,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform tide._require_read_committed('revoke_queue');
   delete from tide.queue_grants as g
   where g.queue = revoke_queue.queue
     and g.role = revoke_queue.role;

@@ -24,12 +24,19 @@ declare
 begin
   with gone as (
     delete from tide.runs_active as r
-    where r.run_id = any (_finish.run_ids)
-      and (
-        _finish.lease_ids is null
-        or r.lease_id = _finish.lease_ids[array_position(_finish.run_ids, r.run_id)]
-          and r.leased_until is not null
-      )
+    where r.run_id = any (
+      case
+        when _finish.lease_ids is null then _finish.run_ids
+        else array(
+          select l.run_id
+          from tide.runs_active as l
+          where l.run_id = any (_finish.run_ids)
+            and l.lease_id = _finish.lease_ids[array_position(_finish.run_ids, l.run_id)]
+            and l.leased_until is not null
+          for update skip locked
+        )
+      end
+    )
     returning
       r.*,
       case
@@ -47,7 +54,7 @@ begin
       run_at, created_at, started_at, finished_at, deadline_at, lease, lease_id, worker,
       ended_by, failure_class, cancel_reason, cancel_actor,
       input, metadata, result, error, backoff, deadline, parent_id, forked_from, budget,
-      recovery_url, told_events, requested_by
+      recovery_url, told_events
     )
     select
       g.run_id,
@@ -81,8 +88,7 @@ begin
       g.forked_from,
       g.budget,
       g.recovery_url,
-      case when g.untouched and g.ended_as = 'completed' then 3 else g.told_events end,
-      g.requested_by
+      case when g.untouched and g.ended_as = 'completed' then 3 else g.told_events end
     from gone as g
   )
   select
@@ -140,4 +146,5 @@ $$;
 comment on function tide._finish is
   'End runs: move them to runs_finished, free their slots, log it, close their gates, tell parents '
   'and children; returns which. The caller has locked their rows, or gives the leases under which '
-  'they must be running; then those past their deadline are cancelled, and not among the answer.';
+  'they must be running; then those whose rows another transaction holds are passed over, those past '
+  'their deadline are cancelled, and neither are among the answer.';

@@ -23,6 +23,7 @@ begin
     from tide.runs as r
     where r.run_id = _hold.run_id;
     if not found then
+      perform tide._require_visible(format('run %s', _hold.run_id));
       raise exception 'run % does not exist', coalesce(_hold.run_id::text, 'null')
         using errcode = 'TD010',
               hint = 'Check the id; retention may have removed the run.';

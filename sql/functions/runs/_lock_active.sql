@@ -16,6 +16,7 @@ begin
     if found then
       return v_run;
     end if;
+    perform tide._require_visible(format('active run %s', _lock_active.run_id));
     v_run := tide._find_run(_lock_active.run_id);
     exit when v_run.finished_at is not null;
   end loop;

@@ -20,6 +20,7 @@ begin
     where r.run_id = _lock_any.run_id
     for no key update;
     exit when found;
+    perform tide._require_visible(format('run %s', _lock_any.run_id));
     perform tide._find_run(_lock_any.run_id);
   end loop;
   return v_run;

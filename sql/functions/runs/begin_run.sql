@@ -17,7 +17,9 @@ declare
   v_run tide.runs;
   v_budget jsonb;
   v_now timestamptz;
+  v_until timestamptz;
 begin
+  perform tide._require_read_committed('begin_run');
   -- Again when a retry has brought the run back between the two looks.
   loop
     select r.*
@@ -37,6 +39,9 @@ begin
 
   perform tide._require_queue(v_run.queue, 'claim');
   v_now := tide._now();
+  v_until := tide._leased_until(
+    v_run.run_id, v_run.lease_id, v_run.lease, v_run.leased_until
+  );
   if v_run.deadline_at <= v_now then
     perform tide._finish(
       array[v_run.run_id], 'cancelled', reason => 'deadline', actor => 'tide'
@@ -49,11 +54,11 @@ begin
               'Let a worker of queue %s claim it, or wait for its next dispatch.', v_run.queue
             );
   elsif v_run.status = 'running'
-    and (v_run.queue is not null or v_run.leased_until > v_now)
+    and (v_run.queue is not null or v_until > v_now)
   then
     raise exception 'run % is leased by %', v_run.run_id, coalesce(v_run.worker, 'another worker')
       using errcode = 'TD004',
-            detail = format('The lease lasts until %s.', v_run.leased_until),
+            detail = format('The lease lasts until %s.', v_until),
             hint = 'Wait for it to end, or cancel the run.';
   end if;
 

@@ -27,6 +27,8 @@ begin
       perform tide._finish(
         array[cancel.run_id], 'cancelled', reason => v_reason, actor => v_actor
       );
+    else
+      perform tide._require_visible(format('active run %s', cancel.run_id));
     end if;
     v_run := tide._find_run(cancel.run_id);
     exit when v_run.finished_at is not null;

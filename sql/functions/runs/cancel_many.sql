@@ -22,6 +22,7 @@ declare
   v_closed constant text[] := tide._closed_queues();
   v_run_ids uuid[];
 begin
+  perform tide._require_read_committed('cancel_many');
   if cancel_many.queue is null
     and cancel_many.workflow is null
     and coalesce(cancel_many.metadata, '{}') = '{}'

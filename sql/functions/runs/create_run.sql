@@ -23,6 +23,9 @@ declare
   v_now constant timestamptz := tide._now();
   v_run tide.runs;
 begin
+  if create_run.run_id is not null then
+    perform tide._require_read_committed('create_run with a run_id');
+  end if;
   insert into tide.runs_active as r (
     run_id, workflow, status, max_attempts, last_seq, run_at, created_at, deadline_at,
     input, metadata, backoff, deadline, budget, recovery_url

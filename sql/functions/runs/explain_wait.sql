@@ -15,9 +15,14 @@ declare
     select t.paused_at is not null
     from tide.ticks as t
   );
+  v_until timestamptz;
   v_ahead bigint;
 begin
   perform tide._require_run(explain_wait.run_id);
+  select tide._leased_until(r.run_id, r.lease_id, r.lease, r.leased_until)
+  into v_until
+  from tide.runs_active as r
+  where r.run_id = v_run.run_id;
   select q.*
   into v_queue
   from tide.queues as q
@@ -42,14 +47,14 @@ begin
     );
   elsif v_run.waiting_on is not null then
     v_reasons := v_reasons || tide._explain_parking(v_run);
-  elsif v_run.status = 'running' and v_run.leased_until < v_now then
+  elsif v_run.status = 'running' and v_until < v_now then
     v_reasons := v_reasons || tide._reason(
       'lease_expired',
       case
         when v_run.queue is null then 'its worker went silent; begin_run may take it over'
         else 'its worker went silent; upkeep hands the run out again'
       end,
-      jsonb_build_object('worker', v_run.worker, 'leased_until', v_run.leased_until)
+      jsonb_build_object('worker', v_run.worker, 'leased_until', v_until)
     );
   elsif v_run.status = 'queued' then
     if v_run.run_at > v_now then

@@ -22,6 +22,7 @@ declare
   v_step tide.steps;
   v_copied text[];
 begin
+  perform tide._require_read_committed('fork_run');
   select r.*
   into v_old
   from tide.runs as r

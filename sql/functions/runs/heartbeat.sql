@@ -18,7 +18,9 @@ declare
   v_now constant timestamptz := tide._now();
   v_held uuid[];
   v_overdue uuid[];
+  v_passed uuid[];
 begin
+  perform tide._require_read_committed('heartbeat');
   if heartbeat.run_ids is null
     or cardinality(heartbeat.run_ids) is distinct from cardinality(heartbeat.lease_ids)
     or cardinality(heartbeat.run_ids) > 10000
@@ -38,7 +40,7 @@ begin
             hint = 'Give one lease id for each run id, at most 10000.';
   end if;
 
-  -- Skip locked: a worker must never wait behind its own open business transaction.
+  -- Skip locked: neither a stranger nor the worker's own open transaction may keep it waiting.
   select
     array_agg(l.run_id) filter (where l.deadline_at is null or l.deadline_at > v_now),
     array_agg(l.run_id) filter (where l.deadline_at <= v_now)
@@ -66,6 +68,23 @@ begin
     leased_until = v_now + v_lease,
     lease = v_lease
   where r.run_id = any (v_held);
+  if cardinality(run_ids) > coalesce(cardinality(v_held), 0) then
+    select array_agg(h.run_id)
+    into v_passed
+    from unnest(heartbeat.run_ids, heartbeat.lease_ids) as b(run_id, lease_id)
+    cross join lateral (
+      select r.run_id
+      from tide.runs_active as r
+      where r.run_id = b.run_id
+        and r.lease_id = b.lease_id
+        and r.leased_until is not null
+      offset 0
+    ) as h
+    where h.run_id <> all (coalesce(v_held || v_overdue, '{}'));
+  end if;
+  if v_passed is not null then
+    perform tide._renew_beside(v_passed, v_lease);
+  end if;
   if v_overdue is not null then
     perform tide._finish(v_overdue, 'cancelled', reason => 'deadline', actor => 'tide');
   end if;
@@ -94,5 +113,5 @@ end;
 $$;
 
 comment on function tide.heartbeat is
-  'Renew the leases of all runs of a worker: held, busy (yours, but your own transaction locks the '
-  'row), lost, cancelled or finished. Never waits, never revives a lost lease.';
+  'Renew the leases of all runs of a worker: held, busy (yours and renewed as well, while another '
+  'transaction holds the row), lost, cancelled or finished. Never waits, never revives a lost lease.';

@@ -15,6 +15,7 @@ declare
   v_run_at constant timestamptz := tide._valid_time('run_at', reschedule.run_at);
   v_run tide.runs;
 begin
+  perform tide._require_read_committed('reschedule');
   perform tide._require_run(reschedule.run_id);
   -- Again when a retry has brought the run back between the two looks.
   loop

@@ -12,6 +12,9 @@ begin
   where s.schedule = _lock_schedule.name
   for no key update;
   if not found then
+    perform tide._require_visible(
+      format('schedule %L', left(_lock_schedule.name, 200))
+    );
     raise exception 'schedule % does not exist',
         coalesce(quote_literal(left(_lock_schedule.name, 200)), 'null')
       using errcode = 'TD010',

@@ -8,7 +8,11 @@ as $$
 begin
   delete from tide.schedules as s
   where s.schedule = drop_schedule.name;
-  return found;
+  if found then
+    return true;
+  end if;
+  perform tide._require_visible(format('schedule %L', left(drop_schedule.name, 200)));
+  return false;
 end;
 $$;
 

@@ -6,10 +6,12 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_schedule constant tide.schedules := tide._lock_schedule(fire_schedule.name);
+  v_schedule tide.schedules;
   v_at timestamptz := tide._now();
   v_fire tide.schedule_fires;
 begin
+  perform tide._require_read_committed('fire_schedule');
+  v_schedule := tide._lock_schedule(fire_schedule.name);
   perform tide._require_queue(v_schedule.queue, 'enqueue');
   -- A whole second may be a time of the cron expression, whose fire would then be lost.
   if v_at = date_trunc('second', v_at) then

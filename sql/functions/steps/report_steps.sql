@@ -1,9 +1,9 @@
 -- Everything that can be judged by looking at rows is done in a few statements for all reports. The
 -- rest is left to begin_step and complete_step in transactions of their own: they lock rows of
 -- other runs, and with so many runs locked already two callers could wait for each other.
--- The runs are locked by run_id, as settle does, each by a query of its own: however the planner
--- joins, it could read all runs. The reports are judged in a later statement, whose snapshot sees
--- what whoever held the locks before has written.
+-- The runs are locked each by a query of its own: however the planner joins, it could read all runs.
+-- Those another transaction holds are passed over. The reports are judged in a later statement, whose
+-- snapshot sees what whoever held the locks before has written.
 create or replace function tide.report_steps(reports jsonb)
 returns table (ordinal integer, action text, output jsonb, attempt integer, replay text)
 language plpgsql
@@ -28,6 +28,8 @@ declare
   v_plain constant tide.steps := tide._parse_contract(null);
   v_no_input constant bytea := tide._input_hash(null);
   v_held uuid[];
+  v_missed uuid[];
+  v_busy uuid[];
   v_now timestamptz;
   v_started uuid[];
   v_started_seqs integer[];
@@ -43,30 +45,45 @@ declare
   v_attempts integer[];
   v_replays text[];
 begin
+  perform tide._require_read_committed('report_steps');
   if v_count = 0 then
     return;
   end if;
   -- Who names a step twice has it judged by itself.
-  v_held := array(
-    select h.run_id
-    from (
-      select
-        x.run_id,
-        x.lease_id
-      from jsonb_to_recordset(report_steps.reports) as x(run_id uuid, lease_id uuid, name text)
-      group by x.run_id, x.lease_id
-      having count(*) = count(distinct x.name)
-      order by x.run_id
-    ) as b
-    cross join lateral (
-      select r.run_id
-      from tide.runs_active as r
-      where r.run_id = b.run_id
-        and r.lease_id = b.lease_id
-        and r.leased_until is not null
-      for no key update
-    ) as h
-  );
+  select
+    array_agg(b.run_id) filter (where h.run_id is not null),
+    array_agg(b.run_id) filter (where h.run_id is null)
+  into v_held, v_missed
+  from (
+    select
+      x.run_id,
+      x.lease_id
+    from jsonb_to_recordset(report_steps.reports) as x(run_id uuid, lease_id uuid, name text)
+    group by x.run_id, x.lease_id
+    having count(*) = count(distinct x.name)
+  ) as b
+  left join lateral (
+    select r.run_id
+    from tide.runs_active as r
+    where r.run_id = b.run_id
+      and r.lease_id = b.lease_id
+      and r.leased_until is not null
+    for no key update skip locked
+  ) as h on true;
+  if v_missed is not null then
+    -- Whose lease is right was missed only because another transaction holds the row.
+    v_busy := array(
+      select m.run_id
+      from unnest(v_missed) as m(run_id)
+      where exists (
+        select
+        from jsonb_to_recordset(report_steps.reports) as x(run_id uuid, lease_id uuid)
+        join tide.runs_active as r on r.run_id = x.run_id and r.lease_id = x.lease_id
+        where x.run_id = m.run_id
+          and r.leased_until is not null
+      )
+    );
+  end if;
   v_now := tide._now();
 
   with judged as materialized (
@@ -83,7 +100,7 @@ begin
       v.action,
       w.starts,
       w.ends,
-      v.action in ('single', 'replay') or not coalesce(x.complete, false) as answered,
+      v.action in ('single', 'busy', 'replay') or not coalesce(x.complete, false) as answered,
       case when v.action = 'replay' then s.output end as kept,
       coalesce(s.attempt, 1) as attempt,
       coalesce(s.replay, (g.contract).replay) as replay,
@@ -139,6 +156,7 @@ begin
     cross join lateral (
       select
         case
+          when x.run_id = any (v_busy) then 'busy'
           when r.run_id is null
             or not (coalesce(x.begin, false) or coalesce(x.complete, false))
             or (x.output is not null and tide._payload_problem(x.output) is not null)
@@ -270,4 +288,5 @@ $$;
 comment on function tide.report_steps is
   'Begin and complete steps of many leased runs in one transaction, each judged alone. A begin has '
   'a row: execute, or replay with the stored output. A row that says single: nothing was done, '
-  'make this report with begin_step or complete_step. A completion without a row is stored.';
+  'make this report with begin_step or complete_step. busy: nothing was done since another '
+  'transaction holds the row of the run, make it again. A completion without a row is stored.';

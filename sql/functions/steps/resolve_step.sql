@@ -19,6 +19,7 @@ declare
   v_run tide.runs;
   v_step tide.steps;
 begin
+  perform tide._require_read_committed('resolve_step');
   if resolve_step.decision is null
     or resolve_step.decision not in ('retry', 'use_output', 'fail')
   then

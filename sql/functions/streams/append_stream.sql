@@ -24,6 +24,7 @@ declare
   v_end bigint;
   v_lease_id uuid;
 begin
+  perform tide._require_read_committed('append_stream');
   if append_stream.step is not null then
     v_step := tide._held_step(v_run, append_stream.step);
     if v_step.status <> 'running' then

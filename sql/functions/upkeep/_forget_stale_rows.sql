@@ -10,6 +10,17 @@ begin
   where m.minute < v_now - interval '2 days';
   delete from tide.sweep_failures as f
   where f.retry_at < v_now - interval '1 day';
+  delete from tide.lease_renewals as b
+  where b.ctid = any (
+    array(
+      select s.ctid
+      from tide.lease_renewals as s
+      where s.leased_until < v_now
+      order by s.leased_until
+      limit 1000
+      for update skip locked
+    )
+  );
   delete from tide.watchers as w
   where w.run_id = any (
     array(

@@ -5,13 +5,9 @@ volatile
 as $$
 declare
   v_now constant timestamptz := tide._now();
-  v_failed_over_at timestamptz;
 begin
   case sweep
     when 'expired_leases' then
-      select i.failed_over_at
-      into v_failed_over_at
-      from tide.identity as i;
       -- Plain runs have no queue to go back to: they wait for begin_run or their worker.
       return array(
         select r.run_id::text
@@ -19,7 +15,7 @@ begin
         where r.status = 'running'
           and r.queue is not null
           and r.leased_until < v_now
-          and (v_failed_over_at is null or v_failed_over_at + r.lease < v_now)
+          and tide._leased_until(r.run_id, r.lease_id, r.lease, r.leased_until) < v_now
           and not tide._is_set_aside('expired_leases', r.run_id::text, v_now)
         limit _sweep_keys.batch
         for no key update skip locked

@@ -18,6 +18,7 @@ declare
   v_skipped bigint := 0;
   v_dropped bigint := 0;
 begin
+  perform tide._require_read_committed('adopt');
   perform
   from tide.ticks as t
   for no key update;

@@ -17,6 +17,7 @@ declare
   v_queue text;
   v_removed integer;
 begin
+  perform tide._require_read_committed('prune');
   if prune.older_than is null then
     if prune.queue is not null then
       raise exception 'queue % is given without older_than', quote_literal(left(prune.queue, 200))

@@ -8,6 +8,13 @@ as $$
 declare
   v_run_id uuid;
 begin
+  if run.budget is null and run.parent_id is null then
+    return;
+  end if;
+  -- What a budget is and what was spent of it changes without the row of the run.
+  perform tide._require_visible(
+    format('what run %s and its parents may spend', run.run_id)
+  );
   for v_run_id in
     select b.run_id
     from tide._budgets(_lock_spending.run) as b

@@ -15,6 +15,7 @@ declare
   v_run constant tide.runs := tide._lock_any(set_budget.run_id);
   v_family uuid[];
 begin
+  perform tide._require_read_committed('set_budget');
   perform tide._require_queue(v_run.queue);
   if v_run.finished_at is null then
     update tide.runs_active as r

@@ -18,7 +18,10 @@ begin
       from tide.runs_active as r
       where r.run_id = delivery.run_id
         and r.waiting_on is null
-        and (r.status = 'pending' or r.leased_until <= tide._now())
+        and (
+          r.status = 'pending'
+          or tide._leased_until(r.run_id, r.lease_id, r.lease, r.leased_until) <= tide._now()
+        )
     );
   end if;
   return true;

@@ -6,6 +6,7 @@ as $$
 declare
   v_now constant timestamptz := tide._now();
   v_run tide.runs;
+  v_until timestamptz;
   v_reason text;
   v_delivery_id uuid;
 begin
@@ -14,9 +15,12 @@ begin
     from tide.runs_active as r
     where r.run_id = any (_recover_runs.run_ids)
   loop
-    if v_run.waiting_on is not null or v_run.leased_until > v_now then
+    v_until := tide._leased_until(
+      v_run.run_id, v_run.lease_id, v_run.lease, v_run.leased_until
+    );
+    if v_run.waiting_on is not null or v_run.status = 'running' and v_until > v_now then
       update tide.runs_active as r
-      set recover_at = r.leased_until
+      set recover_at = case when r.status = 'running' then v_until end
       where r.run_id = v_run.run_id;
     elsif v_run.recoveries >= 10 then
       perform tide._finish(

@@ -34,6 +34,7 @@ declare
   v_room integer;
   v_delivery tide.deliveries;
 begin
+  perform tide._require_read_committed('claim_deliveries');
   if not tide._tick() then
     return;
   end if;

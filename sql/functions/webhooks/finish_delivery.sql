@@ -16,6 +16,7 @@ as $$
 declare
   v_delivery tide.deliveries;
 begin
+  perform tide._require_read_committed('finish_delivery');
   select d.*
   into v_delivery
   from tide.deliveries as d

@@ -11,6 +11,7 @@ declare
   v_now constant timestamptz := tide._now();
   v_delivery tide.deliveries;
 begin
+  perform tide._require_read_committed('redeliver');
   select d.*
   into v_delivery
   from tide.deliveries as d

@@ -17,6 +17,7 @@ declare
   );
   v_current tide.webhook_secrets;
 begin
+  perform tide._require_read_committed('set_webhook_secret');
   -- Two calls for one name take turns.
   perform pg_advisory_xact_lock(1953064042, hashtext(v_name));
   if set_webhook_secret.secret is null then
