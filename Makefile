@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+AGENTS := $(VENV)/agents/.ready
 PGSPOT := $(VENV)/pgspot/bin/pgspot
 SITE   := $(VENV)/site/bin/python
 PACKAGING := $(VENV)/packaging/bin/python
@@ -13,7 +14,7 @@ TEST_JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest $(or $(TESTS),-n $(TEST_JOBS) --dist loadfile)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-agent dev test test-all test-pg15 test-pgbouncer lint sql-lint types \
+.PHONY: help demo demo-agent dev test test-agents test-all test-pg15 test-pgbouncer lint sql-lint types \
   conventions bench bench-quick docs wheel reproducible audit sbom clean
 
 help: ## Show this list
@@ -44,6 +45,10 @@ test-all: postgres-15 postgres-16 postgres-17 ## Run them on 15 to 18, also thro
 	  echo "PostgreSQL $$server, $$([ $$bouncer = 1 ] && echo through PgBouncer || echo directly)"; \
 	  TIDE_TEST_POSTGRES=$$server TIDE_TEST_PGBOUNCER=$$bouncer $(PYTEST); \
 	done; done
+
+test-agents: $(AGENTS) ## Run the tests of the adapters beside the frameworks, and check their types
+	$(VENV)/agents/bin/python -m pytest $(or $(TESTS),tests/agents)
+	$(VENV)/agents/bin/python -m mypy --config-file= --strict --follow-imports=silent tidebase_pg/agents
 
 lint: $(READY) ## Check the form of the Python files
 	$(BIN)/ruff check .
@@ -96,6 +101,12 @@ $(READY): pyproject.toml
 	  { echo "tidebase-pg needs Python 3.11 or newer: make PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# Frameworks are heavy, and bring versions of their own, so they live apart.
+$(AGENTS): pyproject.toml | $(READY)
+	$(PYTHON) -m venv $(VENV)/agents
+	$(VENV)/agents/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[agents]'
 	@touch $@
 
 # pgspot parses with another release of what the tests parse with, so it lives apart.

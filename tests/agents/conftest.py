@@ -1,0 +1,1 @@
+"""Tests of the adapters; each file is skipped where its framework is absent (make test-agents)."""

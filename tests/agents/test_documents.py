@@ -1,0 +1,32 @@
+"""The programs on the pages about frameworks run as they stand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.examples.documents import blocks
+from tests.examples.test_documents import environment
+
+PAGES = {"docs/langgraph.md": "langgraph"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_of_a_page_runs(page: str, direct_dsn: str, tmp_path: Path) -> None:
+    if find_spec(PAGES[page]) is None:
+        pytest.skip("run: make test-agents")
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(block.code for block in blocks(page, "py")))
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        env=environment(direct_dsn),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,1 @@
+"""Adapters to agent frameworks, one module for each; none is imported unless it is asked for."""

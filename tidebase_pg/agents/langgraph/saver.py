@@ -1,0 +1,584 @@
+"""Checkpoint savers of LangGraph, sync and async, over the functions of schema tide_langgraph."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, cast
+
+import psycopg
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    PendingWrite,
+    get_checkpoint_id,
+    get_serializable_checkpoint_metadata,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from psycopg import sql
+from psycopg.rows import namedtuple_row
+from psycopg.types.json import Jsonb
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from tidebase_pg.agents.langgraph import setup
+from tidebase_pg.agents.langgraph.values import (
+    Draft,
+    Memory,
+    common,
+    digest,
+    is_inline,
+    is_list,
+    unflatten,
+)
+from tidebase_pg.errors import BadPayload, NotFound, translate
+
+Pool = ConnectionPool[Any]
+AsyncPool = AsyncConnectionPool[Any]
+S = TypeVar("S", bound="TideSaver")
+A = TypeVar("A", bound="AsyncTideSaver")
+
+PAGE: Final = 20
+LARGEST_POOL: Final = 4
+KEEP_LATEST: Final = "keep_latest"
+DELETE: Final = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One function of the schema, and what is to be remembered once it went through."""
+
+    function: str
+    arguments: dict[str, Any]
+    stored: Callable[[], None] = lambda: None
+
+    @property
+    def query(self) -> sql.Composed:
+        return sql.SQL("select * from tide_langgraph.{}({})").format(
+            sql.Identifier(self.function),
+            sql.SQL(", ").join(
+                sql.SQL("{} => {}").format(
+                    sql.Identifier(name),
+                    # Arrays of bytes in hexadecimal would cost more than all the rest.
+                    sql.Placeholder(name, "b" if isinstance(value, list) else "s"),
+                )
+                for name, value in self.arguments.items()
+            ),
+        )
+
+
+class _Saver(BaseCheckpointSaver[str]):
+    """What both savers are: values into statements, rows into checkpoints."""
+
+    def __init__(self, *, serde: SerializerProtocol | None = None) -> None:
+        super().__init__(serde=serde)
+        self._memory = Memory()
+
+    def get_next_version(self, current: str | int | float | None, channel: None = None) -> str:
+        """Numbers that grow, each with a random tail: branches of a thread never share one."""
+        number, width = 0, 10
+        if current is not None:
+            digits = str(current).partition(".")[0]
+            number, width = int(digits), max(10, len(digits))
+        return f"{number + 1:0{width}}.{random.getrandbits(48):012x}"
+
+    # What is asked --------------------------------------------------------------------------
+
+    def _put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        versions: ChannelVersions,
+    ) -> Statement:
+        thread_id, namespace = _thread(config), _namespace(config)
+        known = self._memory.of(thread_id)
+        draft = Draft(self.serde, known)
+        inline: dict[str, Any] = {}
+        channels: list[dict[str, Any]] = []
+        lists: dict[tuple[str, str], tuple[str, list[bytes]]] = {}
+        for channel, value in checkpoint["channel_values"].items():
+            if is_inline(value):
+                inline[channel] = value
+                continue
+            if channel not in versions:
+                continue
+            version = str(versions[channel])
+            what = f"the value of channel {channel!r} of thread {thread_id!r}"
+            entry: dict[str, Any] = {"channel": channel, "version": version}
+            if is_list(value):
+                hashes = draft.many(value, what)
+                base, before = known.lists.get((namespace, channel), (None, []))
+                keep = common(before, hashes)
+                entry |= {"base": base if keep else None, "keep": keep}
+                entry["items"] = [part.hex() for part in hashes[keep:]]
+                lists[namespace, channel] = (version, hashes)
+            else:
+                entry["hash"] = draft.one(value, what).hex()
+            channels.append(entry)
+        hashes, types, datas = draft.arrays()
+        configurable = config["configurable"]
+
+        def stored() -> None:
+            draft.stored()
+            known.lists.update(lists)
+
+        return Statement(
+            "put",
+            {
+                "thread_id": thread_id,
+                "checkpoint_ns": namespace,
+                "checkpoint_id": checkpoint["id"],
+                "parent_id": configurable.get("checkpoint_id"),
+                "checkpoint": _json({**checkpoint, "channel_values": inline}, "the checkpoint"),
+                "metadata": _json(
+                    get_serializable_checkpoint_metadata(config, metadata), "the metadata"
+                ),
+                "channels": _json(channels, "the channels"),
+                "hashes": hashes,
+                "types": types,
+                "datas": datas,
+            },
+            stored,
+        )
+
+    def _put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str,
+    ) -> Statement:
+        thread_id = _thread(config)
+        # Nothing is left out as known: a write has to stand whatever was removed meanwhile.
+        draft = Draft(self.serde, Memory().of(thread_id))
+        entries: list[dict[str, Any]] = []
+        for place, (channel, value) in enumerate(writes):
+            what = f"what task {task_id} writes to channel {channel!r}"
+            parts = draft.many(value, what) if is_list(value) else [draft.one(value, what)]
+            entries.append(
+                {
+                    "idx": WRITES_IDX_MAP.get(channel, place),
+                    "channel": channel,
+                    "is_list": is_list(value),
+                    "items": [part.hex() for part in parts],
+                }
+            )
+        hashes, types, datas = draft.arrays()
+        known = self._memory.of(thread_id)
+        return Statement(
+            "put_writes",
+            {
+                "thread_id": thread_id,
+                "checkpoint_ns": _namespace(config),
+                "checkpoint_id": str(config["configurable"]["checkpoint_id"]),
+                "task_id": task_id,
+                "task_path": task_path,
+                "replace": all(channel in WRITES_IDX_MAP for channel, _ in writes),
+                "writes": _json(entries, "the writes"),
+                "hashes": hashes,
+                "types": types,
+                "datas": datas,
+            },
+            lambda: known.hashes.update(hashes),
+        )
+
+    def _read(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+        latest: bool = False,
+    ) -> Statement:
+        configurable = (config or {}).get("configurable", {})
+        namespace = configurable.get("checkpoint_ns", "" if latest else None)
+        given = {
+            "thread_id": configurable.get("thread_id") and str(configurable["thread_id"]),
+            "checkpoint_ns": namespace,
+            "checkpoint_id": configurable.get("checkpoint_id"),
+            "filter": None if not filter else _json(filter, "the filter"),
+            "before": None if before is None else get_checkpoint_id(before),
+            "max_checkpoints": limit,
+        }
+        return Statement(
+            "read", {name: value for name, value in given.items() if value is not None}
+        )
+
+    def _prune(self, thread_ids: Sequence[str], strategy: str) -> list[Statement]:
+        if isinstance(thread_ids, str):
+            raise TypeError("thread_ids is a list of ids, not one id")
+        if strategy not in (KEEP_LATEST, DELETE):
+            raise ValueError(f"strategy is {KEEP_LATEST!r} or {DELETE!r}, not {strategy!r}")
+        ids = [str(thread_id) for thread_id in thread_ids]
+        if strategy == KEEP_LATEST:
+            return [Statement("prune", {"thread_ids": ids}, self._memory.forget)]
+        return [self._delete_thread(thread_id) for thread_id in ids]
+
+    def _delete_thread(self, thread_id: str) -> Statement:
+        given = {"thread_id": str(thread_id)}
+        return Statement("delete_thread", given, lambda: self._memory.forget(given["thread_id"]))
+
+    def _delete_for_runs(self, run_ids: Sequence[str]) -> Statement:
+        ids = [str(run_id) for run_id in run_ids]
+        return Statement("delete_for_runs", {"run_ids": ids}, self._memory.forget)
+
+    def _copy_thread(self, source_thread_id: str, target_thread_id: str) -> Statement:
+        given = {"source_id": str(source_thread_id), "target_id": str(target_thread_id)}
+        return Statement("copy_thread", given)
+
+    # What is answered -----------------------------------------------------------------------
+
+    def _tuple(self, row: Any) -> CheckpointTuple:
+        known = self._memory.of(row.thread)
+        checkpoint = cast(Checkpoint, json.loads(row.checkpoint))
+        blobs = list(zip(row.types or [], row.datas or [], strict=True))
+        for channel, version, (listed, parts) in zip(
+            row.channels or [],
+            row.versions or [],
+            unflatten(row.counts or [], blobs),
+            strict=True,
+        ):
+            value = [self.serde.loads_typed(part) for part in parts]
+            checkpoint["channel_values"][channel] = value if listed else value[0]
+            if listed:
+                hashes = [digest(part) for part in parts]
+                known.lists[row.namespace, channel] = (version, hashes)
+                known.hashes.update(hashes)
+        writes: list[PendingWrite] = []
+        blobs = list(zip(row.write_types or [], row.write_datas or [], strict=True))
+        for task_id, channel, (listed, parts) in zip(
+            row.write_tasks or [],
+            row.write_channels or [],
+            unflatten(row.write_counts or [], blobs),
+            strict=True,
+        ):
+            value = [self.serde.loads_typed(part) for part in parts]
+            writes.append((task_id, channel, value if listed else value[0]))
+        return CheckpointTuple(
+            _config(row.thread, row.namespace, row.id),
+            checkpoint,
+            cast(CheckpointMetadata, json.loads(row.metadata)),
+            None if row.parent is None else _config(row.thread, row.namespace, row.parent),
+            writes,
+        )
+
+
+class TideSaver(_Saver):
+    """Keeps LangGraph's checkpoints in schema tide_langgraph: `graph.compile(checkpointer=…)`.
+
+    `source` is a DSN or a psycopg pool. `setup` makes or upgrades the schema. A list, such as the
+    messages of a chat, is kept element by element, each once: a thousand turns cost a thousand
+    messages.
+
+    >>> with TideSaver.from_conn_string(dsn) as saver:
+    ...     saver.setup()
+    ...     graph = builder.compile(checkpointer=saver)
+    """
+
+    def __init__(self, source: str | Pool, *, serde: SerializerProtocol | None = None) -> None:
+        super().__init__(serde=serde)
+        self._own = isinstance(source, str)
+        self._pool: Pool = (
+            ConnectionPool(source, min_size=1, max_size=LARGEST_POOL, kwargs=_KWARGS, open=True)
+            if isinstance(source, str)
+            else source
+        )
+
+    @classmethod
+    @contextmanager
+    def from_conn_string(cls: type[S], conn_string: str) -> Generator[S]:
+        """A saver with connections of its own, closed with the block."""
+        saver = cls(conn_string)
+        try:
+            yield saver
+        finally:
+            saver.close()
+
+    def close(self) -> None:
+        """Close the connections this saver has opened; a pool of the caller stays open."""
+        if self._own:
+            self._pool.close()
+
+    def setup(self) -> None:
+        """Make or upgrade the schema. Safe to repeat; needs create on the database."""
+        with self._pool.connection() as connection:
+            setup.install(connection)
+
+    def delete_idle_threads(self, idle_seconds: float) -> int:
+        """Remove all threads nobody has written to for so long, and say how many they were."""
+        total = 0
+        while removed := self._execute(_idle(idle_seconds))[0][0]:
+            total += cast(int, removed)
+        self._memory.forget()
+        return total
+
+    def _execute(self, statement: Statement) -> list[Any]:
+        with self._pool.connection() as connection:
+            cursor = connection.cursor(row_factory=namedtuple_row, binary=True)
+            with cursor, _translated():
+                cursor.execute(statement.query, statement.arguments)
+                rows: list[Any] = cursor.fetchall()
+        statement.stored()
+        return rows
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        try:
+            self._execute(self._put(config, checkpoint, metadata, new_versions))
+        except NotFound:
+            self._memory.forget(_thread(config))
+            self._execute(self._put(config, checkpoint, metadata, new_versions))
+        return _config(_thread(config), _namespace(config), checkpoint["id"])
+
+    def put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        self._execute(self._put_writes(config, writes, task_id, task_path))
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        rows = self._execute(self._read(config, limit=1, latest=True))
+        return self._tuple(rows[0]) if rows else None
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        while limit is None or limit > 0:
+            page = _page(config, limit)
+            asked = self._read(config, filter=filter, before=before, limit=page)
+            rows = self._execute(asked)
+            yield from map(self._tuple, rows)
+            if page is None or len(rows) < page:
+                return
+            before = _config("", "", rows[-1].id)
+            limit = None if limit is None else limit - len(rows)
+
+    def delete_thread(self, thread_id: str) -> None:
+        self._execute(self._delete_thread(thread_id))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        self._execute(self._delete_for_runs(run_ids))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        self._execute(self._copy_thread(source_thread_id, target_thread_id))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = KEEP_LATEST) -> None:
+        for statement in self._prune(thread_ids, strategy):
+            self._execute(statement)
+
+
+class AsyncTideSaver(_Saver):
+    """`TideSaver` for asyncio.
+
+    >>> async with AsyncTideSaver.from_conn_string(dsn) as saver:
+    ...     await saver.setup()
+    ...     graph = builder.compile(checkpointer=saver)
+    """
+
+    def __init__(self, source: str | AsyncPool, *, serde: SerializerProtocol | None = None) -> None:
+        super().__init__(serde=serde)
+        self._own = isinstance(source, str)
+        self._dsn = source if isinstance(source, str) else None
+        self._pool: AsyncPool = (
+            AsyncConnectionPool(
+                source, min_size=1, max_size=LARGEST_POOL, kwargs=_KWARGS, open=False
+            )
+            if isinstance(source, str)
+            else source
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def from_conn_string(cls: type[A], conn_string: str) -> AsyncGenerator[A]:
+        """A saver with connections of its own, closed with the block."""
+        saver = cls(conn_string)
+        try:
+            yield saver
+        finally:
+            await saver.close()
+
+    async def close(self) -> None:
+        """Close the connections this saver has opened; a pool of the caller stays open."""
+        if self._own:
+            await self._pool.close()
+
+    async def setup(self) -> None:
+        """Make or upgrade the schema. Safe to repeat; needs create on the database."""
+        await self._opened()
+        async with self._pool.connection() as connection:
+            dsn, password = connection.info.dsn, connection.info.password
+        # Once in the life of a database: not worth a second, asynchronous installer.
+        with psycopg.connect(dsn, password=password or None, autocommit=True) as plain:
+            setup.install(plain)
+
+    async def delete_idle_threads(self, idle_seconds: float) -> int:
+        """Remove all threads nobody has written to for so long, and say how many they were."""
+        total = 0
+        while removed := (await self._execute(_idle(idle_seconds)))[0][0]:
+            total += cast(int, removed)
+        self._memory.forget()
+        return total
+
+    async def _opened(self) -> None:
+        if self._own and self._pool.closed:
+            await self._pool.open()
+
+    async def _execute(self, statement: Statement) -> list[Any]:
+        await self._opened()
+        async with self._pool.connection() as connection:
+            cursor = connection.cursor(row_factory=namedtuple_row, binary=True)
+            async with cursor:
+                with _translated():
+                    await cursor.execute(statement.query, statement.arguments)
+                    rows: list[Any] = await cursor.fetchall()
+        statement.stored()
+        return rows
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        try:
+            await self._execute(self._put(config, checkpoint, metadata, new_versions))
+        except NotFound:
+            self._memory.forget(_thread(config))
+            await self._execute(self._put(config, checkpoint, metadata, new_versions))
+        return _config(_thread(config), _namespace(config), checkpoint["id"])
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        await self._execute(self._put_writes(config, writes, task_id, task_path))
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        rows = await self._execute(self._read(config, limit=1, latest=True))
+        return self._tuple(rows[0]) if rows else None
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        while limit is None or limit > 0:
+            page = _page(config, limit)
+            asked = self._read(config, filter=filter, before=before, limit=page)
+            rows = await self._execute(asked)
+            for row in rows:
+                yield self._tuple(row)
+            if page is None or len(rows) < page:
+                return
+            before = _config("", "", rows[-1].id)
+            limit = None if limit is None else limit - len(rows)
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await self._execute(self._delete_thread(thread_id))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        await self._execute(self._delete_for_runs(run_ids))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        await self._execute(self._copy_thread(source_thread_id, target_thread_id))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = KEEP_LATEST) -> None:
+        for statement in self._prune(thread_ids, strategy):
+            await self._execute(statement)
+
+
+_KWARGS: Final = {"autocommit": True}
+
+
+def _thread(config: RunnableConfig) -> str:
+    configurable = config.get("configurable", {})
+    if not configurable.get("thread_id"):
+        raise ValueError('config has no thread_id: give {"configurable": {"thread_id": …}}')
+    return str(configurable["thread_id"])
+
+
+def _namespace(config: RunnableConfig) -> str:
+    return str(config["configurable"].get("checkpoint_ns", ""))
+
+
+def _config(thread_id: str, namespace: str, checkpoint_id: str) -> RunnableConfig:
+    return {
+        "configurable": {
+            "thread_id": thread_id,
+            "checkpoint_ns": namespace,
+            "checkpoint_id": checkpoint_id,
+        }
+    }
+
+
+def _page(config: RunnableConfig | None, limit: int | None) -> int | None:
+    """How many to read at once; all where ids do not tell one page from the next."""
+    configurable = (config or {}).get("configurable", {})
+    if "thread_id" not in configurable or "checkpoint_ns" not in configurable:
+        return limit
+    return PAGE if limit is None else min(PAGE, limit)
+
+
+def _idle(seconds: float) -> Statement:
+    return Statement("delete_idle_threads", {"idle": f"{float(seconds):f} seconds"})
+
+
+def _json(value: Any, what: str) -> Jsonb:
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise BadPayload(f"{what} cannot be stored as JSON: {error}") from error
+    if "\\u0000" in text:
+        value = _without_nul(value)
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    return Jsonb(value, dumps=lambda _: text)
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nul(part) for part in value]
+    return value
+
+
+@contextmanager
+def _translated() -> Generator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        translated = translate(error)
+        if translated is error:
+            raise
+        raise translated from None

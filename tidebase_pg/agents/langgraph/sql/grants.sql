@@ -1,0 +1,28 @@
+-- Last of all: a function that was just created is executable by PUBLIC.
+revoke all on all tables in schema tide_langgraph from public;
+revoke all on all sequences in schema tide_langgraph from public;
+revoke all on all routines in schema tide_langgraph from public;
+
+do $$
+declare
+  v_role text;
+begin
+  for v_role in
+    select r.rolname
+    from pg_catalog.pg_roles as r
+    where r.rolname = 'tide_worker'
+  loop
+    execute pg_catalog.format('grant usage on schema tide_langgraph to %I', v_role);
+    execute (
+      select pg_catalog.string_agg(
+        pg_catalog.format('grant execute on routine %s to %I', p.oid::pg_catalog.regprocedure, v_role),
+        '; '
+        order by p.proname
+      )
+      from pg_catalog.pg_proc as p
+      where p.pronamespace = 'tide_langgraph'::pg_catalog.regnamespace
+        and p.proname !~ '^_'
+    );
+  end loop;
+end;
+$$;
