@@ -12,15 +12,15 @@ declare
       "version", "authenticate_key",
       "enqueue", "enqueue_many", "create_run", "cancel", "cancel_children", "get_run",
       "list_runs", "describe_run", "explain_wait", "list_events", "watch_run", "list_children",
-      "send_event", "get_gate", "resolve_gate", "get_state", "state_versions", "list_snapshots",
-      "list_usage", "next_fire", "read_stream", "list_streams"
+      "send_event", "get_gate", "describe_gate", "resolve_gate", "get_state", "state_versions",
+      "list_snapshots", "list_usage", "next_fire", "read_stream", "list_streams"
     ],
     "tide_worker": [
       "version", "authenticate_key",
       "claim", "settle", "settle_and_claim", "await_work", "next_wakeup", "heartbeat",
       "create_run", "begin_run", "complete", "fail", "release", "get_run", "list_events",
       "begin_step", "complete_step", "fail_step", "report_steps",
-      "open_gate", "await_gate", "get_gate",
+      "open_gate", "await_gate", "get_gate", "describe_gate",
       "spawn", "spawn_many", "await_children", "list_children", "cancel_children", "sleep",
       "await_event", "send_event", "set_state", "patch_state", "save_state", "get_state",
       "state_versions", "create_snapshot", "list_snapshots", "record_usage", "list_usage",
@@ -33,7 +33,8 @@ declare
       "get_run", "list_runs", "describe_run", "explain_wait", "list_events", "watch_run",
       "list_children", "get_gate", "get_state", "state_versions", "list_snapshots",
       "list_usage", "cancel", "cancel_many", "cancel_children", "retry", "reschedule", "fork_run",
-      "resolve_step", "decide_gate", "send_event", "set_budget", "set_queue", "grant_queue",
+      "resolve_step", "describe_gate", "decide_gate", "note_gate", "send_event", "set_budget",
+      "set_queue", "grant_queue",
       "revoke_queue", "set_schedule", "drop_schedule", "pause_schedule", "resume_schedule",
       "fire_schedule", "list_schedules", "list_fires", "next_fire", "next_wakeup",
       "read_stream", "list_streams",
@@ -51,7 +52,8 @@ declare
       "list_workers", "next_fires", "outline_schedules", "list_endpoints", "find_deliveries"
     ],
     "tide_approver": [
-      "version", "authenticate_key", "get_gate", "list_gates", "decide_gate", "resolve_gate"
+      "version", "authenticate_key", "get_gate", "describe_gate", "list_gates", "decide_gate",
+      "resolve_gate", "note_gate"
     ]
   }';
   v_views constant text[] := array[

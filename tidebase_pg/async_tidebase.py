@@ -142,6 +142,8 @@ class AsyncGates(AsyncNamespace):
     get = AsyncNamespace.method(calls.get_gate)
     resolve = AsyncNamespace.method(calls.resolve_gate)
     decide = AsyncNamespace.method(calls.decide_gate)
+    describe = AsyncNamespace.method(calls.describe_gate)
+    note = AsyncNamespace.method(calls.note_gate)
 
 
 class AsyncKeys(AsyncNamespace):

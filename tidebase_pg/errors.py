@@ -77,7 +77,7 @@ class Conflict(TideError):
 
 
 class InputMismatch(Conflict):
-    """The same run or step was asked for with another workflow or input."""
+    """The same run, step or gate was asked for with another workflow, input or question."""
 
     sqlstate = "TD020"
 
@@ -104,6 +104,12 @@ class BadToken(Conflict):
     """The token does not open this gate."""
 
     sqlstate = "TD024"
+
+
+class NotApproved(Conflict):
+    """The approval named for a step does not stand, covers another input, or was used before."""
+
+    sqlstate = "TD025"
 
 
 class IllegalTransition(TideError):
@@ -219,6 +225,7 @@ BY_SQLSTATE: Final[dict[str, type[TideError]]] = {
     "TD022": GateResolved,
     "TD023": DuplicateRun,
     "TD024": BadToken,
+    "TD025": NotApproved,
     "TD030": IllegalTransition,
     "TD040": PayloadTooLarge,
 }

@@ -179,6 +179,8 @@ class Gates(Namespace):
     get = Namespace.method(calls.get_gate)
     resolve = Namespace.method(calls.resolve_gate)
     decide = Namespace.method(calls.decide_gate)
+    describe = Namespace.method(calls.describe_gate)
+    note = Namespace.method(calls.note_gate)
 
 
 class Keys(Namespace):

@@ -52,6 +52,7 @@ ERRORS = {
     "TD022": "GateResolved",
     "TD023": "DuplicateRun",
     "TD024": "BadToken",
+    "TD025": "NotApproved",
     "TD030": "IllegalTransition",
     "TD040": "PayloadTooLarge",
 }

@@ -33,9 +33,11 @@ ROWS = {
 }
 UNREAD = {
     "schedules": {"timing"},
-    "steps": {"streamed"},
+    "steps": {"streamed", "approved_by"},
+    "gates": {"origin_id", "used_by", "used_step", "answer_schema", "quorum", "assignees"}
+    | {"not_requester", "escalate_at", "escalate_to", "escalated_at"},
     "runs": {"recovery_url", "recover_at", "recoveries", "dispatched_until", "dispatches"}
-    | {"told_events"},
+    | {"told_events", "requested_by"},
 }
 """Columns that only the database understands, or that a schema one minor version older lacks."""
 

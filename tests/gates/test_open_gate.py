@@ -45,7 +45,7 @@ def test_same_name_again_is_the_same_gate_without_its_token(
 ) -> None:
     first = tide.open_gate(**own, name="approve", prompt="Send it?")
     before = contents(tide.connection)
-    again = tide.open_gate(**own, name="approve", prompt="Another question", data=[1])
+    again = tide.open_gate(**own, name="approve", prompt="Send it?", data={})
     assert again == first._replace(token=None)
     assert len(first.token) >= 32
     assert contents(tide.connection) == before

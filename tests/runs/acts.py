@@ -32,11 +32,11 @@ MANY = frozenset(
 DOCUMENTS = frozenset(
     {"input", "metadata", "result", "error", "output"}
     | {"backoff", "channels", "contract", "filters", "settings", "outcomes", "runs"}
-    | {"budget", "children", "data", "limits", "options", "overrides", "patch", "payload"}
+    | {"budget", "children", "data", "limits", "options", "overrides", "patch", "payload", "rules"}
     | {"chunks", "reports", "state", "target", "value"}
 )
 SCALARS = frozenset(
-    {"cancel_many", "describe_run", "explain_wait", "version"}
+    {"cancel_many", "describe_gate", "describe_run", "note_gate", "explain_wait", "version"}
     | {"append_stream", "cancel_children", "send_event", "watch_run"}
     | {"create_key", "revoke_key"}
     | {"count_runs", "find_runs", "outline_run", "overview", "search_runs"}

@@ -271,6 +271,12 @@ SCENES: dict[str, Scene] = {
     ),
     "count_runs": lambda tide: {"filters": {"status": "queued"}} if queued(tide) else {},
     "create_key": lambda tide: {"name": "mine", "role": "client"},
+    "describe_gate": lambda tide: {"gate_id": asked(tide)[1].gate_id},
+    "note_gate": lambda tide: {
+        "gate_id": asked(tide)[1].gate_id,
+        "note": "viewed",
+        "actor": "ann",
+    },
     "find_deliveries": lambda tide: {"max_deliveries": 9} if delivered(tide) else {},
     "find_runs": lambda tide: {"max_runs": 9} if queued(tide) else {},
     "get_step": lambda tide: {"run_id": stepped(tide)["run_id"], "name": "plan"},

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from tidebase_pg.call import Call, call
-from tidebase_pg.documents import optional
-from tidebase_pg.types import AwaitedGate, GateRow, GateStatus, OpenGate, PendingGate
+from tidebase_pg.call import Call, call, truth
+from tidebase_pg.documents import decode, optional
+from tidebase_pg.types import AwaitedGate, GateRow, GateStatus, OpenGate, PendingGate, Row
 from tidebase_pg.values import Duration, RunId
 
 
@@ -23,9 +23,14 @@ def open_gate(
     on_timeout: str | None = None,
     capability: str | None = None,
     channels: Sequence[Mapping[str, Any]] | None = None,
+    rules: Mapping[str, Any] | None = None,
+    on_change: str | None = None,
 ) -> Call[OpenGate]:
-    """Ask people for a decision about a leased run; the same name again gives the same gate. The
+    """Ask people for a decision about a leased run; the same name and question again give the same
+    gate. Another question under the name: TD020, or with on_change = ask another gate, name:2. The
     token that resolves it is in the first answer, and in what is sent to the channels, only.
+
+    `rules` has any of answer, quorum, assignees, not_requester, escalate_after, escalate_to.
     """
     return call(
         "open_gate",
@@ -40,6 +45,8 @@ def open_gate(
         on_timeout=on_timeout,
         capability=capability,
         channels=optional(channels, "channels"),
+        rules=optional(rules, f"the rules of gate {name!r}"),
+        on_change=on_change,
     )
 
 
@@ -67,6 +74,7 @@ def resolve_gate(
     *,
     actor: str | None = None,
     payload: Any = None,
+    comment: str | None = None,
 ) -> Call[GateRow]:
     """Decide a gate with its token, exactly once: approved, rejected or canceled. Wrong token:
     TD024, already decided: TD022.
@@ -80,11 +88,21 @@ def resolve_gate(
         decision=decision,
         actor=actor,
         payload=optional(payload, "payload"),
+        comment=comment,
     )
 
 
-def decide_gate(gate_id: RunId, decision: str, actor: str, *, payload: Any = None) -> Call[GateRow]:
-    """Decide a gate as an operator, without its token; already decided: TD022."""
+def decide_gate(
+    gate_id: RunId,
+    decision: str,
+    actor: str,
+    *,
+    payload: Any = None,
+    comment: str | None = None,
+) -> Call[GateRow]:
+    """Decide a gate without its token, or vote where it takes several: pending until enough have.
+    Not for this login or actor: 42501; an answer that does not fit: 22023; already decided: TD022.
+    """
     return call(
         "decide_gate",
         GateRow.columns(),
@@ -93,7 +111,34 @@ def decide_gate(gate_id: RunId, decision: str, actor: str, *, payload: Any = Non
         decision=decision,
         actor=actor,
         payload=optional(payload, "payload"),
+        comment=comment,
     )
+
+
+def describe_gate(gate_id: RunId) -> Call[dict[str, Any]]:
+    """Everything about a gate but its token, as jsonb: question, rules, votes, and its events with
+    comments, views and reminders; unknown: TD010.
+    """
+
+    def read(rows: Sequence[Row]) -> dict[str, Any]:
+        return cast("dict[str, Any]", decode(rows[0][0], f"the description of gate {gate_id}"))
+
+    return call("describe_gate", "describe_gate::text", read, gate_id=gate_id)
+
+
+def note_gate(gate_id: RunId, note: str, actor: str, *, comment: str | None = None) -> Call[None]:
+    """Log that an actor has viewed a pending gate, commented on it, or reminded those it asks:
+    channels get the event. Decided: TD022.
+    """
+    return call(
+        "note_gate",
+        "true",
+        truth,
+        gate_id=gate_id,
+        note=note,
+        actor=actor,
+        comment=comment,
+    ).unread()
 
 
 def pending_gates() -> Call[list[PendingGate]]:

@@ -19,10 +19,12 @@ def begin_step(
     *,
     input: Any = None,
     contract: Mapping[str, Any] | None = None,
+    approved_by: RunId | None = None,
 ) -> Call[StepStart]:
     """Ask for a step of a leased run: replay (its stored output), execute, review or budget (the
     run is parked until an operator decides), failed (its contract forbids another try, the run
-    has failed).
+    has failed). approved_by uses up the approval of a gate whose data is the input; not covered by
+    it: TD025.
     """
     return call(
         "begin_step",
@@ -33,6 +35,7 @@ def begin_step(
         name=name,
         input=optional(input, f"the input of step {name!r}"),
         contract=optional(contract, f"the contract of step {name!r}"),
+        approved_by=approved_by,
     )
 
 

@@ -26,7 +26,7 @@ begin
   returning e.* into v_edge;
   insert into tide.runs_active (
     run_id, workflow, queue, status, priority, max_attempts, last_seq, ready, run_at, created_at,
-    deadline_at, input, metadata, backoff, budget, deadline, parent_id
+    deadline_at, input, metadata, backoff, budget, deadline, parent_id, requested_by
   )
   values (
     child.run_id,
@@ -45,7 +45,8 @@ begin
     child.backoff,
     child.budget,
     child.deadline,
-    child.parent_id
+    child.parent_id,
+    parent.requested_by
   );
   if child.queue is not null and child.ready and child.run_at < child.created_at then
     perform tide._lower_floor(child.queue, child.priority, child.run_at, child.run_id);

@@ -3,7 +3,8 @@ create or replace function tide._decide(
   gate tide.gates,
   decision text,
   actor text,
-  payload jsonb
+  payload jsonb,
+  comment text default null
 )
 returns tide.gates
 language plpgsql
@@ -34,7 +35,7 @@ begin
       'name', v_gate.name,
       'decision', v_gate.status,
       'actor', v_gate.actor
-    )
+    ) || tide._said('comment', _decide.comment)
   );
   if run.waiting_on = 'gate' and run.waiting_for = v_gate.gate_id::text then
     perform tide._resume(

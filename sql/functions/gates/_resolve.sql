@@ -4,7 +4,8 @@ create or replace function tide._resolve(
   gate tide.gates,
   decision text,
   actor text,
-  payload jsonb
+  payload jsonb,
+  comment text
 )
 returns tide.gates
 language plpgsql
@@ -13,6 +14,7 @@ as $$
 declare
   v_decision constant text := tide._valid_decision('decision', _resolve.decision);
   v_actor constant text := tide._valid_note('actor', _resolve.actor);
+  v_comment constant text := tide._valid_note('comment', _resolve.comment);
   v_payload constant jsonb := coalesce(tide._valid_payload('payload', _resolve.payload), '{}');
   v_run tide.runs;
   v_gate tide.gates;
@@ -24,7 +26,13 @@ begin
   for no key update;
   v_gate := tide._find_gate(gate.gate_id);
   if v_gate.status = 'pending' then
-    v_gate := tide._decide(v_run, v_gate, v_decision, v_actor, v_payload);
+    perform tide._require_decider(v_run, v_gate, v_actor);
+    if v_decision = 'approved' then
+      perform tide._valid_answer('payload', v_payload, v_gate.answer_schema);
+    end if;
+    if tide._vote(v_gate, v_decision, v_actor, v_payload, v_comment) then
+      v_gate := tide._decide(v_run, v_gate, v_decision, v_actor, v_payload, v_comment);
+    end if;
   elsif v_actor is null
     or (v_gate.status, v_gate.actor, v_gate.payload)
       is distinct from (v_decision, v_actor, v_payload)
@@ -42,4 +50,5 @@ end;
 $$;
 
 comment on function tide._resolve is
-  'Decide a gate exactly once; the same actor with the same decision and payload is answered again.';
+  'Decide a gate exactly once, or vote where it takes several; the same actor with the same decision '
+  'and payload is answered again.';

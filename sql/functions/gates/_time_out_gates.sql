@@ -31,9 +31,10 @@ begin
       end if;
     end if;
   end loop;
-  return v_handled;
+  return v_handled + tide._escalate_gates(max_gates);
 end;
 $$;
 
 comment on function tide._time_out_gates is
-  'Decide gates whose time is over as they said; those whose run is locked wait for the next tick.';
+  'Decide gates whose time is over as they said, and escalate others; those whose run is locked wait '
+  'for the next tick.';

@@ -2,7 +2,8 @@ create or replace function tide.decide_gate(
   gate_id uuid,
   decision text,
   actor text,
-  payload jsonb default '{}'
+  payload jsonb default '{}',
+  comment text default null
 )
 returns tide.gates
 language plpgsql
@@ -22,10 +23,12 @@ begin
     v_gate,
     decide_gate.decision,
     tide._valid_text('actor', decide_gate.actor, 4096),
-    decide_gate.payload
+    decide_gate.payload,
+    decide_gate.comment
   );
 end;
 $$;
 
 comment on function tide.decide_gate is
-  'Decide a gate as an operator, without its token; already decided: TD022.';
+  'Decide a gate without its token, or vote where it takes several: pending until enough have. '
+  'Not for this login or actor: 42501; an answer that does not fit: 22023; already decided: TD022.';

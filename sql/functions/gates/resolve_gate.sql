@@ -3,7 +3,8 @@ create or replace function tide.resolve_gate(
   token text,
   decision text,
   actor text default null,
-  payload jsonb default '{}'
+  payload jsonb default '{}',
+  comment text default null
 )
 returns tide.gates
 language plpgsql
@@ -27,7 +28,11 @@ begin
             hint = 'Use the token that open_gate returned when it made the gate.';
   end if;
   return tide._resolve(
-    v_gate, resolve_gate.decision, resolve_gate.actor, resolve_gate.payload
+    v_gate,
+    resolve_gate.decision,
+    resolve_gate.actor,
+    resolve_gate.payload,
+    resolve_gate.comment
   );
 end;
 $$;

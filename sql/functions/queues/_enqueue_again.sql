@@ -44,6 +44,7 @@ begin
       deadline_at = run.deadline_at,
       backoff = run.backoff,
       budget = run.budget,
+      requested_by = session_user,
       last_seq = r.last_seq + 1,
       told_events = 0
     where r.run_id = active.run_id

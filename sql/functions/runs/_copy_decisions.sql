@@ -10,7 +10,8 @@ as $$
 begin
   insert into tide.gates (
     run_id, name, gate_id, status, prompt, data, capability, expires_at, on_timeout, actor,
-    payload, created_at, resolved_at
+    payload, created_at, resolved_at, origin_id, used_by, used_step, answer_schema, quorum,
+    assignees, not_requester, escalate_at, escalate_to, escalated_at
   )
   select
     _copy_decisions.fork_id,
@@ -25,11 +26,32 @@ begin
     g.actor,
     g.payload,
     g.created_at,
-    g.resolved_at
+    g.resolved_at,
+    coalesce(g.origin_id, g.gate_id),
+    g.used_by,
+    g.used_step,
+    g.answer_schema,
+    g.quorum,
+    g.assignees,
+    g.not_requester,
+    g.escalate_at,
+    g.escalate_to,
+    g.escalated_at
   from tide.gates as g
+  left join tide.gates as o on o.gate_id = g.origin_id
   where g.run_id = _copy_decisions.run_id
     and g.status <> 'pending'
-    and g.resolved_at < _copy_decisions.before;
+    and g.resolved_at < _copy_decisions.before
+    -- What a step of the original has used up is asked again, unless that step replays.
+    and (
+      coalesce(o.used_step, g.used_step) is null
+      or exists (
+        select
+        from tide.steps as s
+        where s.run_id = _copy_decisions.fork_id
+          and s.name = coalesce(o.used_step, g.used_step)
+      )
+    );
   insert into tide.waits (run_id, kind, name, status, due_at, payload, created_at, ended_at)
   select
     _copy_decisions.fork_id,

@@ -54,7 +54,7 @@ begin
       run_at, created_at, started_at, finished_at, deadline_at, lease, lease_id, worker,
       ended_by, failure_class, cancel_reason, cancel_actor,
       input, metadata, result, error, backoff, deadline, parent_id, forked_from, budget,
-      recovery_url, told_events
+      recovery_url, told_events, requested_by
     )
     select
       g.run_id,
@@ -88,7 +88,8 @@ begin
       g.forked_from,
       g.budget,
       g.recovery_url,
-      case when g.untouched and g.ended_as = 'completed' then 3 else g.told_events end
+      case when g.untouched and g.ended_as = 'completed' then 3 else g.told_events end,
+      g.requested_by
     from gone as g
   )
   select

@@ -27,7 +27,10 @@ begin
     ),
     'gates', (
       select coalesce(
-        jsonb_agg(to_jsonb(g) - '{run_id,token_hash}'::text[] order by g.created_at, g.name),
+        jsonb_agg(
+          to_jsonb(g) - '{run_id,token_hash}'::text[]
+          order by g.created_at, g.name
+        ),
         '[]'
       )
       from tide.gates as g

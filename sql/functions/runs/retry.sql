@@ -46,7 +46,7 @@ begin
   insert into tide.runs_active as r (
     run_id, workflow, queue, status, dedupe_key, priority, attempt, max_attempts, last_seq, ready,
     run_at, created_at, started_at, deadline_at, worker, input, metadata, error, backoff,
-    deadline, parent_id, forked_from, budget, recovery_url, recover_at
+    deadline, parent_id, forked_from, budget, recovery_url, recover_at, requested_by
   )
   values (
     v_old.run_id,
@@ -77,7 +77,8 @@ begin
     v_old.forked_from,
     v_old.budget,
     v_old.recovery_url,
-    case when v_old.recovery_url is not null then v_run_at end
+    case when v_old.recovery_url is not null then v_run_at end,
+    v_old.requested_by
   )
   on conflict do nothing
   returning r.* into v_run;

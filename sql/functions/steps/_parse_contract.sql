@@ -1,4 +1,4 @@
-create or replace function tide._parse_contract(contract jsonb)
+create or replace function tide._parse_contract(contract jsonb, approved boolean default false)
 returns tide.steps
 language plpgsql
 stable
@@ -8,7 +8,7 @@ declare
 begin
   v_step.side_effects := '{}';
   if contract is null or contract = '{}' then
-    v_step.replay := 'auto';
+    v_step.replay := case when approved then 'manual' else 'auto' end;
     return v_step;
   end if;
   perform tide._known_keys(
@@ -59,8 +59,8 @@ begin
   v_step.replay := coalesce(
     v_step.replay,
     case
-      when array['read'] @> v_step.side_effects then 'auto'
       when v_step.idempotency_key is not null then 'auto'
+      when array['read'] @> v_step.side_effects and not approved then 'auto'
       else 'manual'
     end
   );
@@ -70,4 +70,5 @@ $$;
 
 comment on function tide._parse_contract is
   'The contract columns of a step; replay, unless given, is auto without side effects other than '
-  'read or with an idempotency key, else manual. 22023 names what is wrong.';
+  'read or with an idempotency key, else manual, as of a step that an approval has to cover. 22023 '
+  'names what is wrong.';

@@ -6,7 +6,8 @@ create or replace function tide.begin_step(
   lease_id uuid,
   name text,
   input jsonb default null,
-  contract jsonb default '{}'
+  contract jsonb default '{}',
+  approved_by uuid default null
 )
 returns table (action text, output jsonb, attempt integer, replay text)
 language plpgsql
@@ -19,7 +20,9 @@ as $$
 declare
   v_name constant text := tide._valid_text('name', begin_step.name, 256);
   v_hash constant bytea := tide._input_hash(tide._valid_payload('input', begin_step.input));
-  v_contract constant tide.steps := tide._parse_contract(begin_step.contract);
+  v_contract constant tide.steps := tide._parse_contract(
+    begin_step.contract, approved => begin_step.approved_by is not null
+  );
   v_run constant tide.runs := tide._hold(begin_step.run_id, begin_step.lease_id);
   v_now constant timestamptz := tide._now();
   v_step tide.steps;
@@ -35,9 +38,12 @@ begin
       return query select 'budget', null::jsonb, 0, v_contract.replay;
       return;
     end if;
+    if begin_step.approved_by is not null then
+      perform tide._consume_approval(v_run, v_name, begin_step.input, begin_step.approved_by);
+    end if;
     insert into tide.steps as s (
       run_id, name, status, replay, side_effects, idempotency_key, checkpoint_invariant,
-      verified_by, timeout, input_hash, lease_id, started_at, position
+      verified_by, timeout, input_hash, lease_id, started_at, position, approved_by
     )
     values (
       v_run.run_id,
@@ -52,10 +58,14 @@ begin
       v_hash,
       v_run.lease_id,
       v_now,
-      v_run.last_seq + 1
+      v_run.last_seq + 1,
+      begin_step.approved_by
     );
     perform tide._log(
-      v_run.run_id, 'step.started', jsonb_build_object('name', v_name, 'attempt', 1)
+      v_run.run_id,
+      'step.started',
+      jsonb_build_object('name', v_name, 'attempt', 1)
+        || tide._said('approved_by', begin_step.approved_by::text)
     );
     return query select 'execute', null::jsonb, 1, v_contract.replay;
     return;
@@ -83,6 +93,10 @@ begin
         return query select 'budget', null::jsonb, v_step.attempt, v_step.replay;
         return;
       end if;
+      v_step.approved_by := coalesce(begin_step.approved_by, v_step.approved_by);
+      if v_step.approved_by is not null then
+        perform tide._consume_approval(v_run, v_name, begin_step.input, v_step.approved_by);
+      end if;
       update tide.steps as s
       set
         status = 'running',
@@ -90,7 +104,8 @@ begin
         lease_id = v_run.lease_id,
         started_at = v_now,
         finished_at = null,
-        error = null
+        error = null,
+        approved_by = v_step.approved_by
       where s.run_id = v_run.run_id
         and s.name = v_name
       returning s.* into v_step;
@@ -98,6 +113,7 @@ begin
         v_run.run_id,
         'step.started',
         jsonb_build_object('name', v_name, 'attempt', v_step.attempt)
+          || tide._said('approved_by', v_step.approved_by::text)
       );
       return query select 'execute', null::jsonb, v_step.attempt, v_step.replay;
     when 'review' then
@@ -112,4 +128,5 @@ $$;
 
 comment on function tide.begin_step is
   'Ask for a step of a leased run: replay (its stored output), execute, review or budget (the run is '
-  'parked until an operator decides), failed (its contract forbids another try, the run has failed).';
+  'parked until an operator decides), failed (its contract forbids another try, the run has failed). '
+  'approved_by uses up the approval of a gate whose data is the input; not covered by it: TD025.';

@@ -17,6 +17,7 @@ begin
   delete from tide.cascades as c where c.parent_id = any (_remove_runs.run_ids);
   delete from tide.run_edges as e where e.parent_id = any (_remove_runs.run_ids);
   if not 'gates' = any (keeps) then
+    delete from tide.gate_votes as v where v.run_id = any (_remove_runs.run_ids);
     delete from tide.gates as g where g.run_id = any (_remove_runs.run_ids);
   end if;
   if not 'usage' = any (keeps) then

@@ -10,7 +10,8 @@ begin
     'run.parked', 'run.resumed', 'run.completed', 'run.failed', 'run.cancelled',
     'run.child.created', 'run.dispatched', 'step.started', 'step.completed', 'step.failed',
     'step.review', 'state.updated', 'state.saved', 'snapshot.created', 'usage.recorded',
-    'gate.created', 'gate.resolved', 'recovery.started', 'delivery.failed'
+    'gate.created', 'gate.voted', 'gate.viewed', 'gate.commented', 'gate.reminded',
+    'gate.escalated', 'gate.resolved', 'recovery.started', 'delivery.failed'
   ];
 end;
 $$;
