@@ -19,6 +19,7 @@ declare
       "version", "authenticate_key",
       "claim", "settle", "settle_and_claim", "await_work", "next_wakeup", "heartbeat",
       "create_run", "begin_run", "complete", "fail", "release", "get_run", "list_events",
+      "hold_run", "refuse_report", "renew_run",
       "begin_step", "complete_step", "fail_step", "report_steps",
       "open_gate", "await_gate", "get_gate", "describe_gate",
       "spawn", "spawn_many", "await_children", "list_children", "cancel_children", "sleep",

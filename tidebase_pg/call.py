@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final, Generic, Literal, TypeVar, cast
+from uuid import UUID
 
 from tidebase_pg import values
 from tidebase_pg.types import Row
@@ -16,7 +17,15 @@ Kind = Literal["function", "procedure", "view"]
 Reader = Callable[[str, object], object]
 
 _READERS: Final[Mapping[Reader, Sequence[str]]] = {
-    values.identifier: ("run_id", "lease_id", "gate_id", "fork_id", "delivery_id", "after_gate"),
+    values.identifier: (
+        "run_id",
+        "lease_id",
+        "gate_id",
+        "fork_id",
+        "delivery_id",
+        "after_gate",
+        "lost_lease_id",
+    ),
     values.identifiers: ("run_ids", "lease_ids"),
     values.texts: ("queues", "workflows", "edges", "verbs"),
     values.integer: (
@@ -37,7 +46,7 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
     ),
     values.big_integer: ("input_tokens", "output_tokens", "total_tokens"),
     values.amount: ("cost_usd", "quantity"),
-    values.boolean: ("enabled", "labeled", "reset_attempts", "retryable"),
+    values.boolean: ("enabled", "failing", "labeled", "reset_attempts", "retryable"),
     values.interval: (
         "bucket",
         "deadline",
@@ -107,6 +116,23 @@ class Call(Generic[T]):
         return Call(self.name, self.columns, self.arguments, self.decode, self.kind, relaxed=True)
 
 
+def held(call: Call[T], hold: Call[Any]) -> Call[T]:
+    """A call of a function that takes a lease_id, made under the lease its run has now: `hold` is a
+    hold_run, asked in the same statement.
+
+    >>> held(calls.complete(run_id, NO_LEASE, result=1), calls.hold_run(run_id, worker="w1"))
+    """
+    arguments = {f"{_HOLD}{name}": value for name, value in hold.arguments.items()}
+    own = {name: value for name, value in call.arguments.items() if name != "lease_id"}
+    return replace(call, arguments={**arguments, **own})
+
+
+NO_LEASE: Final = UUID(int=0)
+"""What to give for the lease_id that `held` puts in."""
+
+_HOLD: Final = "hold."
+
+
 def call(
     function: str,
     columns: str,
@@ -132,7 +158,14 @@ _RELAX: Final = "pg_catalog.set_config('synchronous_commit', 'off', true) as rel
 
 @cache
 def _query(kind: Kind, name: str, columns: str, arguments: tuple[str, ...], relaxed: bool) -> str:
-    given = ", ".join(f"{argument} => ${place}" for place, argument in enumerate(arguments, 1))
+    places = [(argument, f"${place}") for place, argument in enumerate(arguments, 1)]
+    of_hold = [(name[len(_HOLD) :], place) for name, place in places if name.startswith(_HOLD)]
+    own = [(name, place) for name, place in places if not name.startswith(_HOLD)]
+    if of_hold:
+        own.append(("lease_id", "hold.permit"))
+        hold = f"tide.hold_run({_named(of_hold)}) as hold(permit)"
+        return f"select {columns} from {hold} cross join lateral tide.{name}({_named(own)})"
+    given = _named(own)
     match kind:
         case "function":
             first = f"{_RELAX}, " if relaxed else ""
@@ -141,6 +174,10 @@ def _query(kind: Kind, name: str, columns: str, arguments: tuple[str, ...], rela
             return f"call tide.{name}({given})"
         case "view":
             return f"select {columns} from tide.{name} order by 1"
+
+
+def _named(arguments: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{argument} => {place}" for argument, place in arguments)
 
 
 def truth(rows: Sequence[Row]) -> bool:

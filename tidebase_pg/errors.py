@@ -45,6 +45,12 @@ class LeaseLost(Stop):
     sqlstate = "TD002"
 
 
+class LeaseUnproven(LeaseLost):
+    """The caller carries no lease, and the failure it reports may be that of another worker."""
+
+    sqlstate = "TD005"
+
+
 class RunFinished(Stop):
     """The run has completed or failed already."""
 
@@ -219,6 +225,7 @@ BY_SQLSTATE: Final[dict[str, type[TideError]]] = {
     "TD002": LeaseLost,
     "TD003": RunFinished,
     "TD004": RunLeased,
+    "TD005": LeaseUnproven,
     "TD010": NotFound,
     "TD020": InputMismatch,
     "TD021": StateConflict,

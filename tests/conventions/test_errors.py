@@ -28,7 +28,7 @@ def test_no_class_has_a_sqlstate_outside_the_contract() -> None:
 
 def test_refusals_are_database_errors_and_stops_are_one_family() -> None:
     assert issubclass(errors.TideError, psycopg.DatabaseError)
-    stops = {"TD001", "TD002", "TD003"}
+    stops = {"TD001", "TD002", "TD003", "TD005"}
     assert {code for code, kind in errors.BY_SQLSTATE.items() if issubclass(kind, errors.Stop)} == (
         stops
     )

@@ -46,6 +46,7 @@ ERRORS = {
     "TD002": "LeaseLost",
     "TD003": "RunFinished",
     "TD004": "RunLeased",
+    "TD005": "LeaseUnproven",
     "TD010": "NotFound",
     "TD020": "InputMismatch",
     "TD021": "StateConflict",

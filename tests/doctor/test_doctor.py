@@ -573,6 +573,8 @@ ORPHANS = {
     "steps": "(run_id, name, status, replay, input_hash, started_at) "
     "values (%s, 'a', 'running', 'auto', '', now())",
     "events": "(run_id, seq, type, created_at, payload) values (%s, 1, 'run.created', now(), '{}')",
+    "lost_leases": "(run_id, lease_id, lease, lost_at) "
+    "values (%s, gen_random_uuid(), '1 minute', now())",
     "waits": "(run_id, kind, name, status, created_at) "
     "values (%s, 'event', 'paid', 'pending', now())",
     "signals": "(run_id, name, created_at) values (%s, 'paid', now())",

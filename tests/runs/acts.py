@@ -38,7 +38,7 @@ DOCUMENTS = frozenset(
 SCALARS = frozenset(
     {"cancel_many", "describe_gate", "describe_run", "note_gate", "explain_wait", "version"}
     | {"append_stream", "cancel_children", "send_event", "watch_run"}
-    | {"create_key", "revoke_key"}
+    | {"create_key", "revoke_key", "renew_run", "refuse_report", "hold_run"}
     | {"count_runs", "find_runs", "outline_run", "overview", "search_runs"}
     | {"adopt", "await_work", "drop_schedule", "next_fire", "next_wakeup", "pause", "prune"}
     | {"resume", "set_retention", "set_webhook_secret", "sign"}

@@ -98,7 +98,6 @@ def cancelled(tide: Tide) -> Arguments:
     return call
 
 
-
 MEANWHILE: dict[str, Case] = {
     "an id whose run has come and gone": (
         "enqueue",

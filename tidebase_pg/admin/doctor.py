@@ -502,6 +502,7 @@ def schedules(visit: Visit) -> Iterator[Finding]:
 OWNED: Final = {
     "steps": "run_id",
     "events": "run_id",
+    "lost_leases": "run_id",
     "waits": "run_id",
     "signals": "run_id",
     "state_streams": "run_id",

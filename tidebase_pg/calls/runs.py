@@ -111,6 +111,76 @@ def fail(
     )
 
 
+def hold_run(
+    run_id: RunId,
+    *,
+    worker: str | None = None,
+    identity: str | None = None,
+    failing: bool | None = None,
+    error: Mapping[str, Any] | None = None,
+) -> Call[UUID]:
+    """For callers that carry no lease: a stand-in for the lease_id of a running run, good until the
+    transaction ends. identity says what worker names: one process, who holds a key, or an address
+    that others may share. Others than the holder: TD002; a failure that may be another worker's:
+    TD005.
+    """
+    return call(
+        "hold_run",
+        "hold_run",
+        _id,
+        run_id=run_id,
+        worker=worker,
+        identity=identity,
+        failing=failing,
+        error=optional(error, f"the error of run {run_id}"),
+    )
+
+
+def refuse_report(
+    run_id: RunId,
+    kind: str,
+    *,
+    worker: str | None = None,
+    lost_lease_id: UUID | None = None,
+    error: Mapping[str, Any] | None = None,
+) -> Call[None]:
+    """Log that the report of a worker that lost the run was refused, event report.refused, and with
+    the lost_lease_id that this worker was told to stop. Renews nothing; without a lost lease it
+    does nothing.
+    """
+    return call(
+        "refuse_report",
+        "true",
+        _nothing,
+        run_id=run_id,
+        kind=kind,
+        worker=worker,
+        lost_lease_id=lost_lease_id,
+        error=optional(error, f"the error of run {run_id}"),
+    )
+
+
+def renew_run(
+    run_id: RunId,
+    *,
+    worker: str | None = None,
+    identity: str | None = None,
+    lease: Duration | None = None,
+) -> Call[int]:
+    """Renew the lease of a running run, and of the running ancestors that wait for it in the same
+    process, for a caller without a lease; returns how many. Never waits, revives nothing.
+    """
+    return call(
+        "renew_run",
+        "renew_run",
+        _number,
+        run_id=run_id,
+        worker=worker,
+        identity=identity,
+        lease=lease,
+    )
+
+
 def release(run_id: RunId, lease_id: UUID, *, delay: Duration | None = None) -> Call[RunRow]:
     """Hand a leased run back unfinished, as a worker does when it shuts down; the attempt is not
     counted.
@@ -331,6 +401,14 @@ def outline_run(
         max_steps=max_steps,
         max_events=max_events,
     )
+
+
+def _id(rows: Sequence[Row]) -> UUID:
+    return cast(UUID, rows[0][0])
+
+
+def _nothing(rows: Sequence[Row]) -> None:
+    return None
 
 
 def _page(rows: Sequence[Row]) -> dict[str, Any]:

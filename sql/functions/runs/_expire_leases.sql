@@ -15,6 +15,7 @@ begin
     from tide.runs_active as r
     where r.run_id = any (_expire_leases.run_ids)
   loop
+    perform tide._note_lost(v_run);
     if v_run.attempt < v_run.max_attempts then
       perform tide._requeue(
         v_run,

@@ -34,6 +34,8 @@ begin
     and (v_run.status = 'running' or v_run.ended_by = _hold.repeated)
   then
     return v_run;
+  elsif v_run.status = 'running' and _hold.lease_id = tide._permit(v_run.lease_id) then
+    return v_run;
   end if;
 
   if v_run.status = 'cancelled' then

@@ -62,6 +62,9 @@ begin
             hint = 'Wait for it to end, or cancel the run.';
   end if;
 
+  if v_run.status = 'running' then
+    perform tide._note_lost(v_run);
+  end if;
   if v_run.queue is not null then
     select q.budget
     into v_budget

@@ -40,6 +40,10 @@ begin
     return v_run;
   end if;
 
+  if v_old.status = 'cancelled' and v_old.lease_id is not null then
+    -- Its worker may not have learned of the end.
+    perform tide._note_lost(v_old);
+  end if;
   perform tide._write_told_events(array[v_old.run_id]);
   delete from tide.runs_finished as r
   where r.run_id = v_old.run_id;

@@ -11,7 +11,7 @@ begin
     'run.child.created', 'run.dispatched', 'step.started', 'step.completed', 'step.failed',
     'step.review', 'state.updated', 'state.saved', 'snapshot.created', 'usage.recorded',
     'gate.created', 'gate.voted', 'gate.viewed', 'gate.commented', 'gate.reminded',
-    'gate.escalated', 'gate.resolved', 'recovery.started', 'delivery.failed'
+    'gate.escalated', 'gate.resolved', 'recovery.started', 'report.refused', 'delivery.failed'
   ];
 end;
 $$;

@@ -1,0 +1,71 @@
+-- A run whose children run in its own process is silent meanwhile. Rows somebody else holds are left
+-- alone: who works on them renews them, or the next call does.
+create or replace function tide.renew_run(
+  run_id uuid,
+  worker text default null,
+  identity text default 'address',
+  lease interval default '60 seconds'
+)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_worker constant text := tide._valid_worker(renew_run.worker);
+  v_identity constant text := tide._valid_choice(
+    'identity', renew_run.identity, '{process,key,address}'
+  );
+  v_until constant timestamptz := tide._now() + tide._valid_lease(renew_run.lease);
+  v_run tide.runs;
+  v_run_ids uuid[] := array[]::uuid[];
+  v_renewed integer;
+begin
+  perform tide._require_run(renew_run.run_id, 'claim');
+  select r.*
+  into v_run
+  from tide.runs_active as r
+  where r.run_id = renew_run.run_id;
+  if not found then
+    perform tide._find_run(renew_run.run_id);
+  elsif v_run.status = 'running'
+    and tide._judge_caller(v_run, v_worker, v_identity) <> 'stranger'
+  then
+    v_run_ids := array[v_run.run_id];
+    -- A child of a queue has a worker of its own, and its parent is not in that process.
+    while v_run.parent_id is not null
+      and v_run.queue is null
+      and v_run.parent_id <> all (v_run_ids)
+    loop
+      select r.*
+      into v_run
+      from tide.runs_active as r
+      where r.run_id = v_run.parent_id
+        and r.status = 'running';
+      exit when not found;
+      v_run_ids := v_run_ids || v_run.run_id;
+    end loop;
+  end if;
+  update tide.runs_active as r
+  set leased_until = greatest(r.leased_until, v_until)
+  where r.run_id = any (
+      array(
+        select l.run_id
+        from tide.runs_active as l
+        where l.run_id = any (v_run_ids)
+          and l.leased_until is not null
+        order by l.run_id
+        for no key update skip locked
+      )
+    );
+  get diagnostics v_renewed = row_count;
+  return v_renewed;
+end;
+$$;
+
+comment on function tide.renew_run is
+  'Renew the lease of a running run, and of the running ancestors that wait for it in the same process, '
+  'for a caller without a lease; returns how many. Never waits, revives nothing.';
