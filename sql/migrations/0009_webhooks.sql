@@ -100,12 +100,12 @@ create table tide.webhook_secrets (
 comment on table tide.webhook_secrets is
   'Secrets that sign webhooks; nobody is granted this table. Up to two of a name are live.';
 
-create type tide.taken as (
+create type tide.reservation as (
   settings tide.queues,
   run_ids uuid[],
   slots integer[],
   permits integer[]
 );
-comment on type tide.taken is
+comment on type tide.reservation is
   'Ready runs locked for a claim or a dispatch, with the slots and permits locked for them; run_ids '
   'null = nothing to take.';

@@ -3,6 +3,11 @@
 drop function if exists tide._parse_run(text, text, integer, timestamptz, jsonb);
 drop function if exists tide._parse_runs(text, jsonb);
 drop function if exists tide._enqueued_payload(tide.runs);
+drop function if exists tide._pick_range(text, integer, integer, integer, text[]);
+drop function if exists tide._drains(tide.queues);
+drop function if exists tide._room(tide.queues, integer, boolean);
+drop function if exists tide._hold_permits(tide.queues, integer);
+drop function if exists tide._use_permits(tide.queues, integer[]);
 drop function if exists tide._pick_above_floor(text, integer, timestamptz, integer, text[]);
 drop function if exists tide._claim_queue(text, integer, interval, text, text[]);
 drop function if exists tide._register_worker(text, text[], text[]);

@@ -64,7 +64,7 @@ STANDARD_ERRORS = {"22023", "25001", "40001", "42501"}
 
 ANY_ORDER = {
     "_free_leaked_slots": "whatever is leaked; one batch after the other takes all",
-    "_room": "counts places, whichever they are",
+    "_capacity": "counts places, whichever they are",
     "_next_expiry": "leases that may end; more than a thousand are answered without sorting them",
     "_sweep_keys": "expired leases by the small index of running runs, sorted it would read all",
     "_wake_workers": "any idle worker will do",

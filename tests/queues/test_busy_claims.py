@@ -1,4 +1,4 @@
-"""A busy worker's claim takes a shorter way, and gives what any other worker's claim gives."""
+"""What a claim finds out anew each time: a worker known for long gets what a new one gets."""
 
 from __future__ import annotations
 
@@ -15,23 +15,11 @@ from tests.support import Clock, value
 SECOND: Final = timedelta(seconds=1)
 
 
-def shorter(tide: Tide, workflows: list[str] | None = None) -> bool:
-    """Whether the claim that comes next would take the shorter way."""
-    query = """
-        select tide._pick_plain('default', 2, %(workflows)s::text[]) is not null
-        from tide._undisturbed('{default}', 'known', %(workflows)s::text[], tide._now()) as u(plain)
-        where u.plain
-    """
-    with tide.connection.transaction(force_rollback=True):
-        return tide.connection.execute(query, {"workflows": workflows}).fetchall() == [(True,)]
-
-
 @pytest.fixture
 def busy(tide: Tide, hour: Clock) -> Tide:
     """A worker that has just claimed, and six runs left."""
     tide.enqueue_many(queue="default", runs=[{"workflow": "report"}] * 7)
     assert len(tide.claim(worker="known")) == 1
-    assert shorter(tide)
     return tide
 
 
@@ -77,7 +65,6 @@ DISTURBANCES: Final[dict[str, Act]] = {
         tide.enqueue(workflow="report", priority=-7),
     ),
 }
-# What the shorter way does as well.
 COMMON: Final[dict[str, Act]] = {
     "nothing": lambda tide, hour: None,
     "too few runs": lambda tide, _: tide.claim(max_runs=5),
@@ -123,7 +110,6 @@ def claimed(tide: Tide, worker: str) -> list[Any]:
 @pytest.mark.parametrize("name", [*DISTURBANCES, *COMMON])
 def test_a_known_worker_gets_what_a_new_one_gets(busy: Tide, hour: Clock, name: str) -> None:
     (DISTURBANCES | COMMON)[name](busy, hour)
-    assert shorter(busy) == (name in COMMON)
     known = claimed(busy, "known")
     assert known == claimed(busy, "new")
     if name in COMMON:
@@ -133,9 +119,7 @@ def test_a_known_worker_gets_what_a_new_one_gets(busy: Tide, hour: Clock, name: 
 @pytest.mark.parametrize("workflows", [["report"], ["other"]])
 def test_a_known_worker_gets_only_its_workflows(busy: Tide, workflows: list[str]) -> None:
     busy.enqueue_many(queue="default", runs=[{"workflow": "other"}] * 3)
-    assert not shorter(busy, workflows=workflows)
     before = busy.claim(worker="known", workflows=workflows)
-    assert shorter(busy, workflows=workflows)
     runs = before + busy.claim(worker="known", max_runs=2, workflows=workflows)
     assert [run.workflow for run in runs] == workflows * 3
 
@@ -143,7 +127,6 @@ def test_a_known_worker_gets_only_its_workflows(busy: Tide, workflows: list[str]
 def test_a_worker_not_seen_for_a_while_is_written_down_again(busy: Tide, hour: Clock) -> None:
     hour.advance(11 * SECOND)
     busy.claim(worker="another")
-    assert not shorter(busy)
     busy.claim(worker="known")
     seen = "select w.seen_at from tide.workers as w where w.worker = 'known'"
     assert value(busy.connection, seen) == hour.now

@@ -127,15 +127,15 @@ def test_run_locked_by_another_is_passed_over_without_waiting(
     assert ids(tide.claim(max_runs=2)) == [first]
 
 
-def test_queue_being_changed_is_passed_over_without_waiting(
+def test_queue_being_changed_is_claimed_by_the_settings_before_without_waiting(
     tide: Tide, connect: Callable[..., Connection]
 ) -> None:
-    tide.enqueue(workflow="report")
+    tide.enqueue_many(queue="default", runs=[{"workflow": "report"}] * 4)
     other = Tide(connect(autocommit=False))
     other.set_queue(queue="default", settings={"concurrency": 1})
-    assert tide.claim() == []
+    assert len(tide.claim(max_runs=2)) == 2
     other.connection.commit()
-    assert len(tide.claim()) == 1
+    assert tide.claim(max_runs=2) == []
 
 
 def test_worker_is_remembered_with_what_it_claims(tide: Tide) -> None:
@@ -157,27 +157,6 @@ def test_each_claim_of_a_run_has_another_lease(tide: Tide, hour: Clock) -> None:
             tide.release(run_id=run.run_id, lease_id=run.lease_id)
         leases |= {run.lease_id for run in claimed}
     assert len(leases) == 10
-
-
-def test_what_leases_are_made_of_is_renewed_when_a_worker_is_seen_again(
-    tide: Tide, hour: Clock
-) -> None:
-    secrets = []
-    for pause in (0, 5, 6, 11):
-        hour.advance(timedelta(seconds=pause))
-        tide.claim(worker="w1")
-        secrets.append(value(tide.connection, "select lease_secret from tide.workers"))
-    assert None not in secrets
-    assert secrets[0] == secrets[1]
-    assert len(set(secrets)) == 3
-
-
-def test_a_worker_without_a_secret_gets_leases_that_differ(tide: Tide, hour: Clock) -> None:
-    tide.claim(worker="w1")
-    tide.connection.execute("update tide.workers set lease_secret = null")  # as upgraded
-    tide.enqueue_many(queue="default", runs=[{"workflow": "report"}] * 3)
-    first, second, third = (tide.claim(worker="w1")[0].lease_id for _ in range(3))
-    assert len({first, second, third}) == 3
 
 
 def test_claim_refuses_a_snapshot_that_cannot_see_what_others_commit(tide: Tide) -> None:
@@ -204,3 +183,42 @@ def test_more_due_runs_than_a_claim_promotes_are_all_found(tide: Tide, hour: Clo
         found += len(claimed)
     assert found == 250
     assert value(tide.connection, "select count(*) from tide.runs_active where ready") == 0
+
+
+def test_overdue_runs_in_front_bound_no_claim_and_are_cancelled_a_hundred_at_a_time(
+    tide: Tide, hour: Clock
+) -> None:
+    overdue = [{"workflow": "report", "deadline": "1 second", "priority": 1}] * 250
+    tide.enqueue_many(queue="default", runs=overdue)
+    late = tide.enqueue(workflow="report").run_id
+    hour.advance(MINUTE)
+    tide.connection.execute("update tide.ticks set next_at = 'infinity'")
+    assert ids(tide.claim(max_runs=10)) == [late]
+    cancelled = "select count(*) from tide.runs as r where r.status = 'cancelled'"
+    for count in (100, 200, 250, 250):
+        assert value(tide.connection, cancelled) == count
+        assert tide.claim() == []
+
+
+def test_a_claim_of_a_thousand_queues_takes_no_lock_for_each(
+    tide: Tide, connect: Callable[..., Connection]
+) -> None:
+    queues = [f"tenant-{number}" for number in range(1000)]
+    first = tide.enqueue(workflow="report", queue=queues[700]).run_id
+    second = tide.enqueue(workflow="report", queue=queues[3]).run_id
+    other = Tide(connect(autocommit=False))
+    assert ids(other.claim(queues=queues, worker="w1", max_runs=5)) == [second, first]
+    locks = "select count(*) from pg_locks as l where l.locktype = 'advisory'"
+    assert value(tide.connection, locks) < 10
+
+
+def test_a_run_enqueued_after_the_clock_was_set_back_is_claimed(tide: Tide, hour: Clock) -> None:
+    tide.enqueue_many(queue="default", runs=[{"workflow": "report"}] * 3)
+    tide.connection.execute(
+        "insert into tide.claim_floors values ('default', 0, %s)", (hour.now - MINUTE,)
+    )
+    assert len(tide.claim(max_runs=3)) == 3
+    hour.advance(-10 * MINUTE)
+    tide.connection.execute("update tide.ticks set next_at = 'infinity'")
+    run_id = tide.enqueue(workflow="report").run_id
+    assert ids(tide.claim()) == [run_id]

@@ -150,7 +150,7 @@ BOUNDS = {
     "select * from tide.claim('{plain}')": 33,
     "select * from tide.claim('{capped}')": 55,
     "select * from tide.claim('{rated}')": 66,
-    "select * from tide.claim('{idle}')": 9,
+    "select * from tide.claim('{idle}')": 12,
     "select * from tide.enqueue('work', queue => 'plain')": 23,
 }
 """Buffers that calls may touch in a small installation that uses neither channels nor waiters.

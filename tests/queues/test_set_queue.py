@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -47,6 +47,67 @@ def test_absent_keys_stay_and_null_clears_one(tide: Tide, key: str) -> None:
     assert getattr(after, key) == default
     for other in set(ALL) - {key}:
         assert getattr(after, other) == getattr(before, other)
+
+
+PERTURBED: dict[str, Any] = ALL | {
+    "retention_keeps": ["usage"],
+    "budget": {"max_steps": 3},
+    "push_url": "https://example.com/",
+    "push_secret": "mine",
+}
+CLAIMED_DESPITE: Final = {
+    "concurrency": 2,
+    "rate_limit": 5,
+    "paused": 0,
+    "push_url": 0,
+}
+"""How many of nine ready runs a claim still gets beside one that runs; nine with any other."""
+
+
+def test_every_setting_there_is_is_perturbed_here(tide: Tide) -> None:
+    rows = tide.connection.execute("select s.key from tide._queue_settings() as s").fetchall()
+    assert {row.key for row in rows} == set(PERTURBED)
+
+
+@pytest.mark.parametrize("worker", ["new", "known"])
+@pytest.mark.parametrize("key", PERTURBED)
+def test_a_setting_binds_the_very_next_claim_of_any_worker(
+    tide: Tide, key: str, worker: str
+) -> None:
+    tide.enqueue_many(queue="default", runs=[{"workflow": "report"}] * 10)
+    tide.claim(worker="known")
+    before = tide.set_queue(queue="other", settings={})
+    after = tide.set_queue(queue="default", settings={key: PERTURBED[key]})
+    changed = {name for name, given in after._asdict().items() if given != getattr(before, name)}
+    assert changed - {"queue", "created_at", "updated_at"} == {key}
+    runs = tide.claim(worker=worker, max_runs=20)
+    assert len(runs) == CLAIMED_DESPITE.get(key, 9)
+    assert {run.budget and run.budget["max_steps"] for run in runs} <= {
+        3 if key == "budget" else None
+    }
+
+
+@pytest.mark.parametrize("low_or_high", ["low", "high"])
+def test_the_bounds_of_a_setting_are_those_of_the_list(tide: Tide, low_or_high: str) -> None:
+    settings = tide.connection.execute(
+        """
+        select *
+        from tide._queue_settings() as s
+        where s.type in ('integer', 'number', 'interval')
+        """
+    ).fetchall()
+    for setting in settings:
+        bound = getattr(setting, low_or_high)
+        if setting.type != "interval":
+            bound = int(bound)
+        changed = tide.set_queue(queue="q", settings={setting.key: bound})
+        assert getattr(changed, setting.key) is not None
+        beyond = -1 if low_or_high == "low" else 10**9
+        with refused("22023", setting.key):
+            tide.set_queue(
+                queue="q",
+                settings={setting.key: f"{beyond} days" if setting.type == "interval" else beyond},
+            )
 
 
 def test_same_settings_again_change_no_slot_and_no_permit(tide: Tide) -> None:
@@ -102,14 +163,8 @@ def test_settings_must_be_an_object(tide: Tide, settings: str | None) -> None:
         tide.set_queue(queue="q", settings=settings)
 
 
-@pytest.mark.parametrize(
-    "act", ["set_queue('default', '{}')", "grant_queue('default', 'pg_monitor')"]
-)
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
-def test_settings_are_not_changed_under_a_snapshot_of_before(
-    tide: Tide, act: str, level: str
-) -> None:
-    function = act.partition("(")[0]
-    with refused("25001", function, level), tide.connection.transaction():
+def test_settings_are_not_changed_under_a_snapshot_of_before(tide: Tide, level: str) -> None:
+    with refused("25001", "set_queue", level), tide.connection.transaction():
         tide.connection.execute(f"set transaction isolation level {level}".encode())
-        tide.connection.execute(f"select tide.{act}".encode())
+        tide.set_queue(queue="default", settings={})

@@ -16,11 +16,9 @@ def test_accepted_outcomes_give_no_row_and_new_runs_do(tide: Tide) -> None:
     waiting = tide.enqueue(workflow="report", input={"n": 2}).run_id
     (row,) = tide.settle_and_claim(outcomes=[outcome(done, result=1)], worker="w1")
     assert (row.run_id, row.accepted, row.reason) == (waiting, None, None)
-    assert (row.claimed["input"], row.claimed["worker"]) == ({"n": 2}, "w1")
+    assert (row.input, row.worker) == ({"n": 2}, "w1")
     assert tide.get_run(run_id=done.run_id).result == 1
-    assert tide.heartbeat(run_ids=[waiting], lease_ids=[row.claimed["lease_id"]]) == [
-        (waiting, "held")
-    ]
+    assert tide.heartbeat(run_ids=[waiting], lease_ids=[row.lease_id]) == [(waiting, "held")]
 
 
 def test_refused_and_repeated_outcomes_are_told(tide: Tide) -> None:
@@ -42,14 +40,14 @@ def test_slot_just_freed_is_used_at_once(tide: Tide) -> None:
     run = tide.started()
     tide.enqueue(workflow="report")
     (row,) = tide.settle_and_claim(outcomes=[outcome(run)], max_runs=5)
-    assert row.claimed["slot"] == 1
+    assert row.slot == 1
 
 
 def test_released_run_may_come_back_in_the_same_call(tide: Tide) -> None:
     run = tide.started()
     (row,) = tide.settle_and_claim(outcomes=[outcome(run, release=True)])
     assert row.run_id == run.run_id
-    assert row.claimed["lease_id"] != str(run.lease_id)
+    assert row.lease_id != run.lease_id
 
 
 def test_max_runs_zero_settles_only(tide: Tide) -> None:
@@ -64,7 +62,7 @@ def test_no_outcomes_claims_only(tide: Tide) -> None:
     rows = tide.settle_and_claim(
         outcomes=[], queues=["q"], max_runs=9, workflows=["a", "c"], lease="1 hour"
     )
-    assert [row.claimed["workflow"] for row in rows] == ["a", "c"]
+    assert [row.workflow for row in rows] == ["a", "c"]
 
 
 def test_bad_claim_arguments_undo_the_outcomes(tide: Tide) -> None:

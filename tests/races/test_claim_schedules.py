@@ -10,6 +10,7 @@ from tests.support import Clock, Connection, value
 
 CLAIM = "select c.run_id from tide.claim() as c"
 CLAIM_FIVE = "select count(*) from tide.claim(max_runs => 5)"
+CLAIM_TWO = "select count(*) from tide.claim(max_runs => 2)"
 KNOWN = "select c.run_id from tide.claim(worker => 'w') as c"
 RUNNING = "select count(*) from tide.runs_active as r where r.status = 'running'"
 
@@ -77,100 +78,35 @@ def test_a_claim_that_rolls_back_gives_slot_and_permit_back(
 
 
 def known(connection: Connection) -> None:
+    """Have the worker of KNOWN claim once before."""
     connection.execute("select tide.claim('{default}', worker => 'w')")
-    assert value(connection, "select w.plain from tide.workers as w")
 
 
-def test_what_a_worker_knows_of_its_queue_is_taken_back_when_that_changes(
+def test_settings_bind_a_known_worker_from_their_commit_on(
     stepper: Stepper, connection: Connection
 ) -> None:
     known(connection)
     stepper.facts["first"] = queued(connection)
     stepper.facts["second"] = queued(connection)
+    queued(connection)
     stepper.session("a", claim=KNOWN)
-    stepper.session("b", cap=setting("concurrency", "1"))
+    stepper.session("b", cap=setting("concurrency", "2"))
     stepper.play(
         """
         a.claim     first
         b.begin
-        b.cap       1
-        a.claim     nothing
-        b.rollback
-        a.begin
+        b.cap       2
         a.claim     second
-        b.cap       waiting
-        a.rollback
-        b.cap       1
+        b.commit
         a.claim     nothing
         """
     )
-    assert not value(connection, "select w.plain from tide.workers as w")
 
 
-def test_what_a_first_claim_of_a_worker_found_out_is_taken_back_as_well(
+def test_setting_a_cap_waits_for_no_claim_and_counts_what_runs_without_a_slot(
     stepper: Stepper, connection: Connection
 ) -> None:
-    stepper.facts["first"] = queued(connection)
-    queued(connection)
-    stepper.session("a", claim=KNOWN)
-    stepper.session(
-        "b", grant="select g.verbs is not null from tide.grant_queue('default', 'pg_monitor') as g"
-    )
-    stepper.play(
-        """
-        a.begin
-        a.claim   first
-        b.grant   waiting
-        a.commit
-        b.grant   yes
-        """
-    )
-    assert not value(connection, "select w.plain from tide.workers as w")
-
-
-def test_a_worker_first_seen_beside_a_change_waits_for_nobody_and_knows_nothing(
-    stepper: Stepper, connection: Connection
-) -> None:
-    stepper.facts["run"] = queued(connection)
-    stepper.session("a", claim=KNOWN)
-    stepper.session("b", pause=setting("paused", "true"))
-    stepper.play(
-        """
-        b.begin
-        b.pause   yes
-        a.claim   nothing
-        b.commit
-        a.claim   nothing
-        """
-    )
-    assert value(connection, "select count(*) from tide.workers as w where w.plain") == 0
-    connection.execute(setting("paused", "false").encode())
-    stepper.play("a.claim run")
-
-
-def test_a_worker_whose_former_queue_is_being_changed_waits_for_nobody(
-    stepper: Stepper, connection: Connection
-) -> None:
-    known(connection)
-    stepper.facts["run"] = queued(connection, queue="other")
-    stepper.session("a", claim="select c.run_id from tide.claim('{other}', worker => 'w') as c")
-    stepper.session("b", cap=setting("concurrency", "1"))
-    stepper.play(
-        """
-        b.begin
-        b.cap     1
-        a.claim   run
-        b.commit
-        a.claim   nothing
-        """
-    )
-    assert value(connection, "select w.queues = '{other}' and w.plain from tide.workers as w")
-
-
-def test_setting_a_cap_waits_for_open_claims_and_counts_their_runs(
-    stepper: Stepper, connection: Connection
-) -> None:
-    for _ in range(8):
+    for _ in range(10):
         queued(connection)
     stepper.session("a", claim=CLAIM_FIVE)
     stepper.session("b", cap=setting("concurrency", "2"))
@@ -181,7 +117,7 @@ def test_setting_a_cap_waits_for_open_claims_and_counts_their_runs(
             select count(*)
             from (
               select tide.cancel(r.run_id)
-              from tide.runs_active as r
+              from tide.runs as r
               where r.status = 'running'
               order by r.run_id
               limit 4
@@ -192,36 +128,64 @@ def test_setting_a_cap_waits_for_open_claims_and_counts_their_runs(
         """
         a.begin
         a.claim    5
-        b.cap      waiting
-        c.claim    0
-        a.commit
         b.cap      2
+        c.claim    2
+        a.commit
         c.claim    0
         c.end      4
-        c.claim    1
+        c.claim    0
+        c.end      3
+        c.claim    2
         c.claim    0
         """
     )
     assert value(connection, RUNNING) == busy_slots(connection) == 2
 
 
-def test_a_claim_passes_over_a_queue_whose_cap_is_being_set(
+def test_claims_at_once_share_what_runs_without_a_slot_leave_of_a_cap(
     stepper: Stepper, connection: Connection
 ) -> None:
-    for _ in range(3):
+    for _ in range(8):
         queued(connection)
-    stepper.session("a", claim=CLAIM_FIVE)
-    stepper.session("b", cap=setting("concurrency", "1"))
+    stepper.session("a", claim=CLAIM_TWO)
+    stepper.session("b", cap=setting("concurrency", "5"))
+    stepper.session("c", claim=CLAIM_TWO)
     stepper.play(
         """
-        b.begin
-        b.cap       1
-        a.claim     0
-        b.commit
-        a.claim     1
-        a.claim     0
+        a.claim    2
+        b.cap      5
+        a.begin
+        a.claim    2
+        c.claim    0
+        a.commit
+        c.claim    1
+        c.claim    0
         """
     )
+    assert value(connection, RUNNING) == 5
+
+
+def test_making_slots_waits_for_no_claim_and_loses_none(
+    stepper: Stepper, connection: Connection
+) -> None:
+    connection.execute("select tide.set_queue('default', '{\"concurrency\": 3}')")
+    for _ in range(3):
+        queued(connection)
+    stepper.session("a", claim=CLAIM_TWO)
+    stepper.session("b", shrink=setting("concurrency", "1"), grow=setting("concurrency", "4"))
+    stepper.play(
+        """
+        a.begin
+        a.claim     2
+        b.shrink    1
+        b.grow      4
+        a.rollback
+        """
+    )
+    connection.execute("call tide.reconcile()")
+    assert value(connection, "select array_agg(s.slot order by s.slot) from tide.slots as s") == [
+        1, 2, 3, 4,
+    ]  # fmt: skip
 
 
 def test_a_shrunken_cap_holds_while_a_run_above_it_ends(

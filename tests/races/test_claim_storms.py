@@ -81,7 +81,7 @@ def test_sixteen_claimers_never_exceed_a_cap_of_five(dsn: str) -> None:
         for _ in actor.until(DRAINED):
             runs = actor.rows(
                 """
-                select (s.claimed).run_id, (s.claimed).lease_id, (s.claimed).attempt
+                select s.run_id, s.lease_id, s.attempt
                 from tide.settle_and_claim(%s::jsonb, '{capped}', %s, '250 ms') as s
                 where s.accepted is null
                 """,
@@ -263,7 +263,7 @@ def test_lists_of_queues_in_any_order_never_deadlock(dsn: str) -> None:
             order = actor.random.sample(queues, len(queues))
             runs = actor.rows(
                 """
-                select (s.claimed).run_id, (s.claimed).lease_id
+                select s.run_id, s.lease_id
                 from tide.settle_and_claim(%s::jsonb, %s, 6, worker => %s) as s
                 where s.accepted is null
                 """,

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from tests.races import test_claim_storms, test_dedupe_storms, test_end_storms
-from tests.races.scenes import leased
+from tests.races.scenes import leased, queued
 from tests.support import Connection, open_connection, value
 
 pytestmark = pytest.mark.skipif(
@@ -56,6 +56,16 @@ def zombies_write_nothing(dsn: str) -> None:
         assert value(connection, "select r.lease < interval '1 h' from tide.runs_active as r")
 
 
+def runs_without_a_slot_count(dsn: str) -> None:
+    """Three runs claimed before there was a cap of two: nothing more may start."""
+    with open_connection(dsn) as connection:
+        for _ in range(4):
+            queued(connection)
+        connection.execute("select tide.claim(max_runs => 3)")
+        connection.execute("select tide.set_queue('default', '{\"concurrency\": 2}')")
+        assert value(connection, "select count(*) from tide.claim()") == 0
+
+
 caps = test_claim_storms.test_sixteen_claimers_never_exceed_a_cap_of_five
 disjoint = test_claim_storms.test_claims_at_once_share_the_runs_among_them
 busy = test_claim_storms.test_claims_of_busy_workers_share_the_runs_among_them
@@ -69,15 +79,21 @@ MUTANTS = {
     ),
     "a cap without places": Mutant(
         "tide._lease",
-        r"slot = _lease\.slots[^\n]*",
+        r"slot = v_slots[^\n]*",
         "slot = null,",
         caps,
     ),
     "runs picked without a lock": Mutant(
-        "tide._pick_down_to", r"for no key update skip locked", "", disjoint
+        "tide._pick", r"for no key update skip locked", "", disjoint
     ),
     "runs picked by busy workers without a lock": Mutant(
-        "tide._pick_plain", r"for no key update skip locked", "", busy
+        "tide._pick", r"for no key update skip locked", "", busy
+    ),
+    "runs without a slot do not count": Mutant(
+        "tide._reserve",
+        r"v_unslotted := tide\._count_unslotted\(settings\);",
+        "null;",
+        runs_without_a_slot_count,
     ),
     "no look at the active run, no conflict": Mutant(
         "tide._enqueue", r"on conflict do nothing", "", one_run_per_key

@@ -153,7 +153,7 @@ def test_two_applications_that_begin_one_run_have_one_winner(
     assert busy_slots(connection) == 1
 
 
-def test_cap_set_while_a_pushed_run_begins_counts_it(
+def test_cap_set_while_a_pushed_run_begins_waits_for_nobody_and_counts_it(
     stepper: Stepper, connection: Connection
 ) -> None:
     connection.execute(
@@ -171,16 +171,18 @@ def test_cap_set_while_a_pushed_run_begins_counts_it(
         """
         app.begin
         app.take       running
-        operator.cap   waiting
-        app.commit
         operator.cap   2
+        app.commit
         """
     )
-    assert busy_slots(connection) == 2
-    slot = value(
-        connection, "select r.slot from tide.runs as r where r.run_id = %s", stepper.facts["run"]
-    )
-    assert slot is not None
+    queued(connection)
+    connection.execute(PUSH)
+    dispatched = "select count(*) from tide.runs as r where r.dispatched_until is not null"
+    assert value(connection, dispatched) == 1
+    connection.execute("select tide.cancel(%s)", (stepper.facts["run"],))
+    connection.execute(PUSH)
+    assert value(connection, dispatched) == 2
+    assert busy_slots(connection) == 1
 
 
 def test_stalled_run_that_is_begun_meanwhile_is_not_announced(

@@ -67,12 +67,8 @@ class Tide:
 
     def call(self, function: str, **arguments: Any) -> Any:
         """The row of the answer; rows of those in MANY, the value of those in SCALARS."""
-        columns = "run_id, accepted, reason, to_jsonb(claimed) as claimed"
         given = ", ".join(f"{name} => %s" for name in arguments)
-        query = (
-            f"select {columns if function == 'settle_and_claim' else '*'} "
-            f"from tide.{function}({given})"
-        )
+        query = f"select * from tide.{function}({given})"
         values = [
             as_json(given) if name in DOCUMENTS else given for name, given in arguments.items()
         ]

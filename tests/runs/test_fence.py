@@ -101,7 +101,7 @@ def test_lease_ids_are_told_by_claim_begin_run_and_settle_and_claim(tide: Tide) 
     assert tide.begun().lease_id is not None
     tide.enqueue(workflow="report")
     (row,) = tide.settle_and_claim(outcomes=[])
-    assert row.claimed["lease_id"] is not None
+    assert row.lease_id is not None
 
 
 def test_lease_ids_are_told_by_nothing_else(tide: Tide) -> None:

@@ -71,7 +71,7 @@ def whole_life(tide: Tide) -> list[str]:
     tide.fail_step(**own, name="send", retryable=True)
     tide.fail(**own, retry_after="0")
     (row,) = tide.settle_and_claim(outcomes=[], worker="w1", lease="1 hour")
-    own["lease_id"] = row.claimed["lease_id"]
+    own["lease_id"] = row.lease_id
     assert tide.begin_step(**own, name="plan", input={"n": 1}).action == "replay"
     tide.release(**own)
     (run,) = tide.claim()

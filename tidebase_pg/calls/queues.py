@@ -93,7 +93,7 @@ def claim(
     workflows: Sequence[str] | None = None,
 ) -> Call[list[RunRow]]:
     """Lease up to max_runs ready runs of the queues, in their order; never waits for another
-    worker. Caps and rates are exact; paused queues are passed over, overdue runs cancelled.
+    worker. Caps and rates are exact; paused queues and overdue runs are passed over.
     """
     return call(
         "claim",
@@ -126,7 +126,7 @@ def settle_and_claim(
     workflows: Sequence[str] | None = None,
 ) -> Call[Settlement]:
     """Settle outcomes and claim new runs in one transaction. A row with accepted set is an outcome
-    that was not plainly accepted; a row with claimed set is a new run.
+    that was not plainly accepted; a row with lease_id set is a new run, with all its columns.
 
     `outcomes` is JSON text, an array as `flows.batch` writes it.
     """
@@ -144,8 +144,8 @@ def settle_and_claim(
 
 
 def set_queue(queue: str, settings: Mapping[str, Any]) -> Call[QueueRow]:
-    """Change settings of a queue: absent keys stay as they are, null clears. Caps hold from the
-    commit on; running runs are never stopped, they count.
+    """Change settings of a queue: absent keys stay as they are, null clears. Caps hold for
+    claims that begin after the commit; running runs are never stopped, they count.
     """
     return call(
         "set_queue",
@@ -207,7 +207,7 @@ def _length_or_none(rows: Sequence[Row]) -> timedelta | None:
 _SETTLEMENT = "accepted, reason, run_id, " + LeasedRun.columns("(claimed).").removeprefix(
     "(claimed).run_id, "
 )
-"""A run claimed and one judged share the column run_id: it is read once."""
+"""Flat columns are newer than the oldest schema this driver works with, which has claimed only."""
 
 
 def _settlement(rows: Sequence[Row]) -> Settlement:

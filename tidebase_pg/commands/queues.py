@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tidebase_pg.commands.connect import LENGTH, connected
+from tidebase_pg.commands.connect import DOCUMENT, LENGTH, connected
 from tidebase_pg.commands.output import Group, echo_fact, echo_row, echo_rows
 from tidebase_pg.registry import QueueSettings
 
@@ -15,8 +15,8 @@ COLUMNS = (
     "concurrency", "rate_limit", "completed_hour", "failed_hour",
 )  # fmt: skip
 CLEARABLE = (
-    "concurrency", "rate_limit", "max_attempts", "backoff_base", "backoff_max", "backoff_jitter",
-    "retention", "retention_keeps", "push_url", "push_secret",
+    "concurrency", "rate_limit", "rate_period", "max_attempts", "backoff_base", "backoff_max",
+    "backoff_jitter", "retention", "retention_keeps", "budget", "push_url", "push_secret",
 )  # fmt: skip
 
 
@@ -47,6 +47,9 @@ def list_() -> None:
     multiple=True,
     type=click.Choice(["gates", "usage"]),
     help="What stays when a run is removed; may be given several times.",
+)
+@click.option(
+    "--budget", type=DOCUMENT, help='Of runs without their own, such as {"max_steps": 100}.'
 )
 @click.option("--push-url", help="Push runs there, instead of letting workers claim them.")
 @click.option("--push-secret", help="Name of the secret that signs what is pushed.")

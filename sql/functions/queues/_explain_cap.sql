@@ -10,11 +10,11 @@ begin
     return '[]'::jsonb;
   end if;
   v_busy := array(
-    select s.run_id
-    from tide.slots as s
-    where s.queue = _explain_cap.queue.queue
-      and s.run_id is not null
-    order by s.slot
+    select r.run_id
+    from tide.runs_active as r
+    where r.queue = _explain_cap.queue.queue
+      and (r.status = 'running' or r.dispatched_until is not null)
+    order by r.run_id
   );
   if cardinality(v_busy) < _explain_cap.queue.concurrency then
     return '[]'::jsonb;
@@ -31,4 +31,4 @@ end;
 $$;
 
 comment on function tide._explain_cap is
-  'The reason cap, with up to 20 runs that hold the slots, or an empty list.';
+  'The reason cap, with up to 20 runs that count, or an empty list.';

@@ -7,6 +7,7 @@ volatile
 as $$
 declare
   v_slot tide.slots;
+  v_queue tide.queues;
   v_freed integer := 0;
 begin
   for v_slot in
@@ -41,19 +42,31 @@ begin
       v_freed := v_freed + 1;
     end if;
   end loop;
-  delete from tide.slots as s
-  using (
-    select
-      q.queue,
-      coalesce(q.concurrency, 0) as concurrency
+  -- What set_queue left to claims that were under way, and slots and permits that are missing.
+  for v_queue in
+    select q.*
     from tide.queues as q
-  ) as q
-  where s.queue = q.queue
-    and s.slot > q.concurrency
-    and s.run_id is null;
+    where (
+        select count(*) <> coalesce(q.concurrency, 0)
+        from tide.slots as s
+        where s.queue = q.queue
+          and (s.slot <= q.concurrency or s.run_id is null)
+      )
+      or (
+        select count(*) <> coalesce(q.rate_limit, 0)
+        from tide.permits as p
+        where p.queue = q.queue
+      )
+    order by q.queue
+    limit _free_leaked_slots.max_slots
+    for no key update skip locked
+  loop
+    perform tide._set_slots(v_queue.queue, v_queue.concurrency);
+    perform tide._set_permits(v_queue, v_queue);
+  end loop;
   return v_freed;
 end;
 $$;
 
 comment on function tide._free_leaked_slots is
-  'Free slots whose run does not hold them, and remove drained slots above the cap.';
+  'Free slots whose run does not hold them; make slots and permits as many as each queue should have.';

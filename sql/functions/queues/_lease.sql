@@ -1,21 +1,13 @@
-create or replace function tide._lease(
-  run_ids uuid[],
-  lease interval,
-  worker text,
-  secret uuid,
-  slots integer[] default null,
-  budget jsonb default null
-)
+create or replace function tide._lease(reserved tide.reservation, lease interval, worker text)
 returns tide.runs[]
 language plpgsql
 volatile
 as $$
 declare
   v_now constant timestamptz := tide._now();
-  -- Random numbers are dear, three system calls on a server without OpenSSL: a lease_id is a hash of
-  -- a secret and of what no other lease has. The time differs where a failover repeats the rest.
-  v_secret constant bytea := uuid_send(coalesce(_lease.secret, gen_random_uuid()))
-    || timestamptz_send(v_now);
+  v_run_ids constant uuid[] := reserved.run_ids;
+  v_slots constant integer[] := reserved.slots;
+  v_budget constant jsonb := (reserved.settings).budget;
   v_runs tide.runs[];
   v_told boolean;
   v_watched boolean;
@@ -29,19 +21,17 @@ begin
       started_at = v_now,
       leased_until = v_now + _lease.lease,
       lease = _lease.lease,
-      lease_id = encode(
-        substring(sha256(v_secret || uuid_send(r.run_id) || int4send(r.last_seq)) for 16), 'hex'
-      )::uuid,
+      lease_id = gen_random_uuid(),
       worker = _lease.worker,
-      slot = _lease.slots[array_position(_lease.run_ids, r.run_id)],
-      budget = coalesce(r.budget, _lease.budget),
+      slot = v_slots[array_position(v_run_ids, r.run_id)],
+      budget = coalesce(r.budget, v_budget),
       ended_by = null,
       last_seq = r.last_seq + 1,
       told_events = case
         when r.told_events = 1 and r.last_seq = 1 then 2
         else r.told_events
       end
-    where r.run_id = any (_lease.run_ids)
+    where r.run_id = any (v_run_ids)
     returning
       r::tide.runs as run,
       r.run_id,
@@ -55,7 +45,7 @@ begin
     exists (
       select
       from tide.watchers as w
-      where w.run_id = any (_lease.run_ids)
+      where w.run_id = any (v_run_ids)
     )
   into v_runs, v_told, v_watched
   from (
@@ -80,10 +70,12 @@ begin
     from unnest(v_runs) as r
     where r.told_events = r.last_seq;
   end if;
+  if v_slots is not null or reserved.permits is not null then
+    perform tide._use_reservation(reserved);
+  end if;
   return v_runs;
 end;
 $$;
 
 comment on function tide._lease is
-  'Write leases on runs whose rows are locked; the runs in claim order. secret = that of the worker, '
-  'which no lease_id gives away; null = none is known.';
+  'Write leases on reserved runs, use their slots and permits, and return the runs in claim order.';

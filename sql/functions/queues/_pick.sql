@@ -1,38 +1,85 @@
 -- Below a floor lie only index entries of runs that are gone; while an old snapshot keeps vacuum
--- from removing them, each claim would walk them all. The ranges between floors are read in full,
--- so a priority nobody used before is never missed.
+-- from removing them, each claim would walk them all. So from the highest priority down, to each
+-- floor belong the runs above its priority and below that of the floor before, all of which are
+-- read, and those of its own priority from the floor on; the last floor stands for what lies below
+-- all others. Rows are locked as they are asked for, so the limit outside bounds the locks too.
+-- A floor of the future is from before the clock was set back: nothing is known by it.
 create or replace function tide._pick(queue text, max_runs integer, workflows text[])
 returns uuid[]
 language plpgsql
 volatile
 as $$
 declare
-  v_picked uuid[] := array[]::uuid[];
-  v_highest integer := 32767;
-  v_floor tide.claim_floors;
+  v_now constant timestamptz := tide._now();
 begin
-  foreach v_floor in array array(
-    select f
-    from tide.claim_floors as f
-    where f.queue = _pick.queue
+  return array(
+    select l.run_id
+    from (
+      select
+        u.priority,
+        u.run_at,
+        u.first_id
+      from (
+        select
+          o.priority,
+          case when o.run_at <= v_now then o.run_at else '-infinity' end as run_at,
+          o.first_id
+        from tide.claim_floors as o
+        where o.queue = _pick.queue
+        union all
+        select
+          -32769,
+          'infinity',
+          tide._lowest_id()
+      ) as u
+      order by u.priority desc
+    ) as f
+    cross join lateral (
+      select a.run_id
+      from (
+        select r.run_id
+        from tide.runs_active as r
+        where r.queue = _pick.queue
+          and r.ready
+          and r.priority > f.priority
+          and r.priority < coalesce(
+            (
+              select min(o.priority)
+              from tide.claim_floors as o
+              where o.queue = _pick.queue
+                and o.priority > f.priority
+            ),
+            32768
+          )
+          and (r.deadline_at is null or r.deadline_at > v_now)
+          and (_pick.workflows is null or r.workflow = any (_pick.workflows))
+        order by r.priority desc, r.run_at, r.run_id
+        limit _pick.max_runs
+        for no key update skip locked
+      ) as a
+      union all
+      select b.run_id
+      from (
+        select r.run_id
+        from tide.runs_active as r
+        where r.queue = _pick.queue
+          and r.ready
+          and f.priority >= -32768
+          and r.priority = f.priority
+          and (r.run_at, r.run_id) >= (f.run_at, f.first_id)
+          and (r.deadline_at is null or r.deadline_at > v_now)
+          and (_pick.workflows is null or r.workflow = any (_pick.workflows))
+        order by r.priority desc, r.run_at, r.run_id
+        limit _pick.max_runs
+        for no key update skip locked
+      ) as b
+    ) as l
     order by f.priority desc
-  ) loop
-    v_picked := v_picked || tide._pick_down_to(
-      v_floor,
-      v_highest,
-      _pick.max_runs - cardinality(v_picked),
-      _pick.workflows
-    );
-    if cardinality(v_picked) >= _pick.max_runs then
-      return v_picked;
-    end if;
-    v_highest := v_floor.priority - 1;
-  end loop;
-  return v_picked || tide._pick_range(
-    _pick.queue, -32768, v_highest, _pick.max_runs - cardinality(v_picked), _pick.workflows
+    limit _pick.max_runs
   );
 end;
 $$;
 
 comment on function tide._pick is
-  'Lock ready runs of a queue in claim order: higher priority, then earlier run_at, then run_id.';
+  'Lock ready runs of a queue in claim order: higher priority, then earlier run_at, then run_id; those '
+  'past their deadline are left to upkeep.';

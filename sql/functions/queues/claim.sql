@@ -38,4 +38,4 @@ $$;
 
 comment on function tide.claim is
   'Lease up to max_runs ready runs of the queues, in their order; never waits for another worker. '
-  'Caps and rates are exact; paused queues are passed over, overdue runs cancelled.';
+  'Caps and rates are exact; paused queues and overdue runs are passed over.';

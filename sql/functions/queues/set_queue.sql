@@ -1,5 +1,5 @@
--- Under the exclusive lock no claim is between reading the cap and committing; runs that run without
--- a slot, because there was no cap when they were claimed, get theirs here.
+-- Claims read the settings when they begin, without a lock: those under way end under the settings
+-- they read, and the runs they lease without a slot count until they end.
 create or replace function tide.set_queue(queue text, settings jsonb)
 returns tide.queues
 language plpgsql
@@ -12,15 +12,7 @@ declare
   v_old tide.queues;
   v_new tide.queues;
 begin
-  perform tide._known_keys(
-    'settings',
-    set_queue.settings,
-    array[
-      'concurrency', 'rate_limit', 'rate_period', 'max_attempts', 'backoff_base', 'backoff_max',
-      'backoff_jitter', 'paused', 'retention', 'retention_keeps', 'budget', 'push_url', 'push_secret'
-    ]
-  );
-  perform tide._lock_settings(v_queue, 'set_queue');
+  perform tide._require_read_committed('set_queue');
   insert into tide.queues (queue)
   values (v_queue)
   on conflict on constraint queues_pkey do nothing;
@@ -57,5 +49,5 @@ end;
 $$;
 
 comment on function tide.set_queue is
-  'Change settings of a queue: absent keys stay as they are, null clears. Caps hold from the commit '
-  'on; running runs are never stopped, they count.';
+  'Change settings of a queue: absent keys stay as they are, null clears. Caps hold for claims that '
+  'begin after the commit; running runs are never stopped, they count.';

@@ -6,7 +6,7 @@ create or replace function tide.settle_and_claim(
   worker text default null,
   workflows text[] default null
 )
-returns table (run_id uuid, accepted boolean, reason text, claimed tide.runs)
+returns setof tide.settled
 language plpgsql
 volatile
 security definer
@@ -24,31 +24,35 @@ declare
     'max_runs', settle_and_claim.max_runs, 0, 1000
   );
   v_exceptions constant tide.verdict[] := tide._settle(settle_and_claim.outcomes);
+  v_exception tide.verdict;
+  v_row tide.settled;
 begin
-  if cardinality(v_exceptions) > 0 then
+  foreach v_exception in array v_exceptions loop
+    v_row.run_id := v_exception.run_id;
+    v_row.accepted := v_exception.accepted;
+    v_row.reason := v_exception.reason;
+    return next v_row;
+  end loop;
+  if v_max_runs > 0 then
     return query
     select
-      v.run_id,
-      v.accepted,
-      v.reason,
-      null::tide.runs
-    from unnest(v_exceptions) as v;
-  end if;
-  if v_max_runs > 0 then
-    foreach claimed in array tide._claim(
-      settle_and_claim.queues,
-      v_max_runs,
-      settle_and_claim.lease,
-      settle_and_claim.worker,
-      settle_and_claim.workflows
-    ) loop
-      run_id := claimed.run_id;
-      return next;
-    end loop;
+      null::boolean,
+      null::text,
+      c.*,
+      c
+    from unnest(
+      tide._claim(
+        settle_and_claim.queues,
+        v_max_runs,
+        settle_and_claim.lease,
+        settle_and_claim.worker,
+        settle_and_claim.workflows
+      )
+    ) as c;
   end if;
 end;
 $$;
 
 comment on function tide.settle_and_claim is
   'Settle outcomes and claim new runs in one transaction. A row with accepted set is an outcome that '
-  'was not plainly accepted; a row with claimed set is a new run.';
+  'was not plainly accepted; a row with lease_id set is a new run, with all its columns.';

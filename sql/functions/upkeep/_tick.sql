@@ -8,6 +8,7 @@ declare
   v_next_at timestamptz;
   v_paused_at timestamptz;
   v_has_due boolean;
+  v_has_overdue boolean;
 begin
   select
     t.next_at,
@@ -21,8 +22,14 @@ begin
           and not r.ready
           and r.run_at <= v_now
       )
-    end
-  into v_next_at, v_paused_at, v_has_due
+    end,
+    _tick.promotes > 0 and exists (
+      select
+      from tide.runs_active as r
+      where r.deadline_at is not null
+        and r.deadline_at <= v_now
+    )
+  into v_next_at, v_paused_at, v_has_due, v_has_overdue
   from tide.ticks as t;
   if v_next_at > v_now then
     if v_paused_at is not null then
@@ -32,6 +39,10 @@ begin
     v_has_due := true;
   else
     return false;
+  end if;
+  -- Claims pass over overdue runs, so each of them clears some away.
+  if v_has_overdue then
+    perform tide._sweep('overdue', 100);
   end if;
   if v_has_due and promotes > 0 then
     perform tide._promote(promotes);

@@ -5,22 +5,27 @@ volatile
 as $$
 declare
   v_queue tide.queues;
-  v_taken tide.taken;
+  v_reserved tide.reservation;
   v_run tide.runs;
   v_seqs integer[] := array[]::integer[];
   v_payloads jsonb[] := array[]::jsonb[];
 begin
-  v_taken := tide._take(_push_queue.queue, _push_queue.max_runs, null, push => true);
-  if v_taken.run_ids is null then
+  select q.*
+  into v_queue
+  from tide.queues as q
+  where q.queue = _push_queue.queue;
+  v_reserved := tide._reserve(
+    _push_queue.queue, v_queue, _push_queue.max_runs, null, push => true
+  );
+  if v_reserved.run_ids is null then
     return 0;
   end if;
-  v_queue := v_taken.settings;
-  perform tide._write_told_events(v_taken.run_ids);
-  for v_position in 1..cardinality(v_taken.run_ids) loop
+  perform tide._write_told_events(v_reserved.run_ids);
+  for v_position in 1..cardinality(v_reserved.run_ids) loop
     select r.*
     into v_run
     from tide.runs_active as r
-    where r.run_id = v_taken.run_ids[v_position];
+    where r.run_id = v_reserved.run_ids[v_position];
     update tide.runs_active as r
     set
       ready = false,
@@ -34,7 +39,7 @@ begin
         'queue_dispatch',
         expires_in => interval '60 seconds'
       ),
-      slot = v_taken.slots[v_position],
+      slot = v_reserved.slots[v_position],
       dispatched_until = tide._now() + interval '60 seconds',
       dispatches = r.dispatches + 1,
       last_seq = r.last_seq + 1,
@@ -48,14 +53,9 @@ begin
       'until', v_run.dispatched_until
     );
   end loop;
-  if v_taken.slots is not null then
-    perform tide._use_slots(v_taken);
-  end if;
-  perform tide._emit(v_taken.run_ids, v_seqs, 'run.dispatched', v_payloads);
-  if v_taken.permits is not null then
-    perform tide._use_permits(v_queue, v_taken.permits);
-  end if;
-  return cardinality(v_taken.run_ids);
+  perform tide._emit(v_reserved.run_ids, v_seqs, 'run.dispatched', v_payloads);
+  perform tide._use_reservation(v_reserved);
+  return cardinality(v_reserved.run_ids);
 end;
 $$;
 
