@@ -76,6 +76,9 @@ MAY = {
         "agents.langgraph.saver",
         "agents.langgraph.setup",
         "client.execute",
+        "testing.clock",
+        "testing.databases",
+        "testing.kit",
     },
     "read the files of sql/": {"admin.drift", "admin.releases", "agents.langgraph.setup"},
     "sleep": {
@@ -96,6 +99,7 @@ MAY = {
         "server.background",
         "server.hub",
         "server.streams",
+        "testing.kit",
         "threads",
         "waits",
         "webhooks.dispatcher",
@@ -105,7 +109,7 @@ MAY = {
     },
     "handle signals": {"worker.loop", "commands.signals"},
     "start processes": {"admin.embedded"},
-    "leave the program": {"cli", "commands.output", "__main__"},
+    "leave the program": {"cli", "commands.output", "testing.crashes", "__main__"},
     "print": set(),
     "hold SQL": {
         "admin.doctor",
@@ -123,12 +127,16 @@ MAY = {
         "calls.queues",
         "calls.runs",
         "client.execute",
+        "testing.clock",
+        "testing.databases",
+        "testing.kit",
         "types",
     },
 }
 """client sleeps before it sends again, the installer before it tries for the lock again, tidebase
 when a flow asks for a pause, subscriptions where they cannot listen; waits run children beside each
-other; the worker, its renewal and threads are the machine."""
+other; the worker, its renewal and threads are the machine. testing stands outside of an
+application: it makes databases, looks into them, and kills processes of its own."""
 
 SQL = re.compile(
     r"(?is)^\s*(select\s.+|insert\s+into\s.+|update\s+\w.*\sset\s.+|delete\s+from\s.+|"

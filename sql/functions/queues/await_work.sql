@@ -17,6 +17,7 @@ declare
   v_duration constant interval := tide._valid_interval(
     'duration', await_work.duration, '0', '1 hour'
   );
+  v_queues constant text[] := tide._valid_queues(await_work.queues);
 begin
   perform tide._require_read_committed('await_work');
   -- A row somebody holds is a notification on its way.
@@ -26,7 +27,7 @@ begin
       s.queue,
       s.since
     from tide.waiters as s
-    where s.queue = any (await_work.queues)
+    where s.queue = any (v_queues)
       and s.waiter = v_worker
     for update skip locked
   ) as s
@@ -41,12 +42,12 @@ begin
     v_now + v_duration
   from (
     select distinct n.queue
-    from unnest(tide._valid_queues(await_work.queues)) as n(queue)
+    from unnest(v_queues) as n(queue)
   ) as q
   where v_duration > interval '0'
   order by q.queue
   on conflict on constraint waiters_pkey do nothing;
-  return least(v_duration, tide._next_wakeup(await_work.queues));
+  return least(v_duration, tide._next_wakeup(v_queues));
 end;
 $$;
 

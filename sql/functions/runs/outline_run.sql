@@ -16,6 +16,9 @@ set jit = off
 as $$
 declare
   v_run constant tide.runs := tide._find_run(outline_run.run_id);
+  v_after constant integer := tide._valid_integer(
+    'after_step', coalesce(outline_run.after_step, 0), 0, 2147483647
+  );
   v_steps constant integer := tide._valid_integer('max_steps', outline_run.max_steps, 1, 1000);
   v_events constant integer := tide._valid_integer('max_events', outline_run.max_events, 1, 1000);
 begin
@@ -53,7 +56,7 @@ begin
         order by
           c.started_at,
           c.name
-        offset coalesce(outline_run.after_step, 0)
+        offset v_after
         limit v_steps
       ) as s
     ),
