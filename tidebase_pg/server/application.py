@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import cache
 from importlib import import_module, util
 
 from starlette.applications import Starlette
@@ -13,6 +14,7 @@ from starlette.routing import BaseRoute, Mount
 from tidebase_pg.server.background import Background
 from tidebase_pg.server.door import Door
 from tidebase_pg.server.gateway import Gateway
+from tidebase_pg.server.openapi import document
 from tidebase_pg.server.routes import table
 from tidebase_pg.server.settings import Settings
 
@@ -45,11 +47,13 @@ def app(
             yield
         await gateway.close()
 
+    routed = table()
+    gateway.document = cache(lambda: document(routed.routes))
     routes: list[BaseRoute] = []
     name = "tidebase_pg.server.studio"
     if studio and util.find_spec(name) is not None:
         routes.append(Mount("/studio", import_module(name).studio(gateway)))
-    routes.append(Mount("", Door(gateway, table())))
+    routes.append(Mount("", Door(gateway, routed)))
     made = Starlette(routes=routes, lifespan=lifespan)
     made.state.gateway = gateway
     return made

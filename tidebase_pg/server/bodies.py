@@ -3,28 +3,359 @@ over, and null for an optional field is the same as leaving it out."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+import json
+import re
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
+import msgspec
 from msgspec import Meta, Raw, Struct
+
+from tidebase_pg.server.refusals import BadBody
 
 Json: TypeAlias = Annotated[Raw, Meta(description="Any JSON value.")]
 Object: TypeAlias = Annotated[
     Raw, Meta(description="A JSON object.", extra_json_schema={"type": "object"})
 ]
 Text: TypeAlias = Annotated[str, Meta(min_length=1)]
-NONE = Raw()
+Name: TypeAlias = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}$", examples=["report"])
+]
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=10 * 366 * 86_400_000)]
+Small: TypeAlias = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+Limit: TypeAlias = Annotated[int, Meta(ge=1, le=1000)]
+Positive: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Attempts: TypeAlias = Annotated[int, Meta(ge=1, le=100)]
+Amount: TypeAlias = Annotated[float, Meta(ge=0)]
+Moment: TypeAlias = Annotated[
+    str, Meta(extra_json_schema={"format": "date-time"}, examples=["2026-06-12T10:30:00Z"])
+]
+
+NONE: Final[Any] = msgspec.field(default_factory=Raw)
+_CLASS: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
 
 
-class CreateRun(Struct, rename="camel", kw_only=True):
+class Body(Struct, rename="camel"):
+    """A JSON object."""
+
+    def __post_init__(self) -> None:
+        for field in _objects(type(self)):
+            raw = bytes(getattr(self, field))
+            if raw not in (b"", b"null") and not raw.startswith(b"{"):
+                raise ValueError(f"Expected `object` - at `$.{_camel(field)}`")
+
+
+_OBJECTS: Final[dict[type[Body], tuple[str, ...]]] = {}
+
+
+def _objects(kind: type[Body]) -> tuple[str, ...]:
+    found = _OBJECTS.get(kind)
+    if found is None:
+        found = _OBJECTS[kind] = tuple(
+            field.name for field in msgspec.structs.fields(kind) if field.type == Object
+        )
+    return found
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
+class Channel(Body, kw_only=True):
+    """Where events are sent."""
+
+    type: Literal["webhook"] = "webhook"
+    url: Text
+    secret: Text | None = None
+    """Signs what is sent; 16 to 256 bytes. Never shown again."""
+    events: list[str] | None = None
+    """Types of events; none = all."""
+
+
+Channels: TypeAlias = Annotated[list[Channel], Meta(max_length=10)]
+
+
+class CreateRun(Body, kw_only=True):
     input: Json = NONE
     metadata: Object = NONE
     recovery_webhook: Text | None = None
-    channels: list[Any] | None = None
+    channels: Channels | None = None
 
 
-class ListRuns(Struct, rename="camel", kw_only=True):
-    status: str | None = None
-    queue: str | None = None
-    workflow: str | None = None
+class ListRuns(Body, kw_only=True):
+    status: Literal["pending", "queued", "running", "completed", "failed", "cancelled"] | None = (
+        None
+    )
+    queue: Name | None = None
+    workflow: Name | None = None
     before: str | None = None
-    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    """The `next` of the page before."""
+    limit: Limit = 100
+
+
+class Heartbeat(Body, kw_only=True):
+    lease_owner: Text | None = None
+
+
+class Complete(Body, kw_only=True):
+    result: Json = NONE
+
+
+class Fail(Body, kw_only=True):
+    error: Json = NONE
+    failure_class: str | None = None
+
+
+class Cancel(Body, kw_only=True):
+    reason: Text | None = None
+    actor: Text | None = None
+
+
+class Recover(Body, kw_only=True):
+    reason: Text = "manual"
+
+
+class CreateChild(Body, kw_only=True):
+    name: Text
+    workflow_name: Name
+    input: Json = NONE
+    metadata: Object = NONE
+    recovery_webhook: Text | None = None
+    channels: Channels | None = None
+    edge_type: Text | None = None
+    edge_metadata: Object = NONE
+
+
+class Retry(Body, kw_only=True):
+    reset_attempts: bool | None = None
+    run_at: Moment | None = None
+    actor: Text | None = None
+
+
+class Release(Body, kw_only=True):
+    lease_owner: Text
+    delay_ms: Milliseconds | None = None
+
+
+class Reschedule(Body, kw_only=True):
+    run_at: Moment
+    priority: Small | None = None
+
+
+class Fork(Body, kw_only=True):
+    at_step: Text
+    """The name of the first step that is done again."""
+    input: Json = NONE
+    overrides: Object = NONE
+    """Outputs by name of step."""
+
+
+class Budget(Body, kw_only=True):
+    max_cost_usd: Amount | None = None
+    max_tokens: Count | None = None
+    max_steps: Count | None = None
+
+
+class SendEvent(Body, kw_only=True):
+    name: Text
+    payload: Json = NONE
+
+
+class BeginStep(Body, kw_only=True):
+    name: Text
+    input_hash: Text
+    """sha256 of the canonical JSON of `input`, or what the caller knows the step by."""
+    input: Json = NONE
+    options: Object = NONE
+    lease_owner: str | None = None
+
+
+class CompleteStep(Body, kw_only=True):
+    lease_owner: str
+    output: Json = NONE
+
+
+class FailStep(Body, kw_only=True):
+    lease_owner: str
+    error: Json = NONE
+    retryable: bool | None = None
+    resume_decision: Any = None
+    """Passed over: the database decides from the contract of the step."""
+
+
+class ResolveStep(Body, kw_only=True):
+    decision: Literal["retry", "use_output", "fail"]
+    output: Json = NONE
+    actor: Text | None = None
+
+
+class BeginGate(Body, kw_only=True):
+    name: Text
+    prompt: Text
+    data: Json = NONE
+    channels: Channels | None = None
+    capability: Json = NONE
+    timeout_ms: Milliseconds | None = None
+    """The client's own limit; the gate stays open."""
+
+
+class ResolveGate(Body, kw_only=True):
+    token: Text
+    decision: Literal["approved", "rejected", "canceled"]
+    actor: Text | None = None
+    payload: Json = NONE
+
+
+class SetState(Body, kw_only=True):
+    value: Json
+    stream: Text | None = None
+    label: Text | None = None
+    reason: Text | None = None
+    importance: Literal["transient", "normal", "checkpoint", "milestone"] | None = None
+    metadata: Object = NONE
+    created_by: Text | None = None
+
+
+class PatchState(SetState, kw_only=True):
+    value: Object
+
+
+class SaveState(Body, kw_only=True):
+    label: Text
+    stream: Text | None = None
+    reason: Text | None = None
+    importance: Literal["transient", "normal", "checkpoint", "milestone"] | None = None
+    metadata: Object = NONE
+    created_by: Text | None = None
+
+
+class ListVersions(Body, kw_only=True):
+    stream: str | None = None
+    labeled: str | None = None
+    """Only the word `true` asks for labelled versions."""
+
+
+class Target(Body, kw_only=True):
+    type: Text
+    id: Text
+
+
+class CreateSnapshot(Body, kw_only=True):
+    label: Text
+    state: Json
+    target: Target | None = None
+    reason: Text | None = None
+    metadata: Object = NONE
+    created_by: Text | None = None
+
+
+class RecordUsage(Body, kw_only=True):
+    step_id: str | None = None
+    kind: Text | None = None
+    provider: Text | None = None
+    model: Text | None = None
+    label: Text | None = None
+    quantity: Amount | None = None
+    unit: Text | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    total_tokens: Count | None = None
+    cost_usd: Amount | None = None
+    metadata: Object = NONE
+
+
+class Enqueue(Body, kw_only=True):
+    workflow_name: Name
+    input: Json = NONE
+    metadata: Object = NONE
+    dedupe_key: Text | None = None
+    delay_ms: Milliseconds | None = None
+    run_at: Moment | None = None
+    """Beats delayMs."""
+    max_attempts: Attempts | None = None
+    priority: Small | None = None
+    deadline_ms: Annotated[int, Meta(ge=1, le=10 * 366 * 86_400_000)] | None = None
+    recovery_webhook: Text | None = None
+    channels: Channels | None = None
+
+
+class Claim(Body, kw_only=True):
+    queues: Annotated[list[Name], Meta(min_length=1, max_length=1000)]
+    limit: Annotated[int, Meta(ge=1, le=100)] | None = None
+    lease_owner: str | None = None
+    """The label of the worker, for people."""
+
+
+class ConfigureQueue(Body, kw_only=True):
+    concurrency: Positive | msgspec.UnsetType | None = msgspec.UNSET
+    rate_per_minute: Positive | msgspec.UnsetType | None = msgspec.UNSET
+    invoke_url: Text | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class SetSchedule(Body, kw_only=True):
+    cron: Text
+    workflow_name: Name
+    input: Json = NONE
+    queue: Name | None = None
+    max_attempts: Attempts | None = None
+    enabled: bool | None = None
+
+
+class Follow(Body, kw_only=True):
+    after: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    token: str | None = None
+    until: Literal["end"] | None = None
+
+
+class ListDeliveries(Body, kw_only=True):
+    status: Literal["pending", "delivered", "dead", "dropped"] | None = None
+    run_id: str | None = None
+    before: str | None = None
+    limit: Limit = 100
+
+
+class Pause(Body, kw_only=True):
+    reason: Text | None = None
+
+
+def options(raw: Raw) -> dict[str, Any]:
+    """The options of a step."""
+    if bytes(raw) in (b"", b"null"):
+        return {}
+    found: dict[str, Any] = msgspec.json.decode(raw)
+    return found
+
+
+def error(raw: Raw) -> Raw:
+    """An error as it is stored: an object, empty when none was given."""
+    text = bytes(raw)
+    if text in (b"", b"null"):
+        return Raw(b"{}")
+    return raw
+
+
+def failure_class(given: str | None) -> str | None:
+    """A name of the schema, or none: others are dropped."""
+    return given if given is not None and _CLASS.fullmatch(given) else None
+
+
+def mapping(name: str, raw: Raw) -> dict[str, Any]:
+    """An object that something is added to. Raises 400 where Python cannot read it."""
+    if bytes(raw) in (b"", b"null"):
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(bytes(raw))
+    except (ValueError, RecursionError):
+        raise BadBody([name], "cannot be read: use numbers of fewer digits") from None
+    return found
+
+
+def capability(raw: Raw) -> str | None:
+    """What is stored of a capability: text as it is, all else as JSON text."""
+    text = bytes(raw)
+    if text in (b"", b"null"):
+        return None
+    if text.startswith(b'"'):
+        return msgspec.json.decode(text, type=str)
+    return text.decode()

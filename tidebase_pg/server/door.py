@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from tidebase_pg.errors import Stop
 from tidebase_pg.server.gateway import Gateway
 from tidebase_pg.server.identity import Identity
 from tidebase_pg.server.objects import encode
@@ -53,7 +54,7 @@ class Door:
         }
         try:
             answer = await self._answer(scope, receive, headers, request_id)
-        except Exception as error:
+        except (Exception, Stop) as error:
             refusal = translate(error)
             if refusal is None:
                 logger.exception("request %s: %s failed", request_id, scope["method"])
@@ -79,6 +80,8 @@ class Door:
         if identity is None and not unlocked:
             raise Refusal(401, "unauthorized", headers={"www-authenticate": "Bearer"})
         route, path = self._table.find(method, segments)
+        if identity is not None and not unlocked:
+            self._gateway.check_rate(identity)
         ask = Ask(
             gateway=self._gateway,
             identity=identity or Identity("nobody", "none"),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import logging
-from collections.abc import AsyncGenerator
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import contextmanager
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,6 +17,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
+from tidebase_pg import calls
 from tidebase_pg.client import AsyncClient
 from tidebase_pg.server.hub import Hub
 from tidebase_pg.server.identity import Identity
@@ -23,6 +28,11 @@ from tidebase_pg.types import EventRow
 logger: Final = logging.getLogger("tidebase_pg.server")
 
 AsyncConnection = psycopg.AsyncConnection[Any]
+
+MOST_KEYS: Final = 10_000
+_KEY: Final = b"tide_"
+_OPEN: Final = Identity("open", "all")
+_SHARED: Final = Identity("key", "all")
 
 _DEFAULTS: Final[dict[str, Any]] = {
     "application_name": "tidebase-pg-serve",
@@ -92,7 +102,11 @@ class Gateway:
         }
         self.hub = Hub(settings.dsn, parameters)
         self._opened = False
-        self.draining = False
+        self._streams: Counter[str] = Counter()
+        self._keys: dict[bytes, tuple[float, Identity | None]] = {}
+        self._buckets: dict[str, tuple[float, float]] = {}
+        self.ending = asyncio.Event()
+        self.document: Callable[[], bytes] = bytes
 
     async def open(self) -> None:
         """Make ready; connections are made when needed. Again: nothing."""
@@ -103,26 +117,88 @@ class Gateway:
 
     async def close(self) -> None:
         """End streams and connections."""
-        self.draining = True
+        self.ending.set()
         await self.hub.close()
         for login in self._logins.values():
             await login.close()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether requests need no key."""
-        return self.settings.api_key is None
-
     async def authenticate(self, token: str | None) -> Identity | None:
-        """Whose key this is; None = nobody's. Compared in constant time."""
-        if self.is_open:
-            return Identity("open", "all")
+        """Whose key this is; None = nobody's. Compared in constant time.
+
+        Without a shared key the door is open, unless named keys are asked for.
+        """
+        shared = self.settings.api_key
+        if shared is None and not self.settings.named_keys:
+            return _OPEN
         if token is None:
             return None
-        shared = self.settings.api_key
-        if shared is not None and hmac.compare_digest(token.encode(), shared.encode()):
-            return Identity("key", "all")
-        return None
+        given = token.encode("utf-8", "surrogateescape")
+        if shared is not None and hmac.compare_digest(given, shared.encode()):
+            return _SHARED
+        return await self._named(given) if self.settings.named_keys else None
+
+    async def _named(self, token: bytes) -> Identity | None:
+        """A key of the database; known for some seconds, by its hash."""
+        if not token.startswith(_KEY):
+            return None
+        digest = hashlib.sha256(token).digest()
+        now = time.monotonic()
+        known = self._keys.get(digest)
+        if known is None or known[0] < now:
+            found = await self.upkeep.execute(calls.authenticate_key(digest))
+            identity = Identity(found[0].name, found[0].role, named=True) if found else None
+            if len(self._keys) > MOST_KEYS:
+                self._keys.clear()
+            known = self._keys[digest] = (now + self.settings.key_memory, identity)
+        return known[1]
+
+    @property
+    def draining(self) -> bool:
+        """Whether this gateway takes its leave."""
+        return self.ending.is_set()
+
+    @property
+    def streams(self) -> int:
+        """Event streams open now."""
+        return self._streams.total()
+
+    @contextmanager
+    def stream_of(self, identity: Identity) -> Generator[None]:
+        """Count a stream of a key while it is open."""
+        self._streams[identity.name] += 1
+        try:
+            yield
+        finally:
+            self._streams[identity.name] -= 1
+
+    def check_streams(self, identity: Identity) -> None:
+        """Raises Refusal (429) when a key has as many streams as it may."""
+        if self._streams[identity.name] >= self.settings.streams_per_key:
+            raise Refusal(
+                429,
+                f"this key has {self.settings.streams_per_key} event streams open",
+                headers={"retry-after": "10"},
+                code="too_many_streams",
+            )
+
+    def check_rate(self, identity: Identity) -> None:
+        """Raises Refusal (429) when a key asks more often than it may."""
+        rate = self.settings.rate_per_key
+        if rate is None:
+            return
+        now = time.monotonic()
+        burst = max(1.0, 2 * rate)
+        left, at = self._buckets.get(identity.name, (burst, now))
+        left = min(burst, left + (now - at) * rate)
+        if left < 1:
+            wait = max(1, round((1 - left) / rate))
+            raise Refusal(
+                429,
+                f"this key may ask {rate:g} times a second",
+                headers={"retry-after": str(wait)},
+                code="too_many_requests",
+            )
+        self._buckets[identity.name] = (left - 1, now)
 
     @property
     def upkeep(self) -> AsyncClient:
@@ -159,5 +235,7 @@ class Gateway:
         """The token that decides a gate through this door; None where no key makes one."""
         key = self.settings.gate_key or self.settings.api_key
         if key is None:
+            if self.settings.named_keys:
+                return None
             key = "open"
         return hmac.new(key.encode(), gate_id.bytes, hashlib.sha256).hexdigest()[:32]

@@ -73,6 +73,10 @@ class Hub:
                 self._readers.pop((id(client), run_id), None)
                 reader.stop()
 
+    async def look_up(self, client: AsyncClient, run_id: UUID) -> None:
+        """Raises what a stream of this run would be refused with."""
+        await self.apart(client.execute(calls.list_events(run_id, max_events=1)))
+
     async def apart(self, work: Coroutine[Any, Any, T]) -> T:
         """Await it in a task of our own: a cancelled call would cost its connection."""
         task = asyncio.create_task(work)

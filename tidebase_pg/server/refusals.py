@@ -122,7 +122,11 @@ _PART: Final = re.compile(r"run \S+ has no (step|child|state stream)")
 _ARGUMENT: Final = re.compile(r"([a-z_]+(?:\.[a-z_]+|\[\d+\])*)\b")
 
 
-def translate(error: Exception) -> Refusal | None:
+OURS: Final = "22023"
+"""What the schema raises; other errors of class 22 are of Postgres, and name no argument."""
+
+
+def translate(error: BaseException) -> Refusal | None:
     """The answer to an error of a call; None for what is a fault of ours."""
     match error:
         case Refusal():
@@ -166,16 +170,20 @@ def translate(error: Exception) -> Refusal | None:
             return None
 
 
+def reason(error: Stop) -> str:
+    """Why a worker has to stop, in one word."""
+    return _REASONS.get(type(error), "stopped")
+
+
 def stopped(error: Stop) -> Stopped:
     """The answer to a worker inside a workflow that may not go on."""
-    return Stopped(_REASONS.get(type(error), "stopped"))
+    return Stopped(reason(error))
 
 
 def invalid(error: TideError) -> BadBody:
     """A value the schema refuses: its message begins with the name of the argument."""
-    found = _ARGUMENT.match(error.message)
-    named = found is not None and found[1] not in ("the", "a", "an", "no", "invalid")
-    path = [_camel(part) for part in found[1].split(".")] if found and named else []
+    found = _ARGUMENT.match(error.message) if error.sqlstate == OURS else None
+    path = [_camel(part) for part in found[1].split(".")] if found else []
     return BadBody(list(path), str(error))
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, ParamSpec, TypeVar, get_type_hints
 from urllib.parse import unquote_to_bytes
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import msgspec
 
@@ -17,13 +17,16 @@ from tidebase_pg.errors import Stop
 from tidebase_pg.server import refusals
 from tidebase_pg.server.gateway import Gateway
 from tidebase_pg.server.identity import Identity, read_id, step_name
-from tidebase_pg.server.refusals import Refusal, missing
+from tidebase_pg.server.refusals import BadBody, Refusal, missing
 
 P = ParamSpec("P")
 T = TypeVar("T")
 H = TypeVar("H", bound=Callable[..., Awaitable[Any]])
 
 ABSENT: Final = (b"", b"null")
+BROKER: Final = frozenset({"agents", "resources", "audit"})
+"""Beginnings of paths that belong to the credential broker of Tidebase 0.7."""
+NAMESPACE: Final = UUID("6f1b1f5e-7d3c-5a64-9d0f-2f6c1d0f7a11")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,45 +119,84 @@ class Ask:
     worker: str | None
     """The name in a scoped URL."""
     address: str | None
-    _documents: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    _connection: AsyncClient | None = None
+    documents: Mapping[str, str] = field(default_factory=dict[str, str])
+    connection: AsyncClient | None = None
 
     @property
     def client(self) -> AsyncClient:
-        return self._connection or self.gateway.client_for(self.identity)
+        return self.connection or self.gateway.client_for(self.identity)
+
+    @property
+    def actor(self) -> str:
+        """Who acts, for the event log."""
+        return f"http:{self.identity.name}"
+
+    @property
+    def strong(self) -> str | None:
+        """Who sends this for certain: the name in a scoped URL, or a key of one's own."""
+        return self.worker or (self.identity.name if self.identity.named else None)
+
+    def label(self, given: str | None = None) -> str:
+        """Under which name runs are leased, for people and for the fence."""
+        told = self.headers.get("x-tidebase-worker") or given
+        return self.strong or told or f"http@{self.address or 'unknown'}"
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """What makes the same request again the same, apart for every key."""
+        key = self.headers.get("idempotency-key")
+        if key is None:
+            return None
+        if not 1 <= len(key) <= 255 or not key.isascii() or not key.isprintable():
+            raise BadBody(["Idempotency-Key"], "give 1 to 255 printable characters of ASCII")
+        return f"{self.identity.name}:{key}"
+
+    @property
+    def idempotent_id(self) -> UUID | None:
+        """The id that the same request again makes again."""
+        key = self.idempotency_key
+        return None if key is None else uuid5(NAMESPACE, key)
 
     def carrying(self, **documents: msgspec.Raw) -> Ask:
         """The same request, whose next call takes these JSON documents as they came, unread."""
         given = {
             name: bytes(raw).decode() for name, raw in documents.items() if bytes(raw) not in ABSENT
         }
-        return Ask(
-            self.gateway, self.identity, self.route, self.path, self.headers, self.scope,
-            self.request_id, self.worker, self.address, given, self._connection,
-        )  # fmt: skip
+        return replace(self, documents=given)
+
+    def on(self, connection: AsyncClient) -> Ask:
+        """The same request, whose calls all go over one connection."""
+        return replace(self, connection=connection)
 
     async def __call__(
         self, function: Callable[P, Call[T]], *arguments: P.args, **options: P.kwargs
     ) -> T:
         """The answer of a call. A wrong argument is a bad request."""
+        return await self.execute(self.build(function, *arguments, **options))
+
+    def build(
+        self, function: Callable[P, Call[T]], *arguments: P.args, **options: P.kwargs
+    ) -> Call[T]:
+        """A call. A wrong argument is a bad request."""
         try:
-            call = function(*arguments, **options)
+            return function(*arguments, **options)
         except (ValueError, TypeError) as error:
             raise refusals.wrong_argument(error) from None
-        return await self.execute(call)
 
     async def execute(self, call: Call[T]) -> T:
-        if self._documents:
-            call = Call(
-                call.name, call.columns, {**call.arguments, **self._documents}, call.decode,
-                call.kind, call.relaxed,
-            )  # fmt: skip
+        """The answer of a call, with the documents this request carries."""
         try:
-            return await self.client.execute(call)
+            return await self.plainly(call)
         except Stop as error:
             if self.route.stops:
                 raise refusals.stopped(error) from None
             raise
+
+    async def plainly(self, call: Call[T]) -> T:
+        """The same, with the errors of the schema as they are."""
+        if self.documents:
+            call = replace(call, arguments={**call.arguments, **self.documents})
+        return await self.client.execute(call)
 
     @property
     def run_id(self) -> UUID:
@@ -193,6 +235,10 @@ class Table:
 
     def find(self, method: str, segments: Sequence[str]) -> tuple[Route, dict[str, str]]:
         """The route and what stands in its path. Raises 404 and 405."""
+        if segments[0] in BROKER or (len(segments) > 2 and segments[2] == "grants"):
+            raise Refusal(
+                503, "the credential broker is not part of this server", code="broker_disabled"
+            )
         node = self._walk(self._tree, segments)
         if node is None:
             raise Refusal(404, "not found")

@@ -20,9 +20,12 @@ class Settings:
     dsn: str = ""
     """The database, with a login that may do what the shared key may; empty = as libpq says."""
     role_dsns: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    """For named keys: a DSN for each role, whose login is a member of that group role alone."""
+    """For named keys: a DSN for each role, whose login is a member of that group role alone. Where
+    none is given, named keys open nothing."""
     api_key: str | None = field(default=None, repr=False)
-    """The shared key; None and no named key = the door is open."""
+    """The shared key; None without named keys = the door is open."""
+    key_memory: float = 5.0
+    """Seconds for which a key is known after it was looked up; a revoked one opens that long."""
     gate_key: str | None = field(default=None, repr=False)
     """What tokens of gates are derived from; None = the shared key."""
     cors_origin: str = "*"
@@ -46,3 +49,8 @@ class Settings:
     """Requests a second under one key, with bursts of two seconds; None = unlimited."""
     trusted_proxies: frozenset[str] = frozenset()
     """Addresses whose X-Forwarded-For is believed."""
+
+    @property
+    def named_keys(self) -> bool:
+        """Whether keys of `tidebase-pg keys` are known, each served by the login of its role."""
+        return bool(self.role_dsns)

@@ -4,10 +4,34 @@ from __future__ import annotations
 
 from typing import Final
 
-from tidebase_pg.server.routes import runs, upkeep
+from tidebase_pg.server.routes import (
+    children,
+    events,
+    gates,
+    queues,
+    runs,
+    schedules,
+    state,
+    steps,
+    upkeep,
+    usage,
+    webhooks,
+)
 from tidebase_pg.server.routing import Table
 
-TOPICS: Final = (runs.topic, upkeep.topic)
+TOPICS: Final = (
+    runs.topic,
+    children.topic,
+    steps.topic,
+    gates.topic,
+    state.topic,
+    usage.topic,
+    events.topic,
+    queues.topic,
+    schedules.topic,
+    webhooks.topic,
+    upkeep.topic,
+)
 
 
 def table() -> Table:

@@ -3,31 +3,167 @@
 from __future__ import annotations
 
 from tidebase_pg import calls
-from tidebase_pg.server import bodies, objects
+from tidebase_pg.server import bodies, fencing, objects, outlines
+from tidebase_pg.server.channels import channels
+from tidebase_pg.server.details import detail
+from tidebase_pg.server.leases import seal, unseal
+from tidebase_pg.server.objects import OneRun, Run
+from tidebase_pg.server.refusals import Refusal
 from tidebase_pg.server.routing import Ask, Topic
+from tidebase_pg.server.streams import Answer
+from tidebase_pg.server.values import length, moment, page_start
 
 topic = Topic("runs")
 
 
-@topic.route("POST", "/runs/{workflow}")
-async def create_run(ask: Ask, body: bodies.CreateRun) -> objects.OneRun:
-    """Make a pending run, begun by its id."""
-    run = await ask.carrying(input=body.input, metadata=body.metadata)(
-        calls.create_run, ask.path["workflow"], recovery_url=body.recovery_webhook
+@topic.route("POST", "/runs/{workflow}", errors=(409,))
+async def create_run(ask: Ask, body: bodies.CreateRun) -> OneRun:
+    """Make a pending run, begun by its id. With an Idempotency-Key the same request again gives the
+    same run."""
+    row = await ask.carrying(input=body.input, metadata=body.metadata)(
+        calls.create_run,
+        ask.path["workflow"],
+        run_id=ask.idempotent_id,
+        recovery_url=body.recovery_webhook,
+        channels=await channels(ask, body.channels),
     )
-    return objects.OneRun(objects.Run.of(run))
+    return OneRun(Run.of(row))
 
 
 @topic.route("GET", "/runs")
 async def list_runs(ask: Ask, query: bodies.ListRuns) -> objects.Runs:
-    """Runs, newest first, a page at a time."""
+    """Runs, newest first, a page at a time. A viewer sees nothing of what they carry."""
+    before = page_start("run", query.before)
+    if ask.identity.role == "viewer":
+        return await outlines.list_runs(ask, query, before)
     rows = await ask(
         calls.list_runs,
         status=query.status,
         queue=query.queue,
         workflow=query.workflow,
-        before=query.before,
+        before=before,
         max_runs=query.limit,
     )
-    runs = [objects.Run.of(row) for row in rows]
+    runs = [Run.of(row) for row in rows]
     return objects.Runs(runs, runs[-1].id if len(runs) == query.limit else None)
+
+
+@topic.route("GET", "/runs/{id}", errors=(404,))
+async def get_run(ask: Ask) -> objects.RunDetail | Answer:
+    """Everything about a run, in one snapshot. Its ETag changes with every event of the run."""
+    if ask.identity.role == "viewer":
+        return await outlines.get_run(ask, ask.run_id)
+    return await detail(ask, ask.run_id)
+
+
+@topic.route("POST", "/runs/{id}/begin", optional_body=True, errors=(404, 409))
+async def begin_run(ask: Ask) -> objects.LeasedRun:
+    """Lease a pending run, or resume a failed one from its checkpoints."""
+    row, lease_id = await fencing.begin(ask, ask.run_id)
+    return objects.LeasedRun(Run.of(row), seal([(row.run_id, lease_id)]))
+
+
+@topic.route("POST", "/runs/{id}/heartbeat", optional_body=True, errors=(404, 409))
+async def heartbeat(ask: Ask, body: bodies.Heartbeat) -> OneRun:
+    """Renew the lease of a run."""
+    if body.lease_owner is None:
+        raise Refusal(400, "leaseOwner is required")
+    run_id = ask.run_id
+    lease_id = unseal(body.lease_owner, run_id)
+    state = "lost"
+    if lease_id is not None:
+        beats = await ask(calls.heartbeat, [run_id], [lease_id], lease=ask.gateway.settings.lease)
+        state = beats[0].state
+    run = Run.of(await ask(calls.get_run, run_id))
+    if state in ("held", "busy"):
+        return OneRun(run)
+    if run.status == "cancelled":
+        raise Refusal(409, "run is cancelled", code="run_cancelled", run=run)
+    raise Refusal(409, "lease lost", code="lease_lost", run=run)
+
+
+@topic.route("POST", "/runs/{id}/complete", errors=(404, 409))
+async def complete(ask: Ask, body: bodies.Complete) -> OneRun:
+    """Finish a run successfully. The same result again is answered as before."""
+    return OneRun(Run.of(await fencing.complete(ask, ask.run_id, body.result)))
+
+
+@topic.route("POST", "/runs/{id}/fail", errors=(404, 409))
+async def fail(ask: Ask, body: bodies.Fail) -> objects.FailedRun:
+    """End an attempt with an error: another attempt while any is left, else the run has failed."""
+    run = Run.of(await fencing.fail(ask, ask.run_id, body.error, body.failure_class))
+    return objects.FailedRun(run, requeued=run.status == "queued")
+
+
+@topic.route("POST", "/runs/{id}/cancel", optional_body=True, errors=(404, 409))
+async def cancel(ask: Ask, body: bodies.Cancel) -> OneRun:
+    """Cancel a run for good, its children with it. Again: the same run with its first reason."""
+    row = await fencing.cancel(ask, ask.run_id, body.reason, body.actor)
+    while await ask(calls.cancel_children, row.run_id):
+        pass
+    return OneRun(Run.of(row))
+
+
+@topic.route("POST", "/runs/{id}/retry", optional_body=True, errors=(404, 409))
+async def retry(ask: Ask, body: bodies.Retry) -> OneRun:
+    """Let a failed or cancelled run go on from its checkpoints."""
+    row = await ask(
+        calls.retry,
+        ask.run_id,
+        actor=body.actor or ask.actor,
+        reset_attempts=body.reset_attempts,
+        run_at=moment("runAt", body.run_at),
+    )
+    return OneRun(Run.of(row))
+
+
+@topic.route("POST", "/runs/{id}/release", errors=(404, 409))
+async def release(ask: Ask, body: bodies.Release) -> OneRun:
+    """Hand a leased run back unfinished; the attempt is not counted."""
+    run_id = ask.run_id
+    lease_id = fencing.lease(body.lease_owner, run_id)
+    row = await ask(calls.release, run_id, lease_id, delay=length(body.delay_ms))
+    return OneRun(Run.of(row))
+
+
+@topic.route("POST", "/runs/{id}/reschedule", errors=(404, 409))
+async def reschedule(ask: Ask, body: bodies.Reschedule) -> OneRun:
+    """Move a queued run to another time and, if given, another priority."""
+    run_at = moment("runAt", body.run_at)
+    assert run_at is not None
+    return OneRun(Run.of(await ask(calls.reschedule, ask.run_id, run_at, priority=body.priority)))
+
+
+@topic.route("POST", "/runs/{id}/fork", errors=(404, 409))
+async def fork(ask: Ask, body: bodies.Fork) -> OneRun:
+    """A new run with the checkpoints of another before a step; the original stays as it is."""
+    row = await ask.carrying(input=body.input, overrides=body.overrides)(
+        calls.fork_run, ask.run_id, body.at_step, fork_id=ask.idempotent_id
+    )
+    return OneRun(Run.of(row))
+
+
+@topic.route("GET", "/runs/{id}/wait", errors=(404,))
+async def explain_wait(ask: Ask) -> objects.Wait:
+    """Why a run is not running: not due, parked, paused, a cap, a rate, no worker, others before
+    it."""
+    return objects.Wait(await ask(calls.explain_wait, ask.run_id))
+
+
+@topic.route("PUT", "/runs/{id}/budget", errors=(404, 409))
+async def set_budget(ask: Ask, body: bodies.Budget) -> OneRun:
+    """Set what a run may spend; absent = no limit. A run parked on it goes on if it suffices."""
+    given = {
+        "max_cost_usd": body.max_cost_usd,
+        "max_tokens": body.max_tokens,
+        "max_steps": body.max_steps,
+    }
+    limits = {name: value for name, value in given.items() if value is not None}
+    return OneRun(Run.of(await ask(calls.set_budget, ask.run_id, limits or None)))
+
+
+@topic.route("POST", "/runs/{id}/events", errors=(404, 409))
+async def send_event(ask: Ask, body: bodies.SendEvent) -> objects.Sent:
+    """Send a run an event it waits for, or will wait for."""
+    sent = await ask.carrying(payload=body.payload)(calls.send_event, ask.run_id, body.name)
+    return objects.Sent(sent)

@@ -1,0 +1,107 @@
+"""Everything about a run in one answer."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+
+from tidebase_pg import calls
+from tidebase_pg.client import AsyncClient
+from tidebase_pg.server import objects
+from tidebase_pg.server.channels import attempts, deliveries
+from tidebase_pg.server.described import describe
+from tidebase_pg.server.gate_objects import described as described_gate
+from tidebase_pg.server.objects import Run, RunDetail, encode, time
+from tidebase_pg.server.payloads import Reader
+from tidebase_pg.server.routing import Ask
+from tidebase_pg.server.streams import Answer
+
+_TAG: Final = re.compile(r'(?:W/)?"([^"]*)"')
+
+
+async def detail(ask: Ask, run_id: UUID) -> RunDetail | Answer:
+    """See the route; 304 when the client has it already."""
+    known = _TAG.findall(ask.headers.get("if-none-match", ""))
+    async with snapshot(ask) as read:
+        row = await read(calls.get_run, run_id)
+        plain = f"{row.last_seq}-{row.attempt}"
+        if plain in known:
+            return Answer(304, b"", {"etag": f'W/"{plain}"'})
+        found = await _read(read, row)
+    body = encode(found)
+    lonely = not found.child_runs and not found.channel_deliveries and not found.recovery_attempts
+    # Children and webhooks change without an event of this run.
+    tag = plain if lonely else hashlib.sha256(body).hexdigest()[:32]
+    if tag in known:
+        return Answer(304, b"", {"etag": f'W/"{tag}"'})
+    return Answer(200, body, {"content-type": "application/json", "etag": f'W/"{tag}"'})
+
+
+async def _read(ask: Ask, row: Any) -> RunDetail:
+    run_id: UUID = row.run_id
+    described = await ask.execute(describe(run_id))
+    versions = await ask(calls.state_versions, run_id)
+    usage = await ask(calls.list_usage, run_id)
+    run = Run.of(row)
+    logged = await ask(calls.list_events, run_id, after=max(0, row.last_seq - 1000))
+    events = await Reader(ask, run_id).events(logged, versions)
+    streams = [
+        objects.StateStream(
+            id=objects.stream_id(run_id, name),
+            run_id=run.id,
+            name=name,
+            target_type=name.partition(":")[0] if ":" in name else "run",
+            target_id=name.partition(":")[2] or run.id,
+            current_version=stream.version,
+            current_value=stream.value,
+            created_at=None,
+            updated_at=time(stream.updated_at),
+        )
+        for name, stream in sorted(described.state.items())
+    ]
+    own = described.state.get("run")
+    return RunDetail(
+        run=run,
+        steps=[objects.Step.described(run, run_id, step) for step in described.steps],
+        state=None
+        if own is None
+        else objects.State(
+            run_id=run.id,
+            value=own.value,
+            version=own.version,
+            updated_at=objects.known_time(own.updated_at),
+        ),
+        state_streams=streams,
+        state_versions=[objects.StateVersion.of(version) for version in versions],
+        run_edges=[objects.RunEdge.of(run_id, edge) for edge in described.children],
+        child_runs=[Run.of(await ask(calls.get_run, edge.child_id)) for edge in described.children],
+        recovery_attempts=attempts(run_id, described.deliveries),
+        channels=[],
+        channel_deliveries=deliveries(run_id, described.deliveries),
+        gates=[described_gate(ask, run_id, gate) for gate in described.gates],
+        usage=[objects.Usage.of(one) for one in usage],
+        events=events,
+    )
+
+
+@asynccontextmanager
+async def snapshot(ask: Ask) -> AsyncGenerator[Ask]:
+    """The same request, whose calls all see the database as it is now."""
+    async with ask.client.connection() as connection:
+        await connection.set_autocommit(False)
+        await connection.set_read_only(True)
+        await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+        try:
+            async with connection.transaction():
+                yield ask.on(AsyncClient(connection))
+        finally:
+            if not connection.closed:
+                await connection.set_isolation_level(None)
+                await connection.set_read_only(None)
+                await connection.set_autocommit(True)

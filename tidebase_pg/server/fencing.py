@@ -1,0 +1,243 @@
+"""Calls that carry no lease: they act under the one the run has now, if the database lets them.
+
+`hold_run` judges who calls and stands for the lease in the same statement; so what is judged is
+what is acted on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Literal, ParamSpec, TypeVar
+from uuid import UUID
+
+from msgspec import Raw
+
+from tidebase_pg import calls, types
+from tidebase_pg.call import NO_LEASE, Call, held
+from tidebase_pg.client import AsyncClient
+from tidebase_pg.errors import (
+    IllegalTransition,
+    LeaseLost,
+    LeaseUnproven,
+    NotFound,
+    RunFinished,
+    RunLeased,
+    Stop,
+)
+from tidebase_pg.server import bodies, refusals
+from tidebase_pg.server.channels import channels
+from tidebase_pg.server.leases import unseal
+from tidebase_pg.server.objects import Run
+from tidebase_pg.server.refusals import Refusal
+from tidebase_pg.server.routing import Ask
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Report = Literal["complete", "fail", "step", "gate", "child", "state"]
+
+STEP_REFUSED = "step not found or lease lost"
+
+
+def lease(text: str, run_id: UUID) -> UUID:
+    """The lease in a leaseOwner. Raises 409 where there is none for this run."""
+    found = unseal(text, run_id)
+    if found is None:
+        raise Refusal(409, "lease lost", code="lease_lost")
+    return found
+
+
+def caller(ask: Ask) -> tuple[str | None, str]:
+    """Who calls, and what that is: a process of its own, a key, or an address."""
+    if ask.worker is not None:
+        return ask.worker, "process"
+    if ask.identity.named:
+        return ask.identity.name, "key"
+    return (None if ask.address is None else ask.label()), "address"
+
+
+async def act(ask: Ask, report: Report, call: Call[T], **documents: Raw) -> T:
+    """The answer of a call that takes a lease, made under the one its run has now.
+
+    `documents` are what the call takes as it came; an error is judged as well. Raises what refuses
+    the caller: inside a workflow the word that stops it.
+    """
+    run_id = call.arguments["run_id"]
+    assert isinstance(run_id, UUID)
+    worker, identity = caller(ask)
+    hold = calls.hold_run(
+        run_id, worker=worker, identity=identity, failing=True if report == "fail" else None
+    )
+    if "error" in documents:
+        documents["hold.error"] = documents["error"]
+    try:
+        return await ask.carrying(**documents).plainly(held(call, hold))
+    except LeaseLost as refused:
+        await _note(ask, run_id, report, documents.get("error"))
+        if ask.route.stops:
+            raise refusals.stopped(refused) from None
+        if isinstance(refused, LeaseUnproven):
+            raise Refusal(409, str(refused), code="lease_unproven") from None
+        raise over(await ask(calls.get_run, run_id)) from None
+    except Stop as ended:
+        if ask.route.stops:
+            raise refusals.stopped(ended) from None
+        raise over(await ask(calls.get_run, run_id)) from None
+
+
+async def _note(ask: Ask, run_id: UUID, report: Report, error: Raw | None) -> None:
+    """Have the log of the run say that a report was refused."""
+    noting = ask if error is None else ask.carrying(error=error)
+    await noting.plainly(calls.refuse_report(run_id, report, worker=caller(ask)[0]))
+
+
+def over(row: types.RunRow) -> Refusal:
+    """A run that has ended, or is another's, to who would act for it."""
+    run = Run.of(row)
+    if row.status == "cancelled":
+        return Refusal(409, "run is cancelled", code="run_cancelled", run=run)
+    if row.status in ("completed", "failed"):
+        return Refusal(409, f"run already {row.status}", code="run_finished", run=run)
+    return Refusal(409, "lease lost", code="lease_lost", run=run)
+
+
+async def begin(ask: Ask, run_id: UUID) -> tuple[types.RunRow, UUID]:
+    """Lease a run by its id; a failed plain run goes on from its checkpoints.
+
+    Raises 409 as the SDKs know it.
+    """
+    try:
+        row = await _begin(ask, run_id)
+    except RunLeased:
+        run = await ask(calls.get_run, run_id)
+        raise Refusal(409, "run is leased", leaseOwner=run.worker, code="run_leased") from None
+    except IllegalTransition as error:
+        raise Refusal(409, str(error), code="run_queued") from None
+    except Stop:
+        raise over(await ask(calls.get_run, run_id)) from None
+    if row.lease_id is None:
+        raise over(row)
+    if row.parent_id is not None:
+        await renew(ask, run_id)
+    return row, row.lease_id
+
+
+async def _begin(ask: Ask, run_id: UUID) -> types.RunRow:
+    call = calls.begin_run(run_id, worker=ask.label(), lease=ask.gateway.settings.lease)
+    try:
+        return await ask.plainly(call)
+    except RunFinished:
+        row = await ask(calls.get_run, run_id)
+        if row.status != "failed" or row.queue is not None:
+            raise
+    async with ask.client.connection() as connection, connection.transaction():
+        inside = ask.on(AsyncClient(connection))
+        await inside(calls.retry, run_id, actor=ask.actor, reset_attempts=False)
+        return await inside.plainly(call)
+
+
+async def complete(ask: Ask, run_id: UUID, result: Raw) -> types.RunRow:
+    """Finish a run for a caller without a lease; an equal result again is answered as before."""
+    try:
+        return await act(ask, "complete", calls.complete(run_id, NO_LEASE), result=result)
+    except Refusal as refused:
+        if refused.facts.get("code") != "run_finished":
+            raise
+        row = await ask(calls.get_run, run_id)
+        if row.status == "completed" and _equal(row.result_text, result):
+            return row
+        raise
+
+
+async def fail(ask: Ask, run_id: UUID, error: Raw, failure_class: str | None) -> types.RunRow:
+    """End an attempt for a caller without a lease."""
+    named = bodies.failure_class(failure_class)
+    call = calls.fail(run_id, NO_LEASE, failure_class=named)
+    return await act(ask, "fail", call, error=bodies.error(error))
+
+
+async def cancel(ask: Ask, run_id: UUID, reason: str | None, actor: str | None) -> types.RunRow:
+    """Cancel a run. Raises 409 when it has ended otherwise."""
+    try:
+        return await ask(calls.cancel, run_id, reason=reason, actor=actor)
+    except RunFinished:
+        raise over(await ask(calls.get_run, run_id)) from None
+
+
+async def spawn(ask: Ask, run_id: UUID, body: bodies.CreateChild) -> types.Spawned:
+    """Make a child of a run for a caller without a lease."""
+    options: dict[str, Any] = {
+        "metadata": {
+            **bodies.mapping("metadata", body.metadata),
+            "parentRunId": ask.path["id"],
+            "parentEdgeName": body.name,
+        }
+    }
+    if body.edge_type is not None:
+        options["edge_type"] = body.edge_type
+    if metadata := bodies.mapping("edgeMetadata", body.edge_metadata):
+        options["edge_metadata"] = metadata
+    if body.recovery_webhook is not None:
+        options["recovery_url"] = body.recovery_webhook
+    if named := await channels(ask, body.channels):
+        options["channels"] = named
+    call = ask.build(calls.spawn, run_id, NO_LEASE, body.name, body.workflow_name, options=options)
+    try:
+        return await act(ask, "child", call, input=body.input)
+    except NotFound:
+        raise refusals.missing("parent run") from None
+
+
+async def open_gate(ask: Ask, run_id: UUID, body: bodies.BeginGate) -> types.OpenGate:
+    """Ask for a decision for a caller without a lease."""
+    call = ask.build(
+        calls.open_gate,
+        run_id,
+        NO_LEASE,
+        body.name,
+        body.prompt,
+        capability=bodies.capability(body.capability),
+        channels=await channels(ask, body.channels),
+    )
+    return await act(ask, "gate", call, data=body.data)
+
+
+async def write_state(
+    ask: Ask, function: Callable[..., Call[types.VersionRow]], run_id: UUID, *arguments: Any,
+    documents: dict[str, Raw], **options: Any,
+) -> types.VersionRow:  # fmt: skip
+    """Write state of a run for a caller without a lease.
+
+    A run nobody has begun has no worker that could have lost it: anybody may write its state.
+    """
+    row = await ask(calls.get_run, run_id)
+    call = ask.build(function, run_id, *arguments, **options)
+    if row.status != "running" and row.attempt == 0 and row.finished_at is None:
+        return await ask.carrying(**documents).execute(call)
+    return await act(ask, "state", call, **documents)
+
+
+async def renew(ask: Ask, run_id: UUID) -> None:
+    """A sign of life: renew the lease of a run, and of those that wait for it in its process."""
+    worker, identity = caller(ask)
+    length = ask.gateway.settings.lease
+    await ask.plainly(calls.renew_run(run_id, worker=worker, identity=identity, lease=length))
+
+
+async def refused_step(
+    ask: Ask, run_id: UUID, lease_id: UUID, error: Exception | Stop, said: Raw | None = None
+) -> Refusal:
+    """The answer to a report about a step that nobody waits for; its worker has to stop."""
+    if isinstance(error, LeaseLost):
+        noting = ask if said is None else ask.carrying(error=said)
+        await noting.plainly(
+            calls.refuse_report(run_id, "step", worker=caller(ask)[0], lost_lease_id=lease_id)
+        )
+    return Refusal(409, STEP_REFUSED, code="lease_lost")
+
+
+def _equal(stored: str | None, given: Raw) -> bool:
+    try:
+        return bool(json.loads(stored or "null") == json.loads(bytes(given) or b"null"))
+    except (ValueError, RecursionError):
+        return False

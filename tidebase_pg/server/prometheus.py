@@ -1,0 +1,49 @@
+"""Queues and upkeep in the text format of Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from tidebase_pg.types import Health, QueueStats
+
+if TYPE_CHECKING:
+    from tidebase_pg.server.gateway import Gateway
+
+_COUNTS = ("queued", "ready", "delayed", "parked", "running", "slots_busy")
+_DAY = ("completed_day", "failed_day", "cancelled_day")
+
+
+def exposition(queues: Sequence[QueueStats], upkeep: Health, gateway: Gateway) -> str:
+    return "\n".join([*_lines(queues, upkeep, gateway), ""])
+
+
+def _lines(queues: Sequence[QueueStats], upkeep: Health, gateway: Gateway) -> Iterator[str]:
+    for name in (*_COUNTS, *_DAY):
+        yield f"# TYPE tide_queue_{name} gauge"
+        for row in queues:
+            yield f'tide_queue_{name}{{queue="{_label(row.queue)}"}} {getattr(row, name)}'
+    yield "# TYPE tide_queue_oldest_ready_seconds gauge"
+    for row in queues:
+        if row.oldest_ready_age is not None:
+            age = row.oldest_ready_age.total_seconds()
+            yield f'tide_queue_oldest_ready_seconds{{queue="{_label(row.queue)}"}} {age:g}'
+    for field in fields(upkeep):
+        value = getattr(upkeep, field.name)
+        if isinstance(value, timedelta):
+            name = field.name.removesuffix("_age") + "_age_seconds"
+            yield f"# TYPE tide_{name} gauge"
+            yield f"tide_{name} {value.total_seconds():g}"
+        elif isinstance(value, int):
+            yield f"# TYPE tide_{field.name} gauge"
+            yield f"tide_{field.name} {value}"
+    yield "# TYPE tide_paused gauge"
+    yield f"tide_paused {int(upkeep.paused_at is not None)}"
+    yield "# TYPE tide_gateway_streams gauge"
+    yield f"tide_gateway_streams {gateway.streams}"
+
+
+def _label(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,69 @@
+"""Routes about gates: decisions people make."""
+
+from __future__ import annotations
+
+import hmac
+from uuid import UUID
+
+from tidebase_pg import calls
+from tidebase_pg.errors import BadToken, GateResolved, NotFound
+from tidebase_pg.server import bodies, fencing
+from tidebase_pg.server.gate_objects import decided, pending, watched
+from tidebase_pg.server.identity import read_id
+from tidebase_pg.server.objects import BegunGate, OneGate, PendingGates, WatchedGate
+from tidebase_pg.server.refusals import GATE_REFUSED, Refusal
+from tidebase_pg.server.routing import Ask, Topic
+from tidebase_pg.types import GateRow
+
+topic = Topic("gates")
+
+
+@topic.route("POST", "/runs/{id}/gates/begin", stops=True, errors=(404, 409))
+async def begin_gate(ask: Ask, body: bodies.BeginGate) -> BegunGate:
+    """Ask people for a decision; the same name again gives the same gate."""
+    run_id = ask.run_id
+    opened = await fencing.open_gate(ask, run_id, body)
+    gate = (await watched(ask, run_id, opened.gate_id)).gate
+    return BegunGate("wait" if gate.status == "pending" else "return", gate)
+
+
+@topic.route("GET", "/runs/{id}/gates/{gate}", errors=(404,))
+async def get_gate(ask: Ask) -> WatchedGate:
+    """A gate and the status of its run. A worker that waits asks again and again, which keeps its
+    lease."""
+    run_id, gate_id = ask.run_id, ask.id("gate", "gate")
+    found = await watched(ask, run_id, gate_id)
+    if found.gate.status == "pending" and found.run_status == "running":
+        await fencing.renew(ask, run_id)
+    return found
+
+
+@topic.route("POST", "/runs/{id}/gates/{gate}/resolve", errors=(409,))
+async def resolve_gate(ask: Ask, body: bodies.ResolveGate) -> OneGate:
+    """Decide a gate with its token, exactly once."""
+    run_id, gate_id = ask.run_id, read_id("gate", ask.path["gate"])
+    refused = Refusal(409, GATE_REFUSED, code="gate_refused")
+    if gate_id is None:
+        raise refused
+    try:
+        if (await ask(calls.get_gate, gate_id)).run_id != run_id:
+            raise refused
+        return OneGate(decided(await decide(ask, gate_id, body)))
+    except (NotFound, GateResolved, BadToken):
+        raise refused from None
+
+
+async def decide(ask: Ask, gate_id: UUID, body: bodies.ResolveGate) -> GateRow:
+    """With the token this door derives, as who holds the key; with another, as the schema does."""
+    asking = ask.carrying(payload=body.payload)
+    derived = ask.gateway.gate_token(gate_id)
+    if derived is not None and hmac.compare_digest(derived.encode(), body.token.encode()):
+        actor = body.actor or ask.actor
+        return await asking(calls.decide_gate, gate_id, body.decision, actor)
+    return await asking(calls.resolve_gate, gate_id, body.token, body.decision, actor=body.actor)
+
+
+@topic.route("GET", "/gates")
+async def list_pending_gates(ask: Ask) -> PendingGates:
+    """All decisions people are asked for, oldest first."""
+    return PendingGates([pending(ask, row) for row in await ask(calls.pending_gates)])

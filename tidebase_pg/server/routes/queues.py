@@ -1,0 +1,110 @@
+"""Routes about queues."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET
+
+from tidebase_pg import calls
+from tidebase_pg.server import bodies, objects
+from tidebase_pg.server.channels import channels
+from tidebase_pg.server.leases import seal
+from tidebase_pg.server.objects import OneConfig, QueueConfig, Run
+from tidebase_pg.server.routing import Ask, Topic
+from tidebase_pg.server.values import length, moment
+
+topic = Topic("queues")
+
+
+@topic.route("POST", "/queues/{queue}/enqueue", errors=(409,))
+async def enqueue(ask: Ask, body: bodies.Enqueue) -> objects.EnqueuedRun:
+    """Queue a run. With a dedupeKey at most one run of the queue with that key is active; with an
+    Idempotency-Key the same request again gives the same run."""
+    run_at = moment("runAt", body.run_at)
+    made = await ask.carrying(input=body.input, metadata=body.metadata)(
+        calls.enqueue,
+        body.workflow_name,
+        queue=ask.path["queue"],
+        dedupe_key=body.dedupe_key,
+        priority=body.priority,
+        delay=None if run_at is not None else length(body.delay_ms),
+        run_at=run_at,
+        max_attempts=body.max_attempts,
+        deadline=length(body.deadline_ms),
+        run_id=ask.idempotent_id,
+        channels=await channels(ask, body.channels),
+    )
+    run = await ask(calls.get_run, made.run_id)
+    return objects.EnqueuedRun(Run.of(run), made.deduplicated)
+
+
+@topic.route("POST", "/queues/claim")
+async def claim(ask: Ask, body: bodies.Claim) -> objects.LeasedRuns:
+    """Lease ready runs. Send leaseOwner with what is reported about them."""
+    rows = await ask(
+        calls.claim,
+        queues=list(dict.fromkeys(body.queues)),
+        max_runs=body.limit,
+        lease=ask.gateway.settings.lease,
+        worker=ask.label(body.lease_owner),
+    )
+    leases = [(row.run_id, row.lease_id) for row in rows if row.lease_id is not None]
+    return objects.LeasedRuns([Run.of(row) for row in rows], seal(leases))
+
+
+@topic.route("GET", "/queues")
+async def list_queues(ask: Ask) -> objects.Queues:
+    """Every queue by name; completed, failed and cancelled are those of the last day."""
+    rows = await ask(calls.queue_stats)
+    return objects.Queues([_queue(row) for row in rows])
+
+
+@topic.route("PUT", "/queues/{queue}/config")
+async def configure_queue(ask: Ask, body: bodies.ConfigureQueue) -> OneConfig:
+    """Change settings of a queue: absent stays as it is, null clears."""
+    settings: dict[str, Any] = {}
+    if body.concurrency is not UNSET:
+        settings["concurrency"] = body.concurrency
+    if body.rate_per_minute is not UNSET:
+        settings["rate_limit"] = body.rate_per_minute
+        settings["rate_period"] = "1 minute"
+    if body.invoke_url is not UNSET:
+        settings["push_url"] = body.invoke_url
+    return OneConfig(QueueConfig.of(await ask(calls.set_queue, ask.path["queue"], settings)))
+
+
+@topic.route("POST", "/queues/{queue}/pause", optional_body=True)
+async def pause_queue(ask: Ask) -> objects.Paused:
+    """Claim nothing more from a queue; what runs goes on."""
+    row = await ask(calls.set_queue, ask.path["queue"], {"paused": True})
+    return objects.Paused(row.paused)
+
+
+@topic.route("POST", "/queues/{queue}/resume", optional_body=True)
+async def resume_queue(ask: Ask) -> objects.Paused:
+    """Let a paused queue go on."""
+    row = await ask(calls.set_queue, ask.path["queue"], {"paused": False})
+    return objects.Paused(row.paused)
+
+
+def _queue(row: Any) -> objects.Queue:
+    age = row.oldest_ready_age
+    return objects.Queue(
+        name=row.queue,
+        queued=row.queued,
+        running=row.running,
+        failed=row.failed_day,
+        completed=row.completed_day,
+        cancelled=row.cancelled_day,
+        paused=row.paused,
+        ready=row.ready,
+        parked=row.parked,
+        oldest_ready_ms=None if age is None else int(age.total_seconds() * 1000),
+        config=QueueConfig(
+            name=row.queue,
+            concurrency=row.concurrency,
+            rate_per_minute=objects.per_minute(row.rate_limit, row.rate_period),
+            invoke_url=None,
+        ),
+    )

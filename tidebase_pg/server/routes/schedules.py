@@ -1,0 +1,77 @@
+"""Routes about schedules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tidebase_pg import calls
+from tidebase_pg.server import bodies, objects
+from tidebase_pg.server.objects import OneSchedule, Schedule, Schedules
+from tidebase_pg.server.refusals import missing
+from tidebase_pg.server.routing import Ask, Topic
+
+topic = Topic("schedules")
+
+
+@topic.route("PUT", "/schedules/{name}")
+async def set_schedule(ask: Ask, body: bodies.SetSchedule) -> OneSchedule:
+    """Declare a schedule. What this route has no word for keeps its value."""
+    name = ask.path["name"]
+    kept: dict[str, Any] = {}
+    for row in await ask(calls.list_schedules):
+        if row.schedule == name:
+            kept = {
+                "time_zone": row.time_zone,
+                "misfire": row.misfire,
+                "overlap": row.overlap,
+                "priority": row.priority,
+                "deadline": row.deadline,
+                "metadata": row.metadata,
+            }
+    row = await ask.carrying(input=body.input)(
+        calls.set_schedule,
+        name,
+        body.cron,
+        body.workflow_name,
+        queue=body.queue,
+        max_attempts=body.max_attempts or 1,
+        enabled=body.enabled,
+        **kept,
+    )
+    return OneSchedule(Schedule.of(row))
+
+
+@topic.route("GET", "/schedules")
+async def list_schedules(ask: Ask) -> Schedules:
+    """All schedules by name."""
+    return Schedules([Schedule.of(row) for row in await ask(calls.list_schedules)])
+
+
+@topic.route("DELETE", "/schedules/{name}", errors=(404,))
+async def delete_schedule(ask: Ask) -> objects.Deleted:
+    """Remove a schedule; its runs stay."""
+    name = ask.path["name"]
+    if not await ask(calls.drop_schedule, name):
+        raise missing("schedule")
+    return objects.Deleted(name)
+
+
+@topic.route("POST", "/schedules/{name}/pause", optional_body=True, errors=(404,))
+async def pause_schedule(ask: Ask) -> OneSchedule:
+    """Stop a schedule until it is resumed."""
+    return OneSchedule(Schedule.of(await ask(calls.pause_schedule, ask.path["name"])))
+
+
+@topic.route("POST", "/schedules/{name}/resume", optional_body=True, errors=(404,))
+async def resume_schedule(ask: Ask) -> OneSchedule:
+    """Let a paused schedule go on with its next time."""
+    return OneSchedule(Schedule.of(await ask(calls.resume_schedule, ask.path["name"])))
+
+
+@topic.route("POST", "/schedules/{name}/fire", optional_body=True, errors=(404,))
+async def fire_schedule(ask: Ask) -> objects.OneRun:
+    """Enqueue a run of a schedule now."""
+    fire = await ask(calls.fire_schedule, ask.path["name"])
+    if fire.run_id is None:
+        raise missing("run")
+    return objects.OneRun(objects.Run.of(await ask(calls.get_run, fire.run_id)))

@@ -1,0 +1,72 @@
+"""Values of the wire turned into those of calls, and back; a wrong one is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Raw
+
+from tidebase_pg.server import bodies
+from tidebase_pg.server.identity import read_id, wire_id
+from tidebase_pg.server.refusals import BadBody, Refusal
+
+
+def moment(name: str, text: str | None) -> datetime | None:
+    """A time with its zone. Raises 400."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadBody([name], "no time: give one such as 2026-06-12T10:30:00Z") from None
+    if found.tzinfo is None:
+        raise BadBody([name], "the time has no zone: add Z, or an offset such as +02:00")
+    return found
+
+
+def length(milliseconds: int | None) -> timedelta | None:
+    return None if milliseconds is None else timedelta(milliseconds=milliseconds)
+
+
+def page_start(prefix: str, text: str | None, name: str = "before") -> UUID | None:
+    """The id in a query. Raises 400."""
+    if text is None:
+        return None
+    found = read_id(prefix, text)
+    if found is None:
+        raise Refusal(
+            400,
+            "invalid request query",
+            issues=[{"path": [name], "message": "no id: give one as an answer has it"}],
+        )
+    return found
+
+
+def snapshot_target(run_id: UUID, target: bodies.Target | None) -> Mapping[str, Any] | None:
+    """As the schema takes it; the run itself is the default there."""
+    if target is None:
+        return None
+    if target.type == "run" and read_id("run", target.id) == run_id:
+        return {"type": "run", "id": wire_id("run", run_id)}
+    return {"type": target.type, "id": target.id}
+
+
+def merged(current: str | None, patch: Raw) -> Raw:
+    """The top level of an object over that of another; what is no object is replaced."""
+    below: dict[str, Raw] = {}
+    if current is not None and current.lstrip().startswith("{"):
+        below = msgspec.json.decode(current, type=dict[str, Raw])
+    return Raw(msgspec.json.encode(below | msgspec.json.decode(patch, type=dict[str, Raw])))
+
+
+def plain(raw: Raw) -> Any:
+    """A document as Python has it. Raises 400 where Python cannot."""
+    try:
+        return json.loads(bytes(raw))
+    except (ValueError, RecursionError):
+        raise BadBody([], "the document cannot be read: numbers of 4300 digits at most") from None
