@@ -28,53 +28,34 @@ create type tide.settled as (
   accepted boolean,
   reason text,
   run_id uuid,
+  lease_id uuid,
   workflow text,
   queue text,
   status text,
-  waiting_on text,
   dedupe_key text,
   priority integer,
   attempt integer,
   max_attempts integer,
   last_seq integer,
   slot integer,
-  ready boolean,
   run_at timestamptz,
   created_at timestamptz,
   started_at timestamptz,
-  finished_at timestamptz,
   deadline_at timestamptz,
   leased_until timestamptz,
   lease interval,
-  lease_id uuid,
   worker text,
-  ended_by text,
-  failure_class text,
-  cancel_reason text,
-  cancel_actor text,
   input jsonb,
   metadata jsonb,
-  result jsonb,
-  error jsonb,
-  backoff jsonb,
-  deadline interval,
+  budget jsonb,
   parent_id uuid,
   forked_from uuid,
-  waiting_for text,
-  open_gates integer,
-  budget jsonb,
-  recovery_url text,
-  recover_at timestamptz,
-  recoveries integer,
-  dispatched_until timestamptz,
-  dispatches integer,
-  told_events integer,
   claimed tide.runs
 );
 comment on type tide.settled is
   'Answer of settle_and_claim: an outcome that was not plainly accepted, with accepted and reason, or '
-  'a new run, with lease_id and all other columns of a run. claimed is the new run once more, as one '
-  'value, for drivers of 0.1.0.';
+  'a new run, with lease_id and what a worker needs of it. claimed is the new run as one value, for '
+  'drivers of 0.1.0.';
 drop function if exists tide.create_run;
 drop function if exists tide.enqueue;
 drop function if exists tide.open_gate;

@@ -126,7 +126,7 @@ def settle_and_claim(
     workflows: Sequence[str] | None = None,
 ) -> Call[Settlement]:
     """Settle outcomes and claim new runs in one transaction. A row with accepted set is an outcome
-    that was not plainly accepted; a row with lease_id set is a new run, with all its columns.
+    that was not plainly accepted; a row with lease_id set is a new run.
 
     `outcomes` is JSON text, an array as `flows.batch` writes it.
     """

@@ -38,7 +38,29 @@ begin
     select
       null::boolean,
       null::text,
-      c.*,
+      c.run_id,
+      c.lease_id,
+      c.workflow,
+      c.queue,
+      c.status,
+      c.dedupe_key,
+      c.priority,
+      c.attempt,
+      c.max_attempts,
+      c.last_seq,
+      c.slot,
+      c.run_at,
+      c.created_at,
+      c.started_at,
+      c.deadline_at,
+      c.leased_until,
+      c.lease,
+      c.worker,
+      c.input,
+      c.metadata,
+      c.budget,
+      c.parent_id,
+      c.forked_from,
       c
     from unnest(
       tide._claim(
@@ -55,4 +77,4 @@ $$;
 
 comment on function tide.settle_and_claim is
   'Settle outcomes and claim new runs in one transaction. A row with accepted set is an outcome that '
-  'was not plainly accepted; a row with lease_id set is a new run, with all its columns.';
+  'was not plainly accepted; a row with lease_id set is a new run.';
