@@ -14,7 +14,7 @@ TEST_JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest $(or $(TESTS),-n $(TEST_JOBS) --dist loadfile)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-agent dev test test-agents test-all test-pg15 test-pgbouncer lint sql-lint types \
+.PHONY: help demo demo-agent dev quick test test-agents test-all test-pg15 test-pgbouncer lint sql-lint types \
   conventions bench bench-quick fuzz-sql docs wheel reproducible audit sbom clean
 
 help: ## Show this list
@@ -31,6 +31,10 @@ dev: $(READY) ## Run a Postgres with the schema installed until Ctrl-C
 
 test: $(READY) ## Run the tests on PostgreSQL 18 (TESTS=path for some)
 	$(PYTEST)
+
+quick: $(READY) ## Form, types, catalogue, one race: what most mistakes meet, in under a minute
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/conventions tests/races/test_claim_schedules.py tests/queues/test_claim.py
 
 test-pg15: $(READY) postgres-15 ## Run the tests on PostgreSQL 15 (also test-pg16, test-pg17)
 	TIDE_TEST_POSTGRES=15 $(PYTEST)
