@@ -47,3 +47,33 @@ def test_files_hold_no(pattern: re.Pattern[str]) -> None:
         if pattern.search(line)
     ]
     assert found == []
+
+
+# Phrases of one house, for which plain English has words; each pair is a phrase and what to say.
+IDIOMS = {
+    "anew": "again",
+    "come by": "run, call, ask",
+    "comes by": "runs, calls, asks",
+    "for ever": "permanently, without end, until removed",
+    "goes by itself": "is done automatically",
+    "heeded": "respected, followed",
+    "somebody": "a caller, a person, another session",
+    "told of": "notified of, informed about",
+    "tries on": "retries",
+    "whoever": "the caller that, the person who",
+}
+PHRASE = re.compile(r"(?i)\b(" + "|".join(IDIOMS) + r")\b")
+PROSE = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "examples/*/README.md"]
+
+
+def test_documents_are_in_plain_english() -> None:
+    """Code and links are left out: names of functions and tests are what they are."""
+    found = []
+    for path in (path for pattern in PROSE for path in sorted(ROOT.glob(pattern))):
+        text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        text = re.sub(r"`[^`]*`|\]\([^)]*\)", "", text)
+        for match in PHRASE.finditer(text):
+            line = text[: match.start()].count("\n") + 1
+            better = IDIOMS[match[1].lower()]
+            found.append(f"{path.relative_to(ROOT)}, near line {line}: {match[1]!r}; say {better}")
+    assert found == []

@@ -17,6 +17,12 @@ Scene = Callable[[Tide], Arguments]
 CHANNEL = [{"type": "webhook", "url": "https://example.com/told"}]
 
 
+def after(scene: object, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The arguments of a call that is to find what a scene has made."""
+    assert scene
+    return arguments or {}
+
+
 def own(run: Any, **more: Any) -> Arguments:
     """What a worker gives of a run it holds."""
     return {"run_id": run.run_id, "lease_id": run.lease_id, **more}
@@ -146,8 +152,8 @@ SCENES: dict[str, Scene] = {
     "begin_step": lambda tide: held(tide, name="plan", input={"n": 1.0}),
     "cancel": queued,
     "cancel_children": lambda tide: {"run_id": parent(tide)["run_id"]},
-    "cancel_many": lambda tide: {"workflow": "report"} if queued(tide) else {},
-    "claim": lambda tide: {"lease": "2 minutes"} if queued(tide) else {},
+    "cancel_many": lambda tide: after(queued(tide), {"workflow": "report"}),
+    "claim": lambda tide: after(queued(tide), {"lease": "2 minutes"}),
     "claim_deliveries": lambda tide: (
         {"max_deliveries": 5} if tide.enqueue(workflow="report", channels=CHANNEL) else {}
     ),
@@ -192,11 +198,11 @@ SCENES: dict[str, Scene] = {
     "grant_queue": lambda tide: {"queue": "closed", "role": "tide_worker"},
     "heartbeat": beat,
     "list_children": lambda tide: {"run_id": parent(tide)["run_id"]},
-    "list_deliveries": lambda tide: {"max_deliveries": 9} if delivered(tide) else {},
+    "list_deliveries": lambda tide: after(delivered(tide), {"max_deliveries": 9}),
     "list_events": lambda tide: {"run_id": finished_step(tide)["run_id"]},
     "list_fires": lambda tide: scheduled(tide) if scheduled(tide) else {},
-    "list_runs": lambda tide: {"status": "completed"} if finished_step(tide) else {},
-    "list_schedules": lambda tide: {} if scheduled(tide) else {},
+    "list_runs": lambda tide: after(finished_step(tide), {"status": "completed"}),
+    "list_schedules": lambda tide: after(scheduled(tide)),
     "list_snapshots": lambda tide: {"run_id": streamed(tide)["run_id"]},
     "list_usage": queued,
     "next_fire": lambda tide: {
@@ -211,8 +217,8 @@ SCENES: dict[str, Scene] = {
     "patch_state": lambda tide: streamed(tide) | {"patch": {"n": None, "m": 2}},
     "pause": lambda tide: {"reason": "why", "actor": "ann"},
     "pause_schedule": scheduled,
-    "prune": lambda tide: {"older_than": "1 day"} if finished_step(tide) else {},
-    "reconcile": lambda tide: {"batch": 10} if scheduled(tide) else {},
+    "prune": lambda tide: after(finished_step(tide), {"older_than": "1 day"}),
+    "reconcile": lambda tide: after(scheduled(tide), {"batch": 10}),
     "record_usage": lambda tide: queued(
         tide, kind="tokens", input_tokens=3, cost_usd="0.001", request_key="k"
     ),
@@ -269,7 +275,7 @@ SCENES: dict[str, Scene] = {
     "authenticate_key": lambda tide: (
         {"token_hash": sha256(tide.create_key(name="mine", role="client").encode())}
     ),
-    "count_runs": lambda tide: {"filters": {"status": "queued"}} if queued(tide) else {},
+    "count_runs": lambda tide: after(queued(tide), {"filters": {"status": "queued"}}),
     "create_key": lambda tide: {"name": "mine", "role": "client"},
     "describe_gate": lambda tide: {"gate_id": asked(tide)[1].gate_id},
     "note_gate": lambda tide: {
@@ -277,24 +283,24 @@ SCENES: dict[str, Scene] = {
         "note": "viewed",
         "actor": "ann",
     },
-    "find_deliveries": lambda tide: {"max_deliveries": 9} if delivered(tide) else {},
-    "find_runs": lambda tide: {"max_runs": 9} if queued(tide) else {},
+    "find_deliveries": lambda tide: after(delivered(tide), {"max_deliveries": 9}),
+    "find_runs": lambda tide: after(queued(tide), {"max_runs": 9}),
     "get_step": lambda tide: {"run_id": stepped(tide)["run_id"], "name": "plan"},
-    "list_endpoints": lambda tide: {} if delivered(tide) else {},
-    "list_gates": lambda tide: {"max_gates": 9} if asked(tide) else {},
-    "list_keys": lambda tide: {} if tide.create_key(name="mine", role="client") else {},
-    "list_queues": lambda tide: {} if queued(tide) else {},
+    "list_endpoints": lambda tide: after(delivered(tide)),
+    "list_gates": lambda tide: after(asked(tide), {"max_gates": 9}),
+    "list_keys": lambda tide: after(tide.create_key(name="mine", role="client")),
+    "list_queues": lambda tide: after(queued(tide)),
     "list_streams": lambda tide: {"run_id": streaming(tide)["run_id"]},
-    "list_workers": lambda tide: {} if tide.claim(worker="w1") else {},
+    "list_workers": lambda tide: after(tide.claim(worker="w1")),
     "next_fires": lambda tide: SCENES["next_fire"](tide),
     "outline_run": lambda tide: {"run_id": stepped(tide)["run_id"]},
-    "outline_schedules": lambda tide: {} if scheduled(tide) else {},
-    "overview": lambda tide: {} if queued(tide) else {},
+    "outline_schedules": lambda tide: after(scheduled(tide)),
+    "overview": lambda tide: after(queued(tide)),
     "read_stream": streaming,
     "revoke_key": lambda tide: (
         {"name": "mine"} if tide.create_key(name="mine", role="client") else {}
     ),
-    "search_runs": lambda tide: {"max_runs": 9} if queued(tide) else {},
+    "search_runs": lambda tide: after(queued(tide), {"max_runs": 9}),
     "throughput": lambda tide: {"duration": "1 day", "bucket": "15 minutes"},
     "watch_run": lambda tide: queued(tide, duration="1 minute"),
 }
