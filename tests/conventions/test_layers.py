@@ -92,6 +92,7 @@ MAY = {
         "worker.loop",
         "worker.renewal",
         "worker.step_batches",
+        "server.studio.pages.live",
     },
     "start threads or tasks": {
         "async_handles",
@@ -106,6 +107,7 @@ MAY = {
         "worker.loop",
         "worker.renewal",
         "worker.step_batches",
+        "server.studio.application",
     },
     "handle signals": {"worker.loop", "commands.signals"},
     "start processes": {"admin.embedded"},

@@ -1,0 +1,174 @@
+"""Who sees what, and who may do what: decided by the database, whatever is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.studio.conftest import House, Tab
+from tests.support import Connection, value
+
+MakeTab = Callable[..., Tab]
+
+PATHS = (
+    "/",
+    "/runs",
+    "/runs/{report}",
+    "/runs/{report}/events",
+    "/runs/{report}/step?name=plan",
+    "/runs/{report}/state",
+    "/runs/{report}/fork",
+    "/runs/{report}/payload/input",
+    "/gates",
+    "/gates/{refund}",
+    "/queues",
+    "/queues/reports",
+    "/schedules",
+    "/schedules/daily-digest",
+    "/workers",
+    "/webhooks",
+    "/doctor",
+    "/live",
+    "/live/runs/{report}",
+)
+SECRETS = ("Bay of Fundy", "harbour masters", "model overloaded", "Refund order", "Aurélie", "acme")
+
+
+def where(house: House, path: str) -> str:
+    names = {"report": house.scene.runs["report"], "refund": house.scene.gates["refund"]}
+    return path.format(**names)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nobody_without_a_login_sees_anything_but_the_login(
+    house: House, tab: MakeTab, path: str
+) -> None:
+    answer = tab(None).get(where(house, path))
+    assert answer.url.path == "/studio/login"
+    assert "API key" in answer.text
+    for secret in (*SECRETS, str(house.scene.runs["report"])[-8:] + "<"):
+        assert secret not in answer.text
+
+
+def test_a_wrong_key_opens_nothing_and_a_revoked_one_no_more(
+    house: House, tab: MakeTab, connection: Connection
+) -> None:
+    stranger = tab(None)
+    answer = stranger.post("/login", key="tide_wrong", name="x")
+    assert answer.status_code == 401
+    assert "opens nothing" in answer.text
+    house.keys["leaver"] = value(connection, "select tide.create_key('leaver', 'operator')")
+    leaver = tab("leaver")
+    assert leaver.get("/runs").url.path == "/studio/runs"
+    connection.execute("select tide.revoke_key('leaver')")
+    assert leaver.get("/runs").url.path == "/studio/login"
+
+
+def test_the_cookie_hides_the_key_and_cannot_be_made(house: House, tab: MakeTab) -> None:
+    mine = tab("operator")
+    cookie = mine.client.cookies["tide_studio"]
+    assert house.keys["operator"] not in cookie
+    login = mine.client.post("/login", data={"key": house.keys["operator"]}, follow_redirects=False)
+    header = login.headers["set-cookie"].lower()
+    assert "httponly" in header
+    assert "samesite=strict" in header
+    forged = tab(None)
+    forged.client.cookies.set("tide_studio", cookie[:-4] + "AAAA")
+    assert forged.get("/runs").url.path == "/studio/login"
+
+
+def test_a_login_goes_only_to_pages_of_ours(house: House, tab: MakeTab) -> None:
+    for target in ("//evil.example", "https://evil.example", "/\\evil.example"):
+        answer = tab(None).client.post(
+            "/login", data={"key": house.keys["all"], "next": target}, follow_redirects=False
+        )
+        assert answer.headers["location"] == "/studio/"
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if not path.startswith("/live")])
+def test_a_viewer_sees_no_payload_under_any_address(house: House, tab: MakeTab, path: str) -> None:
+    text = tab("viewer").get(where(house, path)).text
+    assert [secret for secret in SECRETS if secret in text] == []
+
+
+ACTS = (
+    ("/runs/{report}/cancel", {"reason": "forged"}),
+    ("/runs/{report}/retry", {}),
+    ("/runs/{report}/reschedule", {"delay": "5"}),
+    ("/runs/{report}/budget", {"max_steps": "1"}),
+    ("/runs/{report}/event", {"name": "forged"}),
+    ("/runs/{report}/resolve", {"step": "plan", "decision": "fail"}),
+    ("/runs/{report}/fork", {"at_step": "plan", "once": "0190a0a0-0000-7000-8000-000000000000"}),
+    ("/runs/bulk", {"act": "cancel", "scope": "all"}),
+    ("/runs/bulk/go", {"state": "x"}),
+    ("/queues/reports", {"act": "pause"}),
+    ("/schedules/daily-digest", {"act": "pause"}),
+    ("/doctor/pause", {"reason": "forged"}),
+    ("/doctor/resume", {}),
+)
+
+
+def told(connection: Connection) -> object:
+    return value(
+        connection,
+        "select jsonb_build_object("
+        "'runs', (select count(*) from tide.runs), "
+        "'cancelled', (select count(*) from tide.runs where status = 'cancelled'), "
+        "'events', (select count(*) from tide.events where payload::text like '%%forged%%'), "
+        "'paused', (select count(*) from tide.queues where paused), "
+        "'schedules', (select count(*) from tide.schedules where paused), "
+        "'all', (select paused_at from tide.ticks))",
+    )
+
+
+@pytest.mark.parametrize(("path", "fields"), ACTS)
+def test_neither_a_viewer_nor_a_form_of_another_site_changes_anything(
+    house: House, tab: MakeTab, connection: Connection, path: str, fields: dict[str, str]
+) -> None:
+    before = told(connection)
+    viewer = tab("viewer")
+    answer = viewer.post(where(house, path), csrf=viewer.form_token(), **fields)
+    assert answer.status_code == 403
+    operator = tab("operator")
+    token = operator.form_token()
+    for sent in ({}, {"csrf": ""}, {"csrf": viewer.form_token()}):
+        answer = operator.post(where(house, path), **fields, **sent)
+        assert answer.status_code in (400, 403)
+    crossed = operator.client.post(
+        where(house, path),
+        data={"csrf": token, **fields},
+        headers={"sec-fetch-site": "cross-site"},
+    )
+    assert crossed.status_code == 403
+    assert told(connection) == before
+
+
+def test_a_viewer_may_not_decide_and_an_approver_does_nothing_else(
+    house: House, tab: MakeTab, connection: Connection
+) -> None:
+    gate = f"/gates/{house.scene.gates['publish']}"
+    viewer = tab("viewer")
+    answer = viewer.post(gate, csrf=viewer.form_token(), decision="approved")
+    assert answer.status_code in (403, 404)
+    approver = tab("approver")
+    assert "Refund order" in approver.get("/gates").text
+    token = approver.form_token("/gates")
+    before = told(connection)
+    for path, fields in ACTS:
+        sent = approver.post(where(house, path), csrf=token, **fields)
+        assert sent.status_code == 403
+    assert told(connection) == before
+    assert value(connection, "select status from tide.gates where gate_id = %s",
+                 house.scene.gates["publish"]) == "pending"  # fmt: skip
+
+
+def test_every_answer_forbids_scripts_and_frames_of_others(tab: MakeTab) -> None:
+    for path in ("/", "/runs", "/nothing-here"):
+        headers = tab().get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert headers["cache-control"] == "no-store"
+        assert headers["x-content-type-options"] == "nosniff"

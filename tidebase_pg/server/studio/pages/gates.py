@@ -1,0 +1,119 @@
+"""Decisions: all that wait, and a page of its own for each, which can be sent to a person."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from psycopg.errors import InsufficientPrivilege
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tidebase_pg import calls
+from tidebase_pg.errors import BadPayload, GateResolved, NotFound, TideError
+from tidebase_pg.server.identity import Identity
+from tidebase_pg.server.studio.application import (
+    Front,
+    Leave,
+    Studio,
+    Visit,
+    put_session,
+    read_form,
+)
+from tidebase_pg.server.studio.pages.acts import read_json
+from tidebase_pg.server.studio.sessions import COOKIE, Session
+
+PAGE = 20
+
+
+async def gates(visit: Visit) -> Response:
+    """Pending decisions, oldest first."""
+    after = visit.query("after")
+    found: list[Any] = []
+    hidden = 0
+    try:
+        call = calls.list_gates(after_gate=after or None, max_gates=PAGE)
+        found = await visit.look(("gates", after), call)
+    except InsufficientPrivilege:
+        seen = await visit.look("overview", calls.overview())
+        hidden = seen["gates"]["pending"]
+    return visit.page("gates.html", gates=found, hidden=hidden, after=after, page_size=PAGE)
+
+
+async def gate(studio: Studio, request: Request) -> Response:
+    """One decision, for whoever has its token or may decide."""
+    gate_id = UUID(str(request.path_params["gate_id"]))
+    form = dict(await read_form(request)) if request.method == "POST" else {}
+    token = form.get("token") or request.query_params.get("token", "")
+    front = Front(studio)
+    visit = await _enter(front, studio, request, gate_id, token)
+    visit.form = form
+    if request.method == "POST":
+        front.check_form(request, visit.session, form)
+        return await _decide(visit, gate_id, token)
+    try:
+        shown = await visit.ask(calls.get_gate(gate_id))
+    except NotFound:
+        raise Leave(
+            studio.pages.bare("missing.html", 404, visit.base, text="There is no such decision.")
+        ) from None
+    try:
+        data: Any = shown.data
+    except BadPayload:
+        data = None
+    return visit.page(
+        "gate.html", gate=shown, gate_id=gate_id, data=data, token=token, by_link=_by_link(visit)
+    )
+
+
+def _by_link(visit: Visit) -> bool:
+    return visit.identity.name == "link"
+
+
+async def _enter(
+    front: Front, studio: Studio, request: Request, gate_id: UUID, token: str
+) -> Visit:
+    """By the token of this gate alone, or as whoever is logged in."""
+    right = studio.gateway.gate_token(gate_id)
+    if token and right and hmac.compare_digest(token.encode(), right.encode()):
+        session = studio.sessions.read(request.cookies.get(COOKIE)) or Session.begin(None)
+        request.state.session = session
+        role = "approver" if "approver" in studio.gateway.settings.role_dsns else "all"
+        return Visit(studio, request, session, Identity("link", role))
+    return await front.visit(request)
+
+
+async def _decide(visit: Visit, gate_id: UUID, token: str) -> Response:
+    where = f"/gates/{gate_id}" + (f"?token={quote(token, safe='')}" if token else "")
+    if not visit.decides:
+        text = f"A key of role {visit.role} may not decide."
+        raise Leave(visit.page("refused.html", 403, text=text))
+    decision = visit.form.get("decision", "")
+    note = visit.form.get("note", "").strip()
+    actor = visit.actor
+    if _by_link(visit):
+        actor = visit.form.get("actor", "").strip()[:200]
+        if not actor:
+            return _noted(visit, where, "Say who you are: the log names who decided.", "refused")
+    try:
+        payload: Any = read_json(visit.form.get("payload", "").strip() or "{}", "payload")
+        call = calls.decide_gate(gate_id, decision, actor, payload=payload, comment=note or None)
+        made = await visit.ask(call)
+    except GateResolved as error:
+        return _noted(
+            visit, where, f"It was decided already. {error.detail or ''} Yours was not.", "refused"
+        )
+    except (TideError, ValueError) as error:
+        return _noted(visit, where, str(error), "refused")
+    if made.status == "pending":
+        return _noted(visit, where, f"Your vote counts: {decision}. Others have to decide as well.")
+    return _noted(visit, where, f"{decision.capitalize()}. The run goes on.")
+
+
+def _noted(visit: Visit, where: str, text: str, kind: str = "done") -> Response:
+    answer = visit.done(where, text, kind)
+    if COOKIE not in visit.request.cookies:
+        put_session(answer, visit.studio, visit.session, visit.request)
+    return answer
