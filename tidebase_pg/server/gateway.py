@@ -128,7 +128,7 @@ class Gateway:
         Without a shared key the door is open, unless named keys are asked for.
         """
         shared = self.settings.api_key
-        if shared is None and not self.settings.named_keys:
+        if self.settings.open_to_all:
             return _OPEN
         if token is None:
             return None

@@ -54,3 +54,8 @@ class Settings:
     def named_keys(self) -> bool:
         """Whether keys of `tidebase-pg keys` are known, each served by the login of its role."""
         return bool(self.role_dsns)
+
+    @property
+    def open_to_all(self) -> bool:
+        """Whether requests need no key."""
+        return self.api_key is None and not self.named_keys

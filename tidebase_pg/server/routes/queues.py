@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import UNSET
@@ -13,6 +14,7 @@ from tidebase_pg.server.leases import seal
 from tidebase_pg.server.objects import OneConfig, QueueConfig, Run
 from tidebase_pg.server.routing import Ask, Topic
 from tidebase_pg.server.values import length, moment
+from tidebase_pg.types import QueueStats
 
 topic = Topic("queues")
 
@@ -56,8 +58,9 @@ async def claim(ask: Ask, body: bodies.Claim) -> objects.LeasedRuns:
 @topic.route("GET", "/queues")
 async def list_queues(ask: Ask) -> objects.Queues:
     """Every queue by name; completed, failed and cancelled are those of the last day."""
+    settings = {row.queue: row.settings for row in await ask(calls.list_queues)}
     rows = await ask(calls.queue_stats)
-    return objects.Queues([_queue(row) for row in rows])
+    return objects.Queues([_queue(row, settings.get(row.queue)) for row in rows])
 
 
 @topic.route("PUT", "/queues/{queue}/config")
@@ -88,7 +91,7 @@ async def resume_queue(ask: Ask) -> objects.Paused:
     return objects.Paused(row.paused)
 
 
-def _queue(row: Any) -> objects.Queue:
+def _queue(row: QueueStats, settings: Mapping[str, Any] | None) -> objects.Queue:
     age = row.oldest_ready_age
     return objects.Queue(
         name=row.queue,
@@ -101,10 +104,12 @@ def _queue(row: Any) -> objects.Queue:
         ready=row.ready,
         parked=row.parked,
         oldest_ready_ms=None if age is None else int(age.total_seconds() * 1000),
-        config=QueueConfig(
+        config=None
+        if settings is None
+        else QueueConfig(
             name=row.queue,
             concurrency=row.concurrency,
             rate_per_minute=objects.per_minute(row.rate_limit, row.rate_period),
-            invoke_url=None,
+            invoke_url=settings.get("push_url"),
         ),
     )

@@ -1,0 +1,210 @@
+"""Queues, children and schedules over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.server.conftest import Http, fresh
+from tests.support import Connection, at_once, results, value
+
+
+def enqueue(http: Http, queue: str, **body: Any) -> Any:
+    return http.post(f"/queues/{queue}/enqueue", {"workflowName": "w", **body})
+
+
+def claim(http: Http, queue: str, **body: Any) -> Any:
+    return http.post("/queues/claim", {"queues": [queue], **body})
+
+
+def test_a_run_is_queued_claimed_and_completed(http: Http) -> None:
+    queue = fresh("q")
+    made = enqueue(http, queue, input={"n": 1}, priority=3, metadata={"m": 1})
+    assert made["deduplicated"] is False
+    run = made["run"]
+    assert (run["status"], run["queue"], run["priority"]) == ("queued", queue, 3)
+    claimed = claim(http, queue, leaseOwner="w7")
+    assert [one["id"] for one in claimed["runs"]] == [run["id"]]
+    assert claimed["runs"][0]["leaseOwner"] == "w7"
+    assert claimed["leaseOwner"] not in str(claimed["runs"])
+    assert claim(http, queue)["runs"] == []
+    done = http.post(f"/runs/{run['id']}/complete", {"result": 5})["run"]
+    assert (done["status"], done["result"], done["leaseOwner"]) == ("completed", 5, None)
+
+
+def test_one_dedupe_key_is_one_active_run(http: Http) -> None:
+    queue = fresh("q")
+    found = results(at_once([lambda: enqueue(http, queue, dedupeKey="k") for _ in range(6)]))
+    assert len({one["run"]["id"] for one in found}) == 1
+    assert sorted(one["deduplicated"] for one in found) == [False] + [True] * 5
+    run_id = claim(http, queue)["runs"][0]["id"]
+    http.post(f"/runs/{run_id}/complete", {})
+    assert enqueue(http, queue, dedupeKey="k")["deduplicated"] is False
+
+
+def test_an_idempotency_key_queues_one_run(http: Http) -> None:
+    queue, key = fresh("q"), {"idempotency-key": fresh("key")}
+    body = {"workflowName": "w", "input": 1}
+    first = http.post(f"/queues/{queue}/enqueue", body, headers=key)["run"]["id"]
+    assert http.post(f"/queues/{queue}/enqueue", body, headers=key)["run"]["id"] == first
+
+
+def test_run_at_beats_delay_and_takes_offsets(http: Http) -> None:
+    queue = fresh("q")
+    body = {"delayMs": 5, "runAt": "2031-06-12T12:30:00+02:00"}
+    assert enqueue(http, queue, **body)["run"]["runAt"] == "2031-06-12T10:30:00.000Z"
+    enqueue(http, queue, delayMs=3_600_000)
+    assert claim(http, queue)["runs"] == []
+
+
+def test_runs_are_claimed_disjoint(http: Http) -> None:
+    queue = fresh("q")
+    made = {enqueue(http, queue)["run"]["id"] for _ in range(6)}
+    found = results(at_once([lambda: claim(http, queue, limit=3) for _ in range(2)]))
+    claimed = [run["id"] for answer in found for run in answer["runs"]]
+    assert len(claimed) == 6
+    assert set(claimed) == made
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({}, ["queues"]),
+        ({"queues": []}, ["queues"]),
+        ({"queues": "q"}, ["queues"]),
+        ({"queues": ["a b"]}, ["queues", 0]),
+        ({"queues": ["q"], "limit": 0}, ["limit"]),
+        ({"queues": ["q"], "limit": 101}, ["limit"]),
+        ({"queues": ["q"], "leaseOwner": "\0"}, ["worker"]),
+    ],
+)
+def test_a_wrong_claim_is_a_bad_request(http: Http, body: Any, path: list[Any]) -> None:
+    status, answer = http("POST", "/queues/claim", body)
+    assert (status, answer["issues"][0]["path"]) == (400, path)
+
+
+def test_a_queue_is_configured_absent_keeps_and_null_clears(http: Http) -> None:
+    queue = fresh("q")
+    path = f"/queues/{queue}/config"
+    url = "https://app.example/hook"
+    full = {"concurrency": 1, "ratePerMinute": 60, "invokeUrl": url}
+    assert http.put(path, full)["config"] == {"name": queue, **full}
+    assert http.put(path, {})["config"] == {"name": queue, **full}
+    cleared = http.put(path, {"concurrency": None, "invokeUrl": None})["config"]
+    assert (cleared["concurrency"], cleared["ratePerMinute"]) == (None, 60)
+    assert cleared["invokeUrl"] is None
+    status, body = http("PUT", path, {"concurrency": 0})
+    assert (status, body["issues"][0]["path"]) == (400, ["concurrency"])
+
+
+def test_a_cap_holds(http: Http) -> None:
+    queue = fresh("q")
+    http.put(f"/queues/{queue}/config", {"concurrency": 1})
+    enqueue(http, queue)
+    enqueue(http, queue)
+    first = claim(http, queue, limit=2)["runs"]
+    assert len(first) == 1
+    http.post(f"/runs/{first[0]['id']}/complete", {})
+    assert len(claim(http, queue)["runs"]) == 1
+
+
+def test_queues_are_listed_with_what_is_in_them(http: Http) -> None:
+    queue, empty = fresh("q"), fresh("configured")
+    http.put(f"/queues/{empty}/config", {"concurrency": 4, "invokeUrl": "https://app.example/h"})
+    enqueue(http, queue)
+    enqueue(http, queue)
+    claim(http, queue)
+    listed = {one["name"]: one for one in http.get("/queues")["queues"]}
+    assert (listed[queue]["queued"], listed[queue]["running"]) == (1, 1)
+    assert listed[empty]["config"]["concurrency"] == 4
+    assert listed[empty]["config"]["invokeUrl"] == "https://app.example/h"
+
+
+def test_a_queue_is_paused_and_goes_on(http: Http) -> None:
+    queue = fresh("q")
+    enqueue(http, queue)
+    assert http.post(f"/queues/{queue}/pause") == {"paused": True}
+    assert claim(http, queue)["runs"] == []
+    assert http.post(f"/queues/{queue}/resume") == {"paused": False}
+    assert len(claim(http, queue)["runs"]) == 1
+
+
+def test_a_child_is_made_once_for_a_name(http: Http) -> None:
+    run_id, _ = http.begun()
+    body = {"name": "c", "workflowName": "sub", "input": 1, "metadata": {"m": 1}}
+    first = http.post(f"/runs/{run_id}/children", body)
+    assert first["created"] is True
+    child, edge = first["run"], first["edge"]
+    assert (child["status"], child["workflowName"]) == ("pending", "sub")
+    assert child["metadata"] == {"m": 1, "parentRunId": run_id, "parentEdgeName": "c"}
+    assert (edge["parentRunId"], edge["childRunId"]) == (run_id, child["id"])
+    assert edge["edgeType"] == "child"
+    again = http.post(f"/runs/{run_id}/children", body)
+    assert (again["created"], again["run"]["id"]) == (False, child["id"])
+    assert again["edge"]["id"] == edge["id"]
+    status, answer = http("POST", f"/runs/{run_id}/children", {**body, "input": 2})
+    assert (status, answer["code"]) == (409, "input_mismatch")
+
+
+def test_a_child_at_work_keeps_its_parents_alive(http: Http, sql: Connection) -> None:
+    run_id, _ = http.begun()
+    body = {"name": "c", "workflowName": "sub", "edgeType": "fanout", "edgeMetadata": {"f": 1}}
+    child = http.post(f"/runs/{run_id}/children", body)["run"]["id"]
+    bare = run_id.removeprefix("run_")
+    sql.execute(
+        "update tide.runs_active set leased_until = now() + interval '1 second' where run_id = %s",
+        (bare,),
+    )
+    http.post(f"/runs/{child}/begin")
+    assert value(
+        sql,
+        "select r.leased_until > now() + interval '4 minutes' from tide.runs_active as r "
+        "where r.run_id = %s",
+        bare,
+    )
+
+
+def test_a_schedule_is_set_listed_and_deleted(http: Http) -> None:
+    name = fresh("nightly")
+    body = {"cron": "0 9 * * *", "workflowName": "w", "input": {"a": 1}, "queue": "q"}
+    made = http.put(f"/schedules/{name}", body)["schedule"]
+    assert (made["name"], made["cron"], made["maxAttempts"]) == (name, "0 9 * * *", 1)
+    assert made["nextRunAt"].endswith("T09:00:00.000Z")
+    assert made["lastEnqueuedAt"] is None
+    assert made in http.get("/schedules")["schedules"]
+    assert http("DELETE", f"/schedules/{name}") == (200, {"deleted": name})
+    assert http("DELETE", f"/schedules/{name}") == (404, {"error": "schedule not found"})
+
+
+def test_what_the_wire_has_no_word_for_stays(http: Http, sql: Connection) -> None:
+    name = fresh("nightly")
+    sql.execute(
+        "select tide.set_schedule(%s, '0 9 * * *', 'w', time_zone => 'Europe/Berlin', "
+        "misfire => 'all', overlap => 'skip', priority => 5, deadline => '1 hour')",
+        (name,),
+    )
+    http.put(f"/schedules/{name}", {"cron": "0 10 * * *", "workflowName": "w"})
+    kept = sql.execute("select * from tide.schedules where schedule = %s", (name,)).fetchone()
+    assert kept is not None
+    assert (kept.cron, kept.time_zone, kept.misfire, kept.overlap, kept.priority) == (
+        "0 10 * * *", "Europe/Berlin", "all", "skip", 5,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("cron", ["61 * * * *", "* * * *", "* * * * 9", "*/0 * * * *", "\0"])
+def test_a_bad_cron_is_a_bad_request_and_stores_nothing(http: Http, cron: str) -> None:
+    name = fresh("bad")
+    status, body = http("PUT", f"/schedules/{name}", {"cron": cron, "workflowName": "w"})
+    assert (status, body["issues"][0]["path"]) == (400, ["cron"])
+    assert name not in {one["name"] for one in http.get("/schedules")["schedules"]}
+
+
+def test_a_schedule_is_paused_fired_and_resumed(http: Http) -> None:
+    name, queue = fresh("nightly"), fresh("q")
+    http.put(f"/schedules/{name}", {"cron": "0 0 1 1 *", "workflowName": "w", "queue": queue})
+    assert http.post(f"/schedules/{name}/pause")["schedule"]["paused"] is True
+    assert http.post(f"/schedules/{name}/fire")["run"]["queue"] == queue
+    assert http.post(f"/schedules/{name}/resume")["schedule"]["paused"] is False
+    for word in ("pause", "resume", "fire"):
+        assert http("POST", f"/schedules/none/{word}") == (404, {"error": "schedule not found"})
