@@ -14,7 +14,12 @@ select
   g.on_timeout
 from tide.gates as g
 join tide.runs_active as r on r.run_id = g.run_id
-where g.status = 'pending';
+where g.status = 'pending'
+  and not exists (
+    select
+    from tide.barred_queues as c
+    where c.queue = r.queue
+  );
 
 comment on view tide.pending_gates is
   'Decisions people are asked for, across runs; without tokens.';

@@ -7,7 +7,12 @@ select
   r.metadata,
   r.result,
   r.error
-from tide.runs as r;
+from tide.runs as r
+where not exists (
+  select
+  from tide.barred_queues as c
+  where c.queue = r.queue
+);
 
 comment on view tide.run_payloads is
   'What runs carry. Granted to no role of tide: grant select on it to whom it concerns.';

@@ -27,7 +27,7 @@ def test_runs_of_a_restricted_queue_are_shown_to_those_it_is_granted_to(
         assert other.find_runs()["runs"] == []
         assert other.list_queues() == []
         assert other.list_queues(queues=["secret"]) == []
-        with refused("42501", "secret"):
+        with refused("42501", run_id):
             other.outline_run(run_id=run_id)
     finally:
         tide.revoke_queue(queue="secret", role=granted.info.user)

@@ -85,6 +85,7 @@ EITHER: dict[str, Callable[[Tide, Scene], Any]] = {
     "cancel": lambda tide, at: tide.cancel(run_id=at.pushed),
 }
 ACTS = ENQUEUE | CLAIM | EITHER
+NAMING = {"enqueue", "enqueue_many", "spawn", "spawn_many", "set_schedule", *CLAIM}
 
 
 @pytest.mark.parametrize("act", ACTS)
@@ -93,8 +94,10 @@ def test_a_stranger_is_refused_and_a_member_is_not(
 ) -> None:
     stranger, member = Tide(log_in(*EVERYTHING)), Tide(log_in(*EVERYTHING, team))
     before = value(tide.connection, "select count(*) from tide.event_log")
-    with refused("42501", stranger.connection.info.user, QUEUE):
+    with refused("42501", stranger.connection.info.user) as caught:
         ACTS[act](stranger, scene)
+    # Only who named the queue is told its name.
+    assert (QUEUE in str(caught.value)) == (act in NAMING)
     assert value(tide.connection, "select count(*) from tide.event_log") == before
     ACTS[act](member, scene)
 
@@ -121,7 +124,7 @@ def test_a_pushed_run_is_begun_by_members_only(tide: Tide, team: str, log_in: Lo
     tide.reconcile()
     assert tide.get_run(run_id=run_id).waiting_on == "push"
     tide.grant_queue(queue="pushes", role=team, verbs=["claim"])
-    with refused("42501", "pushes"):
+    with refused("42501", run_id):
         Tide(log_in("tide_worker")).begin_run(run_id=run_id)
     assert Tide(log_in("tide_worker", team)).begin_run(run_id=run_id).status == "running"
 
@@ -242,9 +245,34 @@ def test_a_worker_ends_its_run_after_its_grant_was_taken(
 def test_the_last_grant_taken_back_opens_the_queue(
     tide: Tide, scene: Scene, team: str, log_in: LogIn
 ) -> None:
-    stranger = Tide(log_in(*EVERYTHING))
-    assert stranger.revoke_queue(queue=QUEUE, role=team) is not None
+    stranger, member = Tide(log_in(*EVERYTHING)), Tide(log_in(*EVERYTHING, team))
+    assert member.revoke_queue(queue=QUEUE, role=team) is not None
     stranger.enqueue(workflow="report", queue=QUEUE)
+
+
+def test_nobody_opens_a_restricted_queue_to_themselves(
+    tide: Tide, scene: Scene, team: str, log_in: LogIn
+) -> None:
+    stranger = Tide(log_in(*EVERYTHING))
+    own = stranger.connection.info.user
+    for act, role in (("grant_queue", own), ("revoke_queue", team), ("grant_queue", team)):
+        with refused("42501", own, QUEUE):
+            stranger.call(act, queue=QUEUE, role=role)
+    with refused("42501", own, QUEUE):
+        stranger.set_queue(queue=QUEUE, settings={"paused": True})
+
+
+def test_who_restricted_a_queue_goes_on_saying_who_uses_it(
+    tide: Tide, team: str, log_in: LogIn
+) -> None:
+    operator, other = Tide(log_in("tide_operator")), Tide(log_in("tide_operator"))
+    operator.grant_queue(queue=QUEUE, role=team)
+    operator.grant_queue(queue=QUEUE, role="tide_worker")
+    with refused("42501"):
+        other.revoke_queue(queue=QUEUE, role=team)
+    operator.revoke_queue(queue=QUEUE, role="tide_worker")
+    operator.revoke_queue(queue=QUEUE, role=team)
+    other.set_queue(queue=QUEUE, settings={"paused": True})
 
 
 def test_a_queue_whose_role_is_gone_stays_closed(

@@ -137,6 +137,7 @@ INNER: dict[str, str] = {
 }  # fmt: skip
 
 SEE: dict[str, str] = {
+    "barred_queues":                 "     ",
     "delivery_overview":             "  ov ",
     "event_log":                     "     ",
     "event_overview":                "  ov ",

@@ -36,9 +36,15 @@ def lead_a_life(tide: Tide, clock: Clock) -> list[UUID]:
     tide.create_snapshot(run_id=run.run_id, label="then", state={})
     tide.record_usage(run_id=run.run_id, total_tokens=3)
     tide.spawn(**held, edge="child", workflow="child", queue="elsewhere")
-    gate = tide.open_gate(**held, name="ask", prompt="?")
+    rules = {"quorum": 2, "assignees": ["ann", "bob"]}
+    rules |= {"escalate_after": "0", "escalate_to": ["eve"]}
+    gate = tide.open_gate(**held, name="ask", prompt="?", rules=rules)
     tide.await_gate(**held, gate_id=gate.gate_id)
-    tide.decide_gate(gate_id=gate.gate_id, decision="approved", actor="ann")
+    tide.reconcile()
+    for note in ("viewed", "commented", "reminded"):
+        tide.note_gate(gate_id=gate.gate_id, note=note, actor="ann", comment="?")
+    for actor in ("ann", "eve"):
+        tide.decide_gate(gate_id=gate.gate_id, decision="approved", actor=actor)
     (run,) = tide.claim(queues=["work"])
     tide.fail(run_id=run.run_id, lease_id=run.lease_id, error={"message": "no"})
     clock.advance(MINUTE)
@@ -56,6 +62,7 @@ def lead_a_life(tide: Tide, clock: Clock) -> list[UUID]:
     )
     later(tide, clock)
     (again,) = tide.claim(queues=["work"])
+    tide.refuse_report(run_id=again.run_id, kind="fail")
     tide.begin_step(
         run_id=again.run_id,
         lease_id=again.lease_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from tidebase_pg.call import Call, call
 from tidebase_pg.documents import encode, optional
@@ -28,9 +29,11 @@ def record_usage(
     cost_usd: Decimal | float | None = None,
     metadata: Mapping[str, Any] | None = None,
     request_key: str | None = None,
+    lease_id: UUID | None = None,
 ) -> Call[UsageRow]:
     """Record what a run spent, also after it ended; total_tokens = input + output unless given,
-    negative amounts are 22023, the same request_key counts once.
+    negative amounts are 22023, the same request_key counts once. With its lease_id a worker
+    renews its lease.
     """
     return call(
         "record_usage",
@@ -50,6 +53,7 @@ def record_usage(
         cost_usd=cost_usd,
         metadata=optional(metadata, "metadata"),
         request_key=request_key,
+        lease_id=lease_id,
     )
 
 

@@ -14,11 +14,12 @@ as $$
 declare
   v_name constant text := tide._valid_text('name', send_event.name, 256);
   v_payload constant jsonb := tide._valid_payload('payload', send_event.payload);
-  v_run constant tide.runs := tide._lock_active(send_event.run_id);
+  v_run tide.runs;
   v_wait tide.waits;
 begin
   perform tide._require_read_committed('send_event');
-  perform tide._require_queue(v_run.queue);
+  perform tide._require_run(send_event.run_id);
+  v_run := tide._lock_active(send_event.run_id);
   insert into tide.signals (run_id, name, payload, created_at)
   values (v_run.run_id, v_name, v_payload, tide._now())
   on conflict on constraint signals_pkey do nothing;

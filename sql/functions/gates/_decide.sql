@@ -35,7 +35,8 @@ begin
       'name', v_gate.name,
       'decision', v_gate.status,
       'actor', v_gate.actor
-    ) || tide._said('comment', _decide.comment)
+    ) || tide._said('comment', _decide.comment),
+    renews => false
   );
   if run.waiting_on = 'gate' and run.waiting_for = v_gate.gate_id::text then
     perform tide._resume(

@@ -37,7 +37,8 @@ begin
           'gate_id', v_gate.gate_id,
           'name', v_gate.name,
           'escalate_to', v_gate.escalate_to
-        )
+        ),
+        renews => false
       );
       v_handled := v_handled + 1;
     end if;

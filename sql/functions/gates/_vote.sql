@@ -66,7 +66,8 @@ begin
       'actor', _vote.actor,
       'approvals', v_approvals,
       'quorum', gate.quorum
-    ) || tide._said('comment', _vote.comment)
+    ) || tide._said('comment', _vote.comment),
+    renews => false
   );
   if decision = 'approved' then
     return v_approvals >= gate.quorum;

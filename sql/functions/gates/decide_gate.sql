@@ -17,8 +17,7 @@ declare
   v_gate tide.gates;
 begin
   perform tide._require_read_committed('decide_gate');
-  v_gate := tide._find_gate(decide_gate.gate_id);
-  perform tide._require_run(v_gate.run_id);
+  v_gate := tide._require_gate(decide_gate.gate_id);
   return tide._resolve(
     v_gate,
     decide_gate.decision,

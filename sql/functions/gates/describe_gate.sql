@@ -8,9 +8,8 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-  v_gate constant tide.gates := tide._find_gate(describe_gate.gate_id);
+  v_gate constant tide.gates := tide._require_gate(describe_gate.gate_id);
 begin
-  perform tide._require_run(v_gate.run_id);
   return to_jsonb(v_gate) - 'token_hash' || jsonb_build_object(
     'run_status', (
       select r.status

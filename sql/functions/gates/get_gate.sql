@@ -18,9 +18,8 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-  v_gate constant tide.gates := tide._find_gate(get_gate.gate_id);
+  v_gate constant tide.gates := tide._require_gate(get_gate.gate_id);
 begin
-  perform tide._require_run(v_gate.run_id);
   return query
   select
     v_gate.run_id,

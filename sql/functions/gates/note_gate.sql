@@ -22,8 +22,7 @@ declare
   v_run tide.runs;
 begin
   perform tide._require_read_committed('note_gate');
-  v_gate := tide._find_gate(note_gate.gate_id);
-  perform tide._require_run(v_gate.run_id);
+  v_gate := tide._require_gate(note_gate.gate_id);
   if v_note = 'commented' and coalesce(v_comment, '') = '' then
     raise exception 'comment is empty'
       using errcode = '22023',
@@ -40,7 +39,8 @@ begin
     v_run.run_id,
     'gate.' || v_note,
     jsonb_build_object('gate_id', v_gate.gate_id, 'name', v_gate.name, 'actor', v_actor)
-      || tide._said('comment', v_comment)
+      || tide._said('comment', v_comment),
+    renews => false
   );
 end;
 $$;

@@ -20,7 +20,7 @@ begin
     report.run_id,
     false,
     case
-      when v_run.run_id is null then 'missing'
+      when v_run.run_id is null or not tide._may_use(v_run.queue) then 'missing'
       when v_run.status = 'cancelled' then 'cancelled'
       when v_run.status in ('completed', 'failed') then 'finished'
       when v_run.status = 'running' and v_run.lease_id = report.lease_id then 'busy'

@@ -20,6 +20,8 @@ declare
   v_queues constant text[] := tide._valid_queues(await_work.queues);
 begin
   perform tide._require_read_committed('await_work');
+  perform tide._require_queue(n.queue, 'claim')
+  from unnest(v_queues) as n(queue);
   -- A row somebody holds is a notification on its way.
   delete from tide.waiters as w
   using (

@@ -29,6 +29,7 @@ begin
       using errcode = '22023',
             hint = 'Give {enqueue}, {claim} or both.';
   end if;
+  perform tide._require_grantor(v_queue);
   insert into tide.queue_grants as g (queue, role, verbs)
   values (v_queue, grant_queue.role, grant_queue.verbs)
   on conflict on constraint queue_grants_pkey do update

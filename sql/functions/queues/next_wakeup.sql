@@ -8,6 +8,8 @@ set enable_seqscan = off
 set jit = off
 as $$
 begin
+  perform tide._require_queue(n.queue)
+  from unnest(tide._valid_queues(next_wakeup.queues)) as n(queue);
   return tide._next_wakeup(tide._valid_queues(next_wakeup.queues));
 end;
 $$;

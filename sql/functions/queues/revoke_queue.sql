@@ -7,6 +7,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tide._require_read_committed('revoke_queue');
+  perform tide._require_grantor(revoke_queue.queue);
   delete from tide.queue_grants as g
   where g.queue = revoke_queue.queue
     and g.role = revoke_queue.role;

@@ -13,6 +13,7 @@ declare
   v_new tide.queues;
 begin
   perform tide._require_read_committed('set_queue');
+  perform tide._require_queue(v_queue);
   insert into tide.queues (queue)
   values (v_queue)
   on conflict on constraint queues_pkey do nothing;

@@ -23,6 +23,7 @@ begin
     from tide.runs as r
     where r.run_id = _hold.run_id;
     if not found then
+      perform tide._require_run(_hold.run_id);
       perform tide._require_visible(format('run %s', _hold.run_id));
       raise exception 'run % does not exist', coalesce(_hold.run_id::text, 'null')
         using errcode = 'TD010',
@@ -38,6 +39,8 @@ begin
     return v_run;
   end if;
 
+  -- Who does not hold the run learns nothing of it without a grant.
+  perform tide._require_run(_hold.run_id);
   if v_run.status = 'cancelled' then
     raise exception 'run % is cancelled', _hold.run_id
       using errcode = 'TD001',

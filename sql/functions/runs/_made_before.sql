@@ -33,6 +33,7 @@ begin
       return false;
     end if;
   end if;
+  perform tide._require_run(_made_before.run_id);
   if v_earlier.workflow is distinct from _made_before.workflow
     or v_earlier.input is distinct from coalesce(_made_before.input, '{}')
   then

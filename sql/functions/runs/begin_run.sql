@@ -20,6 +20,7 @@ declare
   v_until timestamptz;
 begin
   perform tide._require_read_committed('begin_run');
+  perform tide._require_run(begin_run.run_id, 'claim');
   -- Again when a retry has brought the run back between the two looks.
   loop
     select r.*
@@ -37,7 +38,6 @@ begin
     end if;
   end loop;
 
-  perform tide._require_queue(v_run.queue, 'claim');
   v_now := tide._now();
   v_until := tide._leased_until(
     v_run.run_id, v_run.lease_id, v_run.lease, v_run.leased_until

@@ -9,9 +9,10 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-  v_run constant tide.runs := tide._find_run(describe_run.run_id);
+  v_run tide.runs;
 begin
   perform tide._require_run(describe_run.run_id);
+  v_run := tide._find_run(describe_run.run_id);
   return jsonb_build_object(
     'run', to_jsonb(v_run) - '{lease_id,told_events}'::text[],
     'steps', (

@@ -8,7 +8,7 @@ set jit = off
 as $$
 declare
   v_now constant timestamptz := tide._now();
-  v_run constant tide.runs := tide._find_run(explain_wait.run_id);
+  v_run tide.runs;
   v_queue tide.queues;
   v_reasons jsonb := '[]'::jsonb;
   v_paused constant boolean := (
@@ -19,6 +19,7 @@ declare
   v_ahead bigint;
 begin
   perform tide._require_run(explain_wait.run_id);
+  v_run := tide._find_run(explain_wait.run_id);
   select tide._leased_until(r.run_id, r.lease_id, r.lease, r.leased_until)
   into v_until
   from tide.runs_active as r

@@ -23,6 +23,7 @@ declare
   v_copied text[];
 begin
   perform tide._require_read_committed('fork_run');
+  perform tide._require_run(fork_run.run_id, 'enqueue');
   select r.*
   into v_old
   from tide.runs as r
@@ -30,7 +31,6 @@ begin
   if not found then
     v_old := tide._find_run(fork_run.run_id);
   end if;
-  perform tide._require_queue(v_old.queue, 'enqueue');
   select s.*
   into v_step
   from tide.steps as s

@@ -94,6 +94,7 @@ begin
     b.run_id,
     case
       when r.lease_id = b.lease_id and r.leased_until = v_now + v_lease then 'held'
+      when r.lease_id <> b.lease_id and not tide._may_use(r.queue) then 'lost'
       when r.status = 'cancelled' then 'cancelled'
       when r.status in ('completed', 'failed') then 'finished'
       when r.status = 'running' and r.lease_id = b.lease_id then 'busy'
@@ -104,7 +105,8 @@ begin
     select
       f.status,
       f.lease_id,
-      f.leased_until
+      f.leased_until,
+      f.queue
     from tide.runs as f
     where f.run_id = b.run_id
     offset 0

@@ -15,7 +15,7 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-  v_run constant tide.runs := tide._find_run(outline_run.run_id);
+  v_run tide.runs;
   v_after constant integer := tide._valid_integer(
     'after_step', coalesce(outline_run.after_step, 0), 0, 2147483647
   );
@@ -23,6 +23,7 @@ declare
   v_events constant integer := tide._valid_integer('max_events', outline_run.max_events, 1, 1000);
 begin
   perform tide._require_run(outline_run.run_id);
+  v_run := tide._find_run(outline_run.run_id);
   return jsonb_build_object(
     'now', tide._now(),
     'run', tide._outline_runs(array[v_run.run_id]) -> 0 || jsonb_build_object(

@@ -7,7 +7,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   delete from tide.schedules as s
-  where s.schedule = drop_schedule.name;
+  where s.schedule = drop_schedule.name
+    and tide._may_use(s.queue);
   if found then
     return true;
   end if;

@@ -11,8 +11,8 @@ declare
   v_fire tide.schedule_fires;
 begin
   perform tide._require_read_committed('fire_schedule');
+  perform tide._require_schedule(fire_schedule.name, 'enqueue');
   v_schedule := tide._lock_schedule(fire_schedule.name);
-  perform tide._require_queue(v_schedule.queue, 'enqueue');
   -- A whole second may be a time of the cron expression, whose fire would then be lost.
   if v_at = date_trunc('second', v_at) then
     v_at := v_at + interval '1 microsecond';

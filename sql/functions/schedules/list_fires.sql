@@ -17,6 +17,12 @@ begin
   select f.*
   from tide.schedule_fires as f
   where f.schedule = list_fires.name
+    and not exists (
+      select
+      from tide.schedules as s
+      where s.schedule = f.schedule
+        and not tide._may_use(s.queue)
+    )
     and f.fire_at < coalesce(list_fires.before, 'infinity')
   order by f.fire_at desc
   limit v_limit;

@@ -10,6 +10,7 @@ begin
   return query
   select s.*
   from tide.schedules as s
+  where tide._may_use(s.queue)
   order by s.schedule;
 end;
 $$;

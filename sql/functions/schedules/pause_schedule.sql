@@ -6,8 +6,10 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_schedule tide.schedules := tide._lock_schedule(pause_schedule.name);
+  v_schedule tide.schedules;
 begin
+  perform tide._require_schedule(pause_schedule.name);
+  v_schedule := tide._lock_schedule(pause_schedule.name);
   if not v_schedule.paused then
     perform tide._drop_due_fires(v_schedule, tide._now());
     update tide.schedules as s

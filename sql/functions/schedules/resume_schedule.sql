@@ -7,8 +7,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now constant timestamptz := tide._now();
-  v_schedule tide.schedules := tide._lock_schedule(resume_schedule.name);
+  v_schedule tide.schedules;
 begin
+  perform tide._require_schedule(resume_schedule.name);
+  v_schedule := tide._lock_schedule(resume_schedule.name);
   if v_schedule.paused then
     update tide.schedules as s
     set

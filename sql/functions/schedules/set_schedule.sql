@@ -84,6 +84,8 @@ begin
     for no key update;
     exit when found;
   end loop;
+  -- The name of a schedule is taken by whatever queue it has.
+  perform tide._require_schedule(v_new.schedule, 'enqueue');
   if (v_old.timing, v_old.time_zone, v_old.enabled)
     is not distinct from (v_new.timing, v_new.time_zone, v_new.enabled)
   then

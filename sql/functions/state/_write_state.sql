@@ -63,7 +63,8 @@ begin
       'version', v_version.version,
       'label', v_version.label,
       'importance', v_version.importance
-    )
+    ),
+    renews => run.lease_id is not null
   );
   return v_version;
 end;

@@ -28,8 +28,8 @@ begin
       using errcode = '22023',
             hint = 'Give retry, use_output or fail.';
   end if;
+  perform tide._require_run(resolve_step.run_id);
   v_run := tide._lock_active(resolve_step.run_id);
-  perform tide._require_queue(v_run.queue);
   select s.*
   into v_step
   from tide.steps as s

@@ -30,11 +30,13 @@ begin
     - tide._valid_interval('older_than', prune.older_than, '0', '36500 days');
   if prune.queue is not null then
     v_queue := tide._valid_name('queue', prune.queue);
+    perform tide._require_queue(v_queue);
     return tide._prune(v_queue, v_before, v_max, tide._retention_keeps(v_queue));
   end if;
   v_removed := tide._prune(null, v_before, v_max, '{}');
   foreach v_queue in array tide._finished_queues() loop
     exit when v_removed >= v_max;
+    continue when not tide._may_use(v_queue);
     v_removed := v_removed + tide._prune(
       v_queue, v_before, v_max - v_removed, tide._retention_keeps(v_queue)
     );

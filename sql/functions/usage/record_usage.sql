@@ -12,7 +12,8 @@ create or replace function tide.record_usage(
   total_tokens bigint default null,
   cost_usd numeric default null,
   metadata jsonb default '{}',
-  request_key text default null
+  request_key text default null,
+  lease_id uuid default null
 )
 returns tide.usage
 language plpgsql
@@ -46,7 +47,12 @@ begin
     v_usage.output_tokens
   );
   v_usage.metadata := coalesce(tide._valid_payload('metadata', record_usage.metadata), '{}');
-  v_run := tide._lock_any(record_usage.run_id);
+  if record_usage.lease_id is not null then
+    v_run := tide._hold(record_usage.run_id, record_usage.lease_id);
+  else
+    perform tide._require_run(record_usage.run_id);
+    v_run := tide._lock_any(record_usage.run_id);
+  end if;
   v_usage.run_id := v_run.run_id;
   perform tide._lock_spending(v_run);
 
@@ -84,11 +90,17 @@ begin
   perform tide._charge(
     v_run, coalesce(v_usage.cost_usd, 0), coalesce(v_usage.total_tokens, 0), 0
   );
-  perform tide._log(v_run.run_id, 'usage.recorded', to_jsonb(v_usage) - 'run_id');
+  perform tide._log(
+    v_run.run_id,
+    'usage.recorded',
+    to_jsonb(v_usage) - 'run_id',
+    renews => record_usage.lease_id is not null
+  );
   return v_usage;
 end;
 $$;
 
 comment on function tide.record_usage is
   'Record what a run spent, also after it ended; total_tokens = input + output unless given, negative '
-  'amounts are 22023, the same request_key counts once.';
+  'amounts are 22023, the same request_key counts once. With its lease_id '
+  'a worker renews its lease.';

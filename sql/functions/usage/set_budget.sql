@@ -12,11 +12,12 @@ declare
   v_limits constant jsonb := coalesce(
     tide._valid_budget(nullif(set_budget.limits, 'null')), '{}'
   );
-  v_run constant tide.runs := tide._lock_any(set_budget.run_id);
+  v_run tide.runs;
   v_family uuid[];
 begin
   perform tide._require_read_committed('set_budget');
-  perform tide._require_queue(v_run.queue);
+  perform tide._require_run(set_budget.run_id);
+  v_run := tide._lock_any(set_budget.run_id);
   if v_run.finished_at is null then
     update tide.runs_active as r
     set budget = v_limits

@@ -28,6 +28,7 @@ declare
     'max_deliveries', claim_deliveries.max_deliveries, 1, 1000
   );
   v_lease constant interval := tide._valid_lease(claim_deliveries.lease);
+  v_closed constant text[] := tide._closed_queues('claim');
   v_now timestamptz;
   v_unproven integer;
   v_endpoint tide.endpoints;
@@ -59,6 +60,7 @@ begin
       where d.endpoint = v_endpoint.endpoint
         and d.status = 'pending'
         and d.due_at <= v_now
+        and not tide._closed_to_login(d.run_id, v_closed)
       order by d.due_at
       limit 1
       for no key update skip locked;

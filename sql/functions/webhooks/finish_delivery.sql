@@ -22,7 +22,10 @@ begin
   from tide.deliveries as d
   where d.delivery_id = finish_delivery.delivery_id
   for no key update;
-  if not found then
+  if not found or finish_delivery.lease_id is distinct from v_delivery.lease_id then
+    perform tide._require_delivery(finish_delivery.delivery_id);
+  end if;
+  if v_delivery.delivery_id is null then
     raise exception 'delivery % does not exist',
         coalesce(finish_delivery.delivery_id::text, 'null')
       using errcode = 'TD010',

@@ -15,6 +15,7 @@ declare
   v_limit constant integer := tide._valid_integer(
     'max_deliveries', list_deliveries.max_deliveries, 1, 10000
   );
+  v_closed constant text[] := tide._closed_queues();
   v_delivery tide.deliveries;
 begin
   if list_deliveries.status is not null then
@@ -27,6 +28,7 @@ begin
     from tide.deliveries as d
     where (list_deliveries.status is null or d.status = list_deliveries.status)
       and (list_deliveries.run_id is null or d.run_id = list_deliveries.run_id)
+      and not tide._closed_to_login(d.run_id, v_closed)
       and (list_deliveries.before is null or d.delivery_id < list_deliveries.before)
     order by d.delivery_id desc
     limit v_limit

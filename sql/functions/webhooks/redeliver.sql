@@ -12,6 +12,7 @@ declare
   v_delivery tide.deliveries;
 begin
   perform tide._require_read_committed('redeliver');
+  perform tide._require_delivery(redeliver.delivery_id);
   select d.*
   into v_delivery
   from tide.deliveries as d
