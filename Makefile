@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest $(or $(TESTS),-n $(TEST_JOBS) --dist loadfile)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-agent dev quick test test-agents test-all test-pg15 test-pgbouncer lint sql-lint types \
-  conventions bench bench-quick fuzz-sql docs wheel reproducible audit sbom clean
+  conventions bench bench-quick fuzz-sql chaos chaos-long docs wheel reproducible audit sbom clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,12 @@ bench-quick: $(READY) ## The same, small and without peers, some 3 minutes
 
 fuzz-sql: $(READY) ## Call every function at random and run random programs, some 15 minutes
 	TIDE_FUZZ_CALLS=3000 TIDE_FUZZ_SEED=$$(date +%s) TIDE_MODEL_EXAMPLES=2000 $(BIN)/python -m pytest --timeout 3600 tests/fuzz
+
+chaos: $(READY) ## Ten minutes of work beside kills, stops and strangers' locks, then sixteen checks
+	$(BIN)/python -m tests.chaos --minutes 10
+
+chaos-long: $(READY) ## The same for HOURS=4, on a machine of its own
+	$(BIN)/python -m tests.chaos --minutes $$(( $(or $(HOURS),4) * 60 ))
 
 docs: $(SITE) ## Build the site of the documentation into build/site
 	$(SITE) tools/site.py

@@ -1,0 +1,408 @@
+"""A campaign: a workload on a server of its own, faults beside it, then the checks.
+
+Producers, workers of the driver in both colours, a worker in SQL that plays the zombie, people who
+decide, cancel and retry, and a watcher of the cap. Meanwhile the server is killed, backends are
+ended, workers are killed or stopped for longer than their leases, and strangers hold rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+
+from tests.chaos.application import BACKOFF, LEASE
+from tests.chaos.history import Log, coverage, gather, violations
+from tests.servers import ROOT, OwnServer, RunningServer
+from tests.support import Connection, open_connection
+from tidebase_pg import admin
+
+CAP = 5
+NEEDED = {
+    "attempts lost": 10, "attempts retried": 10, "zombies refused": 5,
+    "zombies beside a newer attempt": 3, "answers lost": 3, "parked": 10, "cancelled": 5,
+    "retried": 3, "gates decided": 10, "schedule fires": 1, "children": 20,
+}  # fmt: skip
+"""What a campaign of ten minutes has to have met, or it was too weak to say anything."""
+
+
+@dataclass
+class Report:
+    """What a campaign came to."""
+
+    seconds: float
+    seed: int
+    faults: dict[str, int]
+    met: dict[str, int]
+    violations: dict[str, list[str]]
+    too_weak: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return not self.violations and not self.too_weak
+
+    def text(self) -> str:
+        shown = {**vars(self), "violations": {k: v[:5] for k, v in self.violations.items()}}
+        return json.dumps(shown, indent=1)
+
+
+class Over(Exception):
+    """The campaign has ended while a thread waited for the server."""
+
+
+class Campaign:
+    """One campaign; `run` returns its report."""
+
+    def __init__(self, folder: Path, seconds: float, seed: int) -> None:
+        self.folder = folder
+        self.logs = folder / "logs"
+        self.logs.mkdir()
+        self.logs.chmod(0o755)
+        self.seconds = seconds
+        self.seed = seed
+        self.chance = random.Random(seed)
+        self.faults: Counter[str] = Counter()
+        self.ended = threading.Event()
+        self.workers: dict[subprocess.Popen[bytes], str] = {}
+        self.own = OwnServer(folder / "server", "18")
+        (folder / "server").mkdir()
+        self.server: RunningServer
+        self.dsn = ""
+
+    # The server and what lies in it
+
+    def prepare(self) -> None:
+        self.server = self.own.start()
+        self.dsn = self.server.dsn("postgres")
+        admin.install(self.dsn)
+        with open_connection(self.dsn) as connection:
+            connection.execute("create table ledger (run_id uuid not null)")
+            connection.execute("create table outbox (run_id uuid primary key)")
+            connection.execute(
+                "select tide.set_queue('parts', jsonb_build_object('concurrency', %s::int))", [CAP]
+            )
+            connection.execute(
+                "select tide.set_schedule('tick', '* * * * *', 'tick', queue => 'orders')"
+            )
+
+    def connect(self) -> Connection:
+        """A connection, as soon as there is a server again; Over when the campaign has ended."""
+        while not self.ended.is_set():
+            try:
+                return open_connection(self.dsn)
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+        raise Over
+
+    @contextlib.contextmanager
+    def connected(self, log: Log, doing: str) -> Iterator[Connection]:
+        """A connection; what the campaign itself breaks is written down and not raised."""
+        connection = self.connect()
+        try:
+            with connection:
+                yield connection
+        except psycopg.OperationalError as error:
+            log.write("unknown", doing=doing, sqlstate=error.sqlstate)
+        except psycopg.Error as error:
+            if (error.sqlstate or "").startswith("TD"):
+                log.write("refused", doing=doing, sqlstate=error.sqlstate)
+                return
+            log.write("error", doing=doing, sqlstate=error.sqlstate, message=str(error)[:300])
+
+    # Who works
+
+    def produce(self, log: Log, chance: random.Random) -> None:
+        """Sends the same again, with the same id, until it is answered."""
+        run_id, kind = uuid4(), "plain"
+        while not self.ended.wait(0.05):
+            with self.connected(log, "enqueue") as connection:
+                call = (
+                    "select run_id from tide.enqueue('order', queue => 'orders', input => %s, "
+                    "max_attempts => 30, backoff => %s, run_id => %s)"
+                )
+                values = [json.dumps(_input(run_id)), json.dumps(BACKOFF), run_id]
+                if kind == "plain":
+                    connection.execute(call.encode(), values)
+                    log.write("enqueued", run_id=run_id)
+                else:
+                    with connection.transaction(force_rollback=kind == "rollback"):
+                        connection.execute(
+                            "insert into outbox values (%s) on conflict do nothing", [run_id]
+                        )
+                        connection.execute(call.encode(), values)
+                        log.write("with a row", run_id=run_id)
+                    log.write("rolled back" if kind == "rollback" else "enqueued", run_id=run_id)
+                run_id, kind = uuid4(), chance.choice(["plain", "plain", "row", "rollback"])
+
+    def work_in_sql(self, log: Log, chance: random.Random) -> None:
+        """Claims, sometimes oversleeps its lease, and reports all the same."""
+        while not self.ended.is_set():
+            with self.connected(log, "claim") as connection:
+                run = connection.execute(
+                    "select run_id, lease_id, attempt "
+                    "from tide.claim('{zombies}', lease => '1 s', worker => 'sql')"
+                ).fetchone()
+                if run is None:
+                    self.ended.wait(0.1)
+                    continue
+                late = chance.random() < 0.4
+                time.sleep(1.3 if late else 0.02)
+                before = _attempt(connection, run.run_id)
+                try:
+                    connection.execute(
+                        "select tide.complete(%s, %s, '\"zombie\"')", [run.run_id, run.lease_id]
+                    )
+                    accepted = True
+                except psycopg.DatabaseError as error:
+                    if not (error.sqlstate or "").startswith("TD"):
+                        raise
+                    accepted = False
+                if accepted:
+                    log.write("completed", run_id=run.run_id)
+                if late:
+                    taken = before > run.attempt
+                    log.write("zombie", run_id=run.run_id, accepted=accepted, taken=taken)
+
+    def feed_zombies(self, log: Log, chance: random.Random) -> None:
+        while not self.ended.wait(0.15):
+            with self.connected(log, "enqueue") as connection:
+                row = connection.execute(
+                    "select run_id "
+                    "from tide.enqueue('zombie', queue => 'zombies', max_attempts => 90)"
+                ).fetchone()
+                log.write("enqueued", run_id=row.run_id)
+
+    def decide(self, log: Log, chance: random.Random) -> None:
+        """Two of these decide the same gates at once."""
+        while not self.ended.wait(0.2):
+            with self.connected(log, "decide") as connection:
+                for gate in connection.execute(
+                    "select gate_id from tide.pending_gates limit 20"
+                ).fetchall():
+                    decision = chance.choice(["approved", "approved", "rejected"])
+                    try:
+                        connection.execute(
+                            "select tide.decide_gate(%s, %s, %s)",
+                            [gate.gate_id, decision, f"person {uuid4()}"],
+                        )
+                        log.write("decided", gate_id=gate.gate_id)
+                    except psycopg.DatabaseError as error:
+                        if error.sqlstate not in ("TD022", "TD010", "TD001", "TD003"):
+                            raise
+                        log.write("decided before", gate_id=gate.gate_id)
+
+    def operate(self, log: Log, chance: random.Random) -> None:
+        while not self.ended.wait(0.4):
+            with self.connected(log, "operate") as connection:
+                rows = connection.execute(
+                    "select run_id, status from tide.list_runs(workflow => 'order', max_runs => 60)"
+                ).fetchall()
+                for row in chance.sample(rows, min(2, len(rows))):
+                    act = "retry" if row.status in ("failed", "cancelled") else "cancel"
+                    try:
+                        connection.execute(f"select tide.{act}(%s)".encode(), [row.run_id])
+                    except psycopg.DatabaseError as error:
+                        if not (error.sqlstate or "").startswith("TD"):
+                            raise
+                    else:
+                        if act == "cancel":
+                            log.write("cancelled", run_id=row.run_id)
+
+    def watch_cap(self, log: Log, chance: random.Random) -> None:
+        while not self.ended.wait(0.02):
+            with self.connected(log, "watch") as connection:
+                while not self.ended.wait(0.02):
+                    row = connection.execute(
+                        "select count(*) as running from tide.runs as r "
+                        "where r.queue = 'parts' and r.status = 'running'"
+                    ).fetchone()
+                    if row.running >= CAP:
+                        log.write("seen running", queue="parts", running=row.running, cap=CAP)
+
+    def hold_rows(self, log: Log, chance: random.Random) -> None:
+        """A stranger's transaction that has touched a run and takes its time."""
+        while not self.ended.wait(1.0):
+            with self.connected(log, "hold") as connection:
+                rows = connection.execute(
+                    "select run_id from tide.list_runs(status => 'running', max_runs => 20)"
+                ).fetchall()
+                if not rows:
+                    continue
+                with connection.transaction(force_rollback=chance.random() < 0.5):
+                    connection.execute(
+                        "select tide.send_event(%s, 'unheard')", [chance.choice(rows).run_id]
+                    )
+                    time.sleep(chance.random() * LEASE * 1.5)
+                self.faults["rows held"] += 1
+
+    # Faults
+
+    def start_worker(self, colour: str) -> None:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.application", colour, str(self.logs)],
+            cwd=ROOT, env={**os.environ, "TIDEBASE_DSN": self.dsn},
+            stdout=subprocess.DEVNULL, stderr=(self.folder / "stderr").open("ab"),
+        )  # fmt: skip
+        self.workers[process] = colour
+
+    def kill_worker(self) -> None:
+        process = self.chance.choice(list(self.workers))
+        colour = self.workers.pop(process)
+        process.kill()
+        process.wait()
+        self.faults["workers killed"] += 1
+        self.start_worker(colour)
+
+    def stop_worker(self) -> None:
+        process = self.chance.choice(list(self.workers))
+        process.send_signal(signal.SIGSTOP)
+        self.ended.wait(LEASE * 1.5)
+        process.send_signal(signal.SIGCONT)
+        self.faults["workers stopped beyond their lease"] += 1
+
+    def kill_server(self) -> None:
+        lines = (self.own.server.data / "postmaster.pid").read_text().splitlines()
+        os.kill(int(lines[0]), signal.SIGKILL)
+        self.faults["servers killed"] += 1
+        for _ in range(200):  # backends outlive their postmaster for a moment
+            try:
+                self.own.start()
+                with open_connection(self.dsn) as connection:
+                    connection.execute("select 1")
+                return
+            except Exception:
+                time.sleep(0.1)
+        raise AssertionError("the server does not come back")
+
+    def end_backends(self) -> None:
+        with contextlib.suppress(psycopg.Error), open_connection(self.dsn) as connection:
+            found = connection.execute(
+                "select pg_terminate_backend(a.pid) from pg_stat_activity as a "
+                "where a.backend_type = 'client backend' and a.pid <> pg_backend_pid() "
+                "order by random() limit 6"
+            ).fetchall()
+            self.faults["backends ended"] += len(found)
+
+    # All of it
+
+    def run(self) -> Report:
+        self.prepare()
+        began = time.monotonic()
+        people: list[Callable[[Log, random.Random], None]] = [
+            self.produce, self.produce, self.work_in_sql, self.work_in_sql, self.feed_zombies,
+            self.decide, self.decide, self.operate, self.watch_cap, self.hold_rows,
+        ]  # fmt: skip
+        errors: list[BaseException] = []
+
+        def guarded(person: Callable[[Log, random.Random], None], number: int) -> None:
+            try:
+                person(
+                    Log(self.logs, f"{person.__name__}-{number}"),
+                    random.Random(f"{self.seed} {number}"),
+                )
+            except Over:
+                pass
+            except BaseException as error:
+                errors.append(error)
+                self.ended.set()
+
+        threads = [
+            threading.Thread(target=guarded, args=(person, number), daemon=True)
+            for number, person in enumerate(people)
+        ]
+        try:
+            for colour in ("sync", "async", "sync", "async"):
+                self.start_worker(colour)
+            for thread in threads:
+                thread.start()
+            faults = [
+                (self.kill_worker, 5), (self.stop_worker, 3), (self.end_backends, 4),
+                (self.kill_server, 1),
+            ]  # fmt: skip
+            while time.monotonic() - began < self.seconds and not self.ended.wait(1.0):
+                acts, weights = zip(*faults, strict=True)
+                self.chance.choices(acts, weights)[0]()
+            self.ended.set()
+            for thread in threads:
+                thread.join(60)
+            if errors:
+                raise errors[0]
+            self.quieten()
+        finally:
+            for process in self.workers:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+                process.wait()
+        with open_connection(self.dsn) as connection:
+            facts = gather(connection, self.logs)
+        met = coverage(facts)
+        scale = min(1.0, self.seconds / 600)
+        weak = [
+            f"{name}: {met[name]}" for name, least in NEEDED.items() if met[name] < least * scale
+        ]
+        seconds = round(time.monotonic() - began, 1)
+        return Report(seconds, self.seed, dict(self.faults), met, violations(facts), weak)
+
+    def quieten(self) -> None:
+        """No fault any more: everything that is there comes to its end."""
+        with open_connection(self.dsn) as connection:
+            connection.execute("select tide.drop_schedule('tick')")
+            give_up_at = time.monotonic() + 300
+            while True:
+                connection.execute("call tide.reconcile()")
+                for gate in connection.execute("select gate_id from tide.pending_gates").fetchall():
+                    with contextlib.suppress(psycopg.DatabaseError):
+                        connection.execute(
+                            "select tide.decide_gate(%s, 'approved', 'last')", [gate.gate_id]
+                        )
+                for run in connection.execute(
+                    "select run_id, lease_id from tide.claim('{zombies}', max_runs => 500)"
+                ).fetchall():
+                    connection.execute("select tide.complete(%s, %s)", [run.run_id, run.lease_id])
+                row = connection.execute(
+                    "select count(*) as left from tide.runs as r "
+                    "where r.status not in ('completed', 'failed', 'cancelled')"
+                ).fetchone()
+                if row.left == 0 or time.monotonic() > give_up_at:
+                    return
+                time.sleep(0.2)
+
+
+def _input(run_id: UUID) -> dict[str, Any]:
+    """What a run is to do, by its id: a call that is sent again has to say the same."""
+    wants = random.Random(str(run_id)).random()
+    return {
+        "fails": wants < 0.15, "ask": 0.15 < wants < 0.3, "nap": 0.3 < wants < 0.4,
+        "children": 3 if wants > 0.8 else 0,
+    }  # fmt: skip
+
+
+def _attempt(connection: Connection, run_id: UUID) -> int:
+    row = connection.execute("select attempt from tide.get_run(%s)", [run_id]).fetchone()
+    found: int = row.attempt
+    return found
+
+
+def campaign(seconds: float, seed: int) -> Report:
+    with tempfile.TemporaryDirectory(prefix="tide-chaos-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        made = Campaign(Path(folder), seconds, seed)
+        try:
+            return made.run()
+        finally:
+            made.own.stop()

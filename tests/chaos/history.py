@@ -1,0 +1,289 @@
+"""What clients were told, in files that outlive them, and what it has to agree with.
+
+Each process appends lines of JSON to a file of its own, before and after what it does. The checkers
+read these files and the database, and know nothing of how either came about.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support import Connection
+
+ENDS = {"run.completed", "run.failed", "run.cancelled"}
+LEAVES = ENDS | {"run.requeued", "run.parked"}
+TAKES = {"run.claimed", "run.started"}
+
+
+class Log:
+    """The history of one process; a line is whole or absent."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._file = os.open(
+            folder / f"{name}-{os.getpid()}.jsonl", os.O_APPEND | os.O_CREAT | os.O_WRONLY
+        )
+
+    def write(self, kind: str, **facts: Any) -> None:
+        os.write(self._file, (json.dumps({"kind": kind, **facts}, default=str) + "\n").encode())
+
+
+def read(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.glob("*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            yield json.loads(line)
+
+
+@dataclass
+class Facts:
+    """The histories of the clients and the event logs of the database, after the campaign."""
+
+    told: list[dict[str, Any]]
+    """Lines of the clients."""
+    runs: Mapping[str, tuple[str, str | None]]
+    """Run → status and schedule fire, if a schedule made it."""
+    events: Mapping[str, list[tuple[int, str, Any, float]]]
+    """Run → seq, type, payload, time in seconds; by seq."""
+    ledger: Mapping[str, int] = field(default_factory=dict)
+    """Run → rows that its database step wrote."""
+    outbox: set[str] = field(default_factory=set)
+    """Runs whose enqueue committed together with a row of the application."""
+    slots: list[Any] = field(default_factory=list)
+    """Slots that say they hold a run which is not running."""
+
+    def of(self, kind: str) -> Iterator[dict[str, Any]]:
+        return (line for line in self.told if line["kind"] == kind)
+
+
+def gather(connection: Connection, folder: Path) -> Facts:
+    """Everything the checkers look at. The connection belongs to the owner of the schema."""
+    runs = {
+        str(row.run_id): (row.status, row.fire)
+        for row in connection.execute(
+            "select r.run_id, r.status, r.metadata ->> 'fire_at' as fire from tide.runs as r"
+        ).fetchall()
+    }
+    events: dict[str, list[tuple[int, str, Any, float]]] = defaultdict(list)
+    for row in connection.execute(
+        """
+        select l.run_id, l.seq, l.type, l.payload, extract(epoch from l.created_at)::float8 as at
+        from tide.event_log as l
+        order by l.run_id, l.seq
+        """
+    ).fetchall():
+        events[str(row.run_id)].append((row.seq, row.type, row.payload, row.at))
+    ledger = connection.execute(
+        "select l.run_id::text, count(*)::int from ledger as l group by l.run_id"
+    ).fetchall()
+    outbox = connection.execute("select o.run_id::text from outbox as o").fetchall()
+    slots = connection.execute(
+        """
+        select s.queue, s.slot, s.run_id
+        from tide.slots as s
+        left join tide.runs as r on r.run_id = s.run_id
+        where s.run_id is not null and r.status is distinct from 'running'
+        """
+    ).fetchall()
+    return Facts(
+        list(read(folder)), runs, events, {row[0]: row[1] for row in ledger},
+        {row[0] for row in outbox}, slots,
+    )  # fmt: skip
+
+
+def nothing_acknowledged_is_lost(facts: Facts) -> Iterator[str]:
+    for line in facts.of("enqueued"):
+        if line["run_id"] not in facts.runs:
+            yield f"the enqueue of {line['run_id']} was acknowledged and there is no such run"
+
+
+def a_rolled_back_enqueue_left_nothing(facts: Facts) -> Iterator[str]:
+    for line in facts.of("rolled back"):
+        if line["run_id"] in facts.runs:
+            yield f"the enqueue of {line['run_id']} was rolled back and the run is there"
+
+
+def an_enqueue_and_its_row_are_one_commit(facts: Facts) -> Iterator[str]:
+    for line in facts.of("with a row"):
+        run_id = line["run_id"]
+        if (run_id in facts.runs) != (run_id in facts.outbox):
+            yield f"of {run_id} and its row only one is there"
+
+
+def events_are_numbered_without_a_gap(facts: Facts) -> Iterator[str]:
+    for run_id, events in facts.events.items():
+        seqs = [seq for seq, *_ in events]
+        if seqs != list(range(1, len(seqs) + 1)):
+            yield f"events of {run_id} are numbered {seqs}"
+
+
+def a_run_ends_once_each_time_it_is_started(facts: Facts) -> Iterator[str]:
+    for run_id, events in facts.events.items():
+        ended = False
+        for seq, kind, *_ in events:
+            if kind in ENDS:
+                if ended:
+                    yield f"run {run_id} ends again at {seq}"
+                ended = True
+            elif kind == "run.retried":
+                if not ended:
+                    yield f"run {run_id} is retried at {seq} and had not ended"
+                ended = False
+            elif ended and kind.startswith(("run.claimed", "run.started", "step.")):
+                yield f"run {run_id} has ended, and {kind} follows at {seq}"
+
+
+def attempts_do_not_overlap(facts: Facts) -> Iterator[str]:
+    for run_id, events in facts.events.items():
+        held = False
+        for seq, kind, *_ in events:
+            if kind in TAKES:
+                if held:
+                    yield f"run {run_id} is taken at {seq} while an attempt holds it"
+                held = True
+            elif kind in LEAVES:
+                held = False
+
+
+def an_acknowledged_end_is_the_end(facts: Facts) -> Iterator[str]:
+    for line in facts.of("completed"):
+        ends = [kind for _, kind, *_ in facts.events.get(line["run_id"], []) if kind in ENDS]
+        if "run.completed" not in ends:
+            yield f"the completion of {line['run_id']} was acknowledged; its log has {ends}"
+
+
+def a_stale_lease_writes_nothing(facts: Facts) -> Iterator[str]:
+    for line in facts.of("zombie"):
+        if line["accepted"] and line["taken"]:
+            yield f"a worker of {line['run_id']} wrote after another attempt had begun"
+
+
+def a_kept_step_is_not_executed_again(facts: Facts) -> Iterator[str]:
+    kept: dict[tuple[str, str], int] = {}
+    for line in facts.of("kept"):
+        place = (line["run_id"], line["step"])
+        kept[place] = min(line["attempt"], kept.get(place, line["attempt"]))
+    for line in facts.of("effect"):
+        place = (line["run_id"], line["step"])
+        if place in kept and line["attempt"] > kept[place]:
+            yield (
+                f"step {place[1]} of {place[0]} was kept by attempt {kept[place]} and executed by "
+                f"attempt {line['attempt']}"
+            )
+
+
+def a_database_step_happens_once(facts: Facts) -> Iterator[str]:
+    for run_id, rows in facts.ledger.items():
+        if rows != 1:
+            yield f"the database step of {run_id} wrote {rows} rows"
+    for line in facts.of("completed"):
+        if line.get("ledger") and line["run_id"] not in facts.ledger:
+            yield f"run {line['run_id']} has completed without the row of its database step"
+
+
+def a_cap_holds(facts: Facts) -> Iterator[str]:
+    for line in facts.of("seen running"):
+        if line["running"] > line["cap"]:
+            running, cap = line["running"], line["cap"]
+            yield f"{running} runs of {line['queue']} were running, its cap is {cap}"
+    for slot in facts.slots:
+        yield f"a slot is held by a run that is not running: {slot}"
+
+
+def a_time_of_a_schedule_has_one_run(facts: Facts) -> Iterator[str]:
+    fires = Counter(fire for _, fire in facts.runs.values() if fire)
+    for fire, times in fires.items():
+        if times > 1:
+            yield f"the schedule fired {times} times for {fire}"
+
+
+def a_cancel_is_final(facts: Facts) -> Iterator[str]:
+    retried = {
+        run_id
+        for run_id, events in facts.events.items()
+        if any(kind == "run.retried" for _, kind, *_ in events)
+    }
+    for line in facts.of("cancelled"):
+        run_id = line["run_id"]
+        if run_id not in retried and facts.runs.get(run_id, ("",))[0] != "cancelled":
+            yield f"the cancel of {run_id} was acknowledged; it is {facts.runs.get(run_id)}"
+
+
+def a_decision_is_made_once(facts: Facts) -> Iterator[str]:
+    won = Counter(line["gate_id"] for line in facts.of("decided"))
+    for gate_id, times in won.items():
+        if times > 1:
+            yield f"{times} people were told that they decided gate {gate_id}"
+
+
+def no_call_ends_with_an_error_nobody_caused(facts: Facts) -> Iterator[str]:
+    """Cut connections are the campaign's; a deadlock, or any other refusal, is not."""
+    for line in facts.of("error"):
+        yield f"{line['doing']} ended with {line['sqlstate']}: {line['message']}"
+    for line in facts.of("unknown"):
+        if line["sqlstate"] == "40P01":
+            yield f"{line['doing']} met a deadlock"
+
+
+def every_run_comes_to_its_end(facts: Facts) -> Iterator[str]:
+    for run_id, (status, _) in facts.runs.items():
+        if status not in ("completed", "failed", "cancelled"):
+            yield f"run {run_id} is {status} after everything has been quiet"
+
+
+CHECKS: list[Callable[[Facts], Iterable[str]]] = [
+    nothing_acknowledged_is_lost,
+    a_rolled_back_enqueue_left_nothing,
+    an_enqueue_and_its_row_are_one_commit,
+    events_are_numbered_without_a_gap,
+    a_run_ends_once_each_time_it_is_started,
+    attempts_do_not_overlap,
+    an_acknowledged_end_is_the_end,
+    a_stale_lease_writes_nothing,
+    a_kept_step_is_not_executed_again,
+    a_database_step_happens_once,
+    a_cap_holds,
+    a_time_of_a_schedule_has_one_run,
+    a_cancel_is_final,
+    a_decision_is_made_once,
+    no_call_ends_with_an_error_nobody_caused,
+    every_run_comes_to_its_end,
+]
+
+
+def violations(facts: Facts) -> dict[str, list[str]]:
+    """By check, what does not agree; empty is good."""
+    found = {check.__name__: list(check(facts)) for check in CHECKS}
+    return {name: problems for name, problems in found.items() if problems}
+
+
+def coverage(facts: Facts) -> dict[str, int]:
+    """How often the interleavings that matter were met."""
+    reasons = Counter(
+        payload.get("reason")
+        for events in facts.events.values()
+        for _, kind, payload, _ in events
+        if kind == "run.requeued" and isinstance(payload, dict)
+    )
+    kinds = Counter(kind for events in facts.events.values() for _, kind, *_ in events)
+    zombies = list(facts.of("zombie"))
+    return {
+        "runs": len(facts.runs),
+        "attempts lost": reasons["lease_expired"],
+        "attempts retried": reasons["failed"],
+        "zombies refused": sum(not line["accepted"] for line in zombies),
+        "zombies beside a newer attempt": sum(line["taken"] for line in zombies),
+        "answers lost": sum(1 for line in facts.of("unknown")),
+        "steps repeated": kinds["step.started"] - kinds["step.completed"],
+        "parked": kinds["run.parked"],
+        "cancelled": kinds["run.cancelled"],
+        "retried": kinds["run.retried"],
+        "gates decided": sum(1 for _ in facts.of("decided")),
+        "decisions lost to another": sum(1 for _ in facts.of("decided before")),
+        "schedule fires": sum(fire is not None for _, fire in facts.runs.values()),
+        "children": kinds["run.child.created"],
+    }

@@ -1,0 +1,99 @@
+"""Each check of the campaign finds what it is for; a sound history passes all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.chaos.history import CHECKS, Facts, coverage, violations
+
+RUN = "019a8f4e-5b7c-7d3e-9f10-2b4c6d8e0f12"
+
+
+def log(*kinds: str) -> list[tuple[int, str, Any, float]]:
+    return [(seq, kind, {}, float(seq)) for seq, kind in enumerate(kinds, 1)]
+
+
+def sound() -> Facts:
+    kinds = ("run.enqueued", "run.claimed", "run.requeued", "run.claimed", "run.completed")
+    return Facts(
+        told=[
+            {"kind": "enqueued", "run_id": RUN},
+            {"kind": "with a row", "run_id": RUN},
+            {"kind": "rolled back", "run_id": "another"},
+            {"kind": "effect", "run_id": RUN, "step": "first", "attempt": 1},
+            {"kind": "kept", "run_id": RUN, "step": "first", "attempt": 1},
+            {"kind": "kept", "run_id": RUN, "step": "first", "attempt": 2},
+            {"kind": "zombie", "run_id": RUN, "accepted": False, "taken": True},
+            {"kind": "completed", "run_id": RUN, "ledger": True},
+            {"kind": "seen running", "queue": "parts", "running": 5, "cap": 5},
+            {"kind": "decided", "gate_id": "g"},
+            {"kind": "decided before", "gate_id": "g"},
+            {"kind": "unknown", "doing": "enqueue", "sqlstate": "57P01"},
+        ],
+        runs={RUN: ("completed", "2026-01-01T00:00:00Z")},
+        events={RUN: log(*kinds)},
+        ledger={RUN: 1},
+        outbox={RUN},
+    )
+
+
+def test_a_sound_history_passes_every_check() -> None:
+    assert violations(sound()) == {}
+    met = coverage(sound())
+    assert (met["runs"], met["zombies beside a newer attempt"], met["answers lost"]) == (1, 1, 1)
+
+
+def told(**line: Any) -> Callable[[Facts], None]:
+    return lambda facts: facts.told.append(line)
+
+
+def events(*kinds: str) -> Callable[[Facts], None]:
+    return lambda facts: facts.events.update({RUN: log(*kinds)})  # type: ignore[attr-defined]
+
+
+def gap(facts: Facts) -> None:
+    del facts.events[RUN][1]
+
+
+def status(found: str) -> Callable[[Facts], None]:
+    return lambda facts: facts.runs.update({RUN: (found, None)})  # type: ignore[attr-defined]
+
+
+BREAKS: dict[str, Callable[[Facts], None]] = {
+    "nothing_acknowledged_is_lost": told(kind="enqueued", run_id="lost"),
+    "a_rolled_back_enqueue_left_nothing": told(kind="rolled back", run_id=RUN),
+    "an_enqueue_and_its_row_are_one_commit": lambda facts: facts.outbox.clear(),
+    "events_are_numbered_without_a_gap": gap,
+    "a_run_ends_once_each_time_it_is_started": events(
+        "run.enqueued", "run.claimed", "run.completed", "run.failed"
+    ),
+    "attempts_do_not_overlap": events("run.claimed", "run.claimed", "run.completed"),
+    "an_acknowledged_end_is_the_end": events("run.claimed", "run.failed"),
+    "a_stale_lease_writes_nothing": told(kind="zombie", run_id=RUN, accepted=True, taken=True),
+    "a_kept_step_is_not_executed_again": told(kind="effect", run_id=RUN, step="first", attempt=2),
+    "a_database_step_happens_once": lambda facts: facts.ledger.update({RUN: 2}),  # type: ignore[attr-defined]
+    "a_cap_holds": told(kind="seen running", queue="parts", running=6, cap=5),
+    "a_time_of_a_schedule_has_one_run": lambda facts: facts.runs.update(  # type: ignore[attr-defined]
+        {"second": ("completed", "2026-01-01T00:00:00Z")}
+    ),
+    "a_cancel_is_final": told(kind="cancelled", run_id=RUN),
+    "a_decision_is_made_once": told(kind="decided", gate_id="g"),
+    "no_call_ends_with_an_error_nobody_caused": told(
+        kind="unknown", doing="claim", sqlstate="40P01"
+    ),
+    "every_run_comes_to_its_end": status("queued"),
+}
+
+
+def test_every_check_is_broken_by_something() -> None:
+    assert BREAKS.keys() == {check.__name__ for check in CHECKS}
+
+
+@pytest.mark.parametrize("check", BREAKS)
+def test_a_check_finds_what_it_is_for(check: str) -> None:
+    facts = sound()
+    BREAKS[check](facts)
+    assert check in violations(facts)
