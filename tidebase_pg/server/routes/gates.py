@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from typing import Final
 from uuid import UUID
 
 from tidebase_pg import calls
@@ -16,6 +17,9 @@ from tidebase_pg.server.routing import Ask, Topic
 from tidebase_pg.types import GateRow
 
 topic = Topic("gates")
+
+WORKING: Final = frozenset({"all", "worker"})
+"""Whose polls are those of a worker that waits."""
 
 
 @topic.route("POST", "/runs/{id}/gates/begin", stops=True, errors=(404, 409))
@@ -33,7 +37,8 @@ async def get_gate(ask: Ask) -> WatchedGate:
     lease."""
     run_id, gate_id = ask.run_id, ask.id("gate", "gate")
     found = await watched(ask, run_id, gate_id)
-    if found.gate.status == "pending" and found.run_status == "running":
+    waits = found.gate.status == "pending" and found.run_status == "running"
+    if waits and ask.identity.role in WORKING:
         await fencing.renew(ask, run_id)
     return found
 

@@ -1,0 +1,275 @@
+"""Keys: the shared one, and named ones served by logins of their roles."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import httpx
+import pytest
+from psycopg import sql as pgsql
+from psycopg.conninfo import make_conninfo
+
+from tests.server.conftest import Http, Served, client_of, serving
+from tests.support import Connection, value
+from tidebase_pg.server import Settings
+
+SHARED = "a-shared-key-of-some-length"
+ROLES = ("client", "worker", "operator", "viewer", "approver")
+UNAUTHORIZED = (401, {"error": "unauthorized"})
+
+
+@pytest.fixture(scope="module")
+def locked(module_dsn: str, sql: Connection) -> Iterator[Served]:
+    """A gateway with a shared key, and a login for each role."""
+    with ExitStack() as ending:
+        dsns: dict[str, str] = {}
+        for role in ROLES:
+            name = f"{sql.info.dbname}_{role}"
+            login = pgsql.Identifier(name)
+            sql.execute(pgsql.SQL("create role {} login").format(login))
+            sql.execute(pgsql.SQL("grant {} to {}").format(pgsql.Identifier(f"tide_{role}"), login))
+            ending.callback(sql.execute, pgsql.SQL("drop role {}").format(login))
+            ending.callback(sql.execute, pgsql.SQL("drop owned by {}").format(login))
+            dsns[role] = make_conninfo(module_dsn, user=name)
+        settings = Settings(
+            dsn=module_dsn, api_key=SHARED, role_dsns=dsns, key_memory=0.0, pool_size=2
+        )
+        with serving(settings) as served:
+            yield served
+
+
+@contextmanager
+def holding(served: Served, token: str | None) -> Iterator[Http]:
+    headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    with client_of(served, headers=headers) as http:
+        yield http
+
+
+@pytest.fixture(scope="module")
+def key(locked: Served) -> Iterator[Http]:
+    with holding(locked, SHARED) as http:
+        yield http
+
+
+@pytest.fixture(scope="module")
+def tokens(sql: Connection, locked: Served) -> dict[str, str]:
+    """A named key of each role."""
+    return {role: value(sql, "select tide.create_key(%s, %s)", role, role) for role in ROLES}
+
+
+@pytest.fixture(scope="module")
+def of(locked: Served, tokens: dict[str, str]) -> Iterator[dict[str, Http]]:
+    with ExitStack() as opened:
+        yield {role: opened.enter_context(holding(locked, token)) for role, token in tokens.items()}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None, "", "Bearer", "Bearer wrong", f"Basic {SHARED}", SHARED, "Bearer é",
+        f"Bearer {SHARED}x", "Bearer tide_" + "0" * 64,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/runs", "/nothing", "/runs/x/events", "/openapi.json"])
+def test_without_the_key_nothing_is_told(locked: Served, header: str | None, path: str) -> None:
+    headers = [] if header is None else [(b"authorization", header.encode("latin-1"))]
+    answer = httpx.get(locked.url + path, headers=headers)
+    assert (answer.status_code, answer.json()) == UNAUTHORIZED
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_shared_key_opens_everything(locked: Served, scheme: str) -> None:
+    answer = httpx.get(locked.url + "/runs", headers={"authorization": f"{scheme} {SHARED}"})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_probes_need_no_key(locked: Served, path: str) -> None:
+    assert httpx.get(locked.url + path).status_code in (200, 503)
+
+
+def test_a_preflight_needs_no_key(locked: Served) -> None:
+    assert httpx.options(locked.url + "/runs").status_code == 204
+
+
+def test_a_wrong_key_is_refused_before_the_body_is_read(locked: Served) -> None:
+    answer = httpx.post(locked.url + "/runs/w", content=b"{" * 100_000)
+    assert (answer.status_code, answer.json()) == UNAUTHORIZED
+
+
+def test_a_token_in_the_query_opens_event_streams_only(locked: Served, key: Http) -> None:
+    run_id = key.run()
+    with httpx.stream("GET", f"{locked.url}/runs/{run_id}/events?token={SHARED}") as stream:
+        assert stream.status_code == 200
+    refused = httpx.get(f"{locked.url}/runs/{run_id}?token={SHARED}")
+    assert (refused.status_code, refused.json()) == UNAUTHORIZED
+    both = httpx.get(
+        f"{locked.url}/runs/{run_id}/events?token={SHARED}",
+        headers={"authorization": "Bearer wrong"},
+    )
+    assert (both.status_code, both.json()) == UNAUTHORIZED
+
+
+def test_keys_are_in_no_log_and_no_answer(
+    locked: Served, tokens: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        for token in (SHARED, tokens["viewer"], "tide_wrong-but-mine"):
+            answer = httpx.get(
+                f"{locked.url}/runs/run_{'0' * 32}/events?token={token}",
+                headers={"accept": "application/problem+json"},
+            )
+            assert token not in answer.text
+    said = "\n".join(
+        record.getMessage() for record in caplog.records if not record.name.startswith("http")
+    )
+    for token in (SHARED, *tokens.values()):
+        assert token not in said
+
+
+def test_a_client_queues_and_looks_but_does_no_work(of: dict[str, Http]) -> None:
+    client = of["client"]
+    made = client.post("/queues/roles/enqueue", {"workflowName": "w", "input": {"secret": 1}})
+    run_id = made["run"]["id"]
+    assert client.get(f"/runs/{run_id}")["run"]["input"] == {"secret": 1}
+    assert client.get("/runs")["runs"]
+    for method, path, body in (
+        ("POST", "/queues/claim", {"queues": ["roles"]}),
+        ("POST", f"/runs/{run_id}/complete", {"result": 1}),
+        ("POST", f"/runs/{run_id}/retry", None),
+        ("PUT", "/queues/roles/config", {"concurrency": 1}),
+        ("POST", "/installation/pause", None),
+        ("GET", "/deliveries", None),
+    ):
+        status, answer = client(method, path, body)
+        assert (status, answer["code"]) == (403, "forbidden"), path
+
+
+def test_a_worker_works_but_decides_nothing(of: dict[str, Http]) -> None:
+    worker = of["worker"]
+    of["client"].post("/queues/work/enqueue", {"workflowName": "w"})
+    claimed = worker.post("/queues/claim", {"queues": ["work"]})
+    run_id = claimed["runs"][0]["id"]
+    assert claimed["runs"][0]["leaseOwner"] == "worker"
+    begin = {"name": "s", "inputHash": "h", "leaseOwner": claimed["leaseOwner"]}
+    assert worker.post(f"/runs/{run_id}/steps/begin", begin)["action"] == "execute"
+    gate = worker.post(f"/runs/{run_id}/gates/begin", {"name": "g", "prompt": "?"})["gate"]
+    assert gate["resolveToken"] is None
+    assert worker.get(f"/runs/{run_id}/gates/{gate['id']}")["gate"]["resolveToken"] is None
+    for method, path, body in (
+        ("POST", "/queues/work/enqueue", {"workflowName": "w"}),
+        ("POST", f"/runs/{run_id}/retry", None),
+        ("PUT", f"/runs/{run_id}/budget", {}),
+    ):
+        status, answer = worker(method, path, body)
+        assert (status, answer["code"]) == (403, "forbidden"), path
+    assert worker.post(f"/runs/{run_id}/complete", {})["run"]["status"] == "completed"
+
+
+def test_an_approver_decides_and_does_nothing_else(of: dict[str, Http]) -> None:
+    worker, approver = of["worker"], of["approver"]
+    of["client"].post("/queues/asked/enqueue", {"workflowName": "w"})
+    run_id = worker.post("/queues/claim", {"queues": ["asked"]})["runs"][0]["id"]
+    gate = worker.post(f"/runs/{run_id}/gates/begin", {"name": "g", "prompt": "?"})["gate"]
+    token = approver.get(f"/runs/{run_id}/gates/{gate['id']}")["gate"]["resolveToken"]
+    assert token
+    status, _ = approver("POST", "/queues/asked/enqueue", {"workflowName": "w"})
+    assert status == 403
+    path = f"/runs/{run_id}/gates/{gate['id']}/resolve"
+    decided = approver.post(path, {"token": token, "decision": "approved"})["gate"]
+    assert (decided["status"], decided["actor"]) == ("approved", "http:approver")
+
+
+def test_a_viewer_sees_no_payload(of: dict[str, Http]) -> None:
+    secret = "what-nobody-may-see"
+    client, worker, viewer = of["client"], of["worker"], of["viewer"]
+    body = {"workflowName": "w", "input": secret, "metadata": {"m": secret}, "dedupeKey": secret}
+    run_id = client.post("/queues/seen/enqueue", body)["run"]["id"]
+    lease = worker.post("/queues/claim", {"queues": ["seen"]})["leaseOwner"]
+    begin = {"name": "s", "inputHash": "h", "leaseOwner": lease}
+    step = worker.post(f"/runs/{run_id}/steps/begin", begin)["step"]["id"]
+    worker.post(f"/runs/{run_id}/steps/{step}/complete", {"leaseOwner": lease, "output": secret})
+    worker.put(f"/runs/{run_id}/state", {"value": secret})
+    worker.post(f"/runs/{run_id}/gates/begin", {"name": "g", "prompt": secret, "data": secret})
+    worker.post(f"/runs/{run_id}/usage", {"metadata": {"m": secret}})
+    worker.post(f"/runs/{run_id}/complete", {"result": secret})
+    document = viewer.get("/openapi.json")
+    seen = 0
+    for path, methods in document["paths"].items():
+        for method in methods:
+            if method != "get":
+                continue
+            answer = viewer.answer("GET", path.replace("{id}", run_id).replace("{gate}", "x"))
+            assert answer.status_code in (200, 403, 404, 503), (path, answer.text)
+            assert secret not in answer.text, path
+            seen += answer.status_code == 200
+    assert seen >= 5
+    shown = viewer.get(f"/runs/{run_id}")
+    assert (shown["run"]["status"], shown["run"]["input"]) == ("completed", None)
+    assert [one["name"] for one in shown["steps"]] == ["s"]
+    listed = {run["id"]: run for run in viewer.get("/runs?queue=seen")["runs"]}
+    assert (listed[run_id]["result"], listed[run_id]["metadata"]) == (None, None)
+    status, _ = viewer("POST", "/queues/seen/enqueue", {"workflowName": "w"})
+    assert status == 403
+
+
+def test_a_revoked_key_opens_nothing(locked: Served, sql: Connection) -> None:
+    token = value(sql, "select tide.create_key('short', 'viewer')")
+    with holding(locked, token) as http:
+        assert http("GET", "/queues")[0] == 200
+        sql.execute("select tide.revoke_key('short')")
+        assert http("GET", "/queues") == UNAUTHORIZED
+
+
+def test_a_named_key_opens_nothing_without_logins_of_roles(
+    module_dsn: str, tokens: dict[str, str]
+) -> None:
+    with (
+        serving(Settings(dsn=module_dsn, api_key=SHARED)) as served,
+        holding(served, tokens["operator"]) as http,
+    ):
+        assert http("GET", "/runs") == UNAUTHORIZED
+
+
+def test_a_role_without_a_login_is_not_served(module_dsn: str, tokens: dict[str, str]) -> None:
+    settings = Settings(dsn=module_dsn, role_dsns={"client": module_dsn})
+    with serving(settings) as served, holding(served, tokens["operator"]) as http:
+        status, body = http("GET", "/runs")
+        assert (status, body["code"]) == (503, "no_login")
+
+
+def test_a_restricted_queue_is_closed_to_other_keys(of: dict[str, Http], sql: Connection) -> None:
+    made = of["client"].post("/queues/closed/enqueue", {"workflowName": "w"})["run"]["id"]
+    sql.execute("select tide.grant_queue('closed', 'tide_operator')")
+    status, body = of["client"]("POST", "/queues/closed/enqueue", {"workflowName": "w"})
+    assert (status, body["code"]) == (403, "forbidden")
+    status, _ = of["client"]("GET", f"/runs/{made}")
+    assert status in (403, 404)
+    sql.execute("select tide.revoke_queue('closed', 'tide_operator')")
+
+
+def test_no_answer_holds_a_lease_id_but_those_to_begin_and_claim(
+    key: Http, sql: Connection
+) -> None:
+    key.post("/queues/leased/enqueue", {"workflowName": "w"})
+    run_id = key.post("/queues/claim", {"queues": ["leased"]})["runs"][0]["id"]
+    lease_id = value(
+        sql,
+        "select r.lease_id from tide.runs_active as r where r.run_id = %s",
+        run_id.removeprefix("run_"),
+    )
+    answers = [
+        key.answer("GET", f"/runs/{run_id}"),
+        key.answer("GET", "/runs"),
+        key.answer("POST", f"/runs/{run_id}/heartbeat", {"leaseOwner": "x"}),
+        key.answer("POST", f"/runs/{run_id}/begin"),
+        key.answer("PUT", f"/runs/{run_id}/state", {"value": 1}),
+        key.answer("GET", f"/runs/{run_id}/wait"),
+        key.answer("POST", f"/runs/{run_id}/complete", {}),
+    ]
+    for answer in answers:
+        for shape in (str(lease_id), lease_id.hex):
+            assert shape not in answer.text
