@@ -151,6 +151,12 @@ class Visit:
         return self.identity.role
 
     @property
+    def told(self) -> str:
+        """What the stream told last, for which this page is loaded again: an older look at the
+        same is not new enough."""
+        return self.request.headers.get("x-studio-part", "")[:80]
+
+    @property
     def sees_payloads(self) -> bool:
         """Whether it is worth asking: the database decides."""
         return self.role in ("all", "operator")

@@ -83,6 +83,7 @@ class Pages:
             json_text=json_text,
             field=field,
             past=past,
+            fault=fault,
             lines=lines,
         )
 
@@ -201,6 +202,20 @@ def document(value: Any) -> dict[str, Any]:
         "cut": cut,
         "size": len(text),
     }
+
+
+def fault(text: str) -> dict[str, str] | None:
+    """An error with a traceback as people read one; None where it is another document."""
+    try:
+        found: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or not isinstance(found.get("traceback"), str):  # pyright: ignore[reportUnknownMemberType]
+        return None
+    error = cast("dict[str, Any]", found)
+    said = ": ".join(str(error[name]) for name in ("type", "message") if error.get(name))
+    trace: str = error["traceback"]
+    return {"said": shown(said, 2000), "text": display.visible(trace[:PREVIEW], keep="\n\t")}
 
 
 def size(number: int | None) -> str:

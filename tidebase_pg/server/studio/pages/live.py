@@ -61,7 +61,7 @@ async def run(visit: Visit) -> Response:
     if visit.sees_payloads:
         await visit.ask(calls.get_run(run_id))
         return _stream(_followed(visit, run_id, after))
-    await visit.look(("run", run_id, 0), calls.outline_run(run_id, max_steps=1))
+    await visit.look(("log", run_id), calls.outline_run(run_id, max_steps=1))
     return _stream(_polled(visit, run_id, after))
 
 
@@ -83,7 +83,7 @@ async def _polled(visit: Visit, run_id: UUID, after: int) -> AsyncGenerator[str]
         if visit.studio.gateway.draining:
             return
         outline = calls.outline_run(run_id, max_steps=1)
-        seen = await visit.look(("run", run_id, 0), outline)
+        seen = await visit.look(("log", run_id), outline)
         last = seen["run"]["last_seq"]
         yield f"id: {last}\nevent: look\ndata: {last}\n\n" if last > after else ": still\n\n"
         after = max(after, last)

@@ -29,7 +29,7 @@ async def run(visit: Visit) -> Response:
     run_id = UUID(visit.path("run_id"))
     after = int(visit.query("steps")) if visit.query("steps").isdecimal() else 0
     outline = calls.outline_run(run_id, after_step=after, max_steps=STEPS, max_events=60)
-    seen = await visit.look(("run", run_id, after), outline)
+    seen = await visit.look(("run", run_id, after, visit.told), outline)
     carried: RunRow | None = None
     reasons: list[dict[str, Any]] = []
     if visit.sees_payloads:
@@ -84,7 +84,8 @@ def spending(seen: Mapping[str, Any]) -> list[tuple[str, float, float]]:
 async def events(visit: Visit) -> Response:
     """The event log, oldest first, page by page; the last page follows live."""
     run_id = UUID(visit.path("run_id"))
-    seen = await visit.look(("run", run_id, 0), calls.outline_run(run_id, max_steps=1))
+    outline = calls.outline_run(run_id, max_steps=1)
+    seen = await visit.look(("log", run_id, visit.told), outline)
     last = seen["run"]["last_seq"]
     given = visit.query("after")
     after = int(given) if given.isdecimal() else max(0, last - EVENTS)

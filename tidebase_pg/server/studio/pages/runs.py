@@ -115,9 +115,11 @@ def _jump(text: str) -> str | None:
     text = text.strip()
     if not text:
         return None
-    for prefix, where in (("gate_", "/gates/"), ("run_", "/runs/"), ("", "/runs/")):
-        try:
-            return f"{where}{UUID(text.removeprefix(prefix))}"
-        except ValueError:
-            continue
+    where, bare = "/runs/", text.removeprefix("run_")
+    if text.startswith("gate_"):
+        where, bare = "/gates/", text.removeprefix("gate_")
+    try:
+        return f"{where}{UUID(bare)}"
+    except ValueError:
+        pass
     return f"/runs?workflow={quote(text, safe='')}"

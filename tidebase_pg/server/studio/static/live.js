@@ -8,7 +8,7 @@ export function follow(renew) {
   const place = document.body.dataset.stream;
   const sign = document.querySelector("[data-live-state]");
   if (!place || !window.EventSource) return;
-  let source = null, timer = 0, loading = false, again = false, last = 0;
+  let source = null, timer = 0, loading = false, again = false, last = 0, told = "0";
 
   const say = (state, text) => {
     if (!sign || sign.dataset.liveState === state) return;
@@ -21,7 +21,7 @@ export function follow(renew) {
     if (loading) { again = true; return; }
     loading = true; last = Date.now();
     try {
-      const answer = await fetch(location.href, { headers: { "x-studio-part": "1" }, redirect: "error", cache: "no-store" });
+      const answer = await fetch(location.href, { headers: { "x-studio-part": told }, redirect: "error", cache: "no-store" });
       if (answer.status === 401) { location.reload(); return; }
       if (answer.ok) replace(new DOMParser().parseFromString(await answer.text(), "text/html"), renew);
     } catch { /* the stream says whether the server is there */ }
@@ -35,7 +35,7 @@ export function follow(renew) {
     source = new EventSource(place);
     let first = true;
     source.onopen = () => { say("on", "live"); if (!first) plan(); first = false; };
-    source.addEventListener("look", plan);
+    source.addEventListener("look", (event) => { told = event.lastEventId || event.data; plan(); });
     source.onerror = () => {
       say("lost", "connection lost, trying again");
       if (source && source.readyState === EventSource.CLOSED) { close(); setTimeout(() => { if (!document.hidden) open(); }, 3000); }

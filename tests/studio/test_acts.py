@@ -1,0 +1,434 @@
+"""What is done through forms, without a script: done once, by whom, and told as it is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests.studio.conftest import House, Tab
+from tests.support import Connection, one, value
+
+MakeTab = Callable[..., Tab]
+
+
+def note(answer: Any) -> str:
+    """What the page says was done."""
+    found = re.search(r'<p class="note (\w+)" role="status">(.*?)</p>', answer.text, re.S)
+    assert found is not None, answer.text[:3000]
+    return f"{found[1]}: {found[2]}"
+
+
+def enqueue(
+    connection: Connection, workflow: str = "w", queue: str = "acts", **options: Any
+) -> UUID:
+    names = "".join(f", {name} => %s" for name in options)
+    made: UUID = value(
+        connection,
+        f"select run_id from tide.enqueue(%s, queue => %s{names})",
+        workflow,
+        queue,
+        *options.values(),
+    )
+    return made
+
+
+def begun(connection: Connection, workflow: str = "w") -> Any:
+    run_id = value(connection, "select run_id from tide.create_run(%s)", workflow)
+    return one(connection, "select * from tide.begin_run(%s)", run_id)
+
+
+def failed(connection: Connection, *, steps: bool = True) -> UUID:
+    run = begun(connection)
+    if steps:
+        for name in ("one", "two"):
+            connection.execute(
+                "select tide.begin_step(%s, %s, %s)", (run.run_id, run.lease_id, name)
+            )
+            connection.execute(
+                "select tide.complete_step(%s, %s, %s, '{\"n\": 1}')",
+                (run.run_id, run.lease_id, name),
+            )
+    connection.execute(
+        'select tide.fail(%s, %s, \'{"message": "no"}\', false)', (run.run_id, run.lease_id)
+    )
+    return UUID(str(run.run_id))
+
+
+def status(connection: Connection, run_id: UUID) -> str:
+    found: str = value(connection, "select status from tide.get_run(%s)", run_id)
+    return found
+
+
+def log(connection: Connection, run_id: UUID, kind: str) -> list[Any]:
+    rows = connection.execute(
+        "select payload from tide.list_events(%s) where type = %s order by seq", (run_id, kind)
+    )
+    return [row.payload for row in rows]
+
+
+def test_a_cancel_carries_who_and_why_into_the_event_log(
+    tab: MakeTab, connection: Connection
+) -> None:
+    run_id = enqueue(connection)
+    page = f"/runs/{run_id}"
+    answer = tab("operator").act(page, f"{page}/cancel", reason="customer left")
+    assert note(answer) == "done: Cancelled."
+    assert answer.url.path == f"/studio{page}"
+    (event,) = log(connection, run_id, "run.cancelled")
+    assert (event["actor"], event["reason"]) == ("mira-operator", "customer left")
+
+
+def test_who_shares_a_key_is_told_apart_by_name(tab: MakeTab, connection: Connection) -> None:
+    run_id = enqueue(connection)
+    tab("all", name="jo").act(f"/runs/{run_id}", f"/runs/{run_id}/cancel", reason="x")
+    assert log(connection, run_id, "run.cancelled")[0]["actor"] == "jo"
+
+
+def test_a_form_posted_twice_acts_once_and_says_so(tab: MakeTab, connection: Connection) -> None:
+    mine = tab("operator")
+    run_id = failed(connection)
+    page = f"/runs/{run_id}"
+    fields = mine.fields(page, f"{page}/retry")
+    first, second = (mine.post(f"{page}/retry", **fields) for _ in range(2))
+    assert note(first).startswith("done: Back to work")
+    assert note(second).startswith("done: The run is back at work already")
+    assert len(log(connection, run_id, "run.retried")) == 1
+
+
+def test_a_form_posted_at_once_from_two_tabs_acts_once(
+    tab: MakeTab, connection: Connection
+) -> None:
+    run_id = failed(connection)
+    page = f"/runs/{run_id}"
+    tabs = [tab("operator"), tab("all")]
+    fields = [one_tab.fields(page, f"{page}/retry") for one_tab in tabs]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(
+            pool.map(
+                lambda pair: pair[0].post(f"{page}/retry", **pair[1]),
+                zip(tabs, fields, strict=True),
+            )
+        )
+    assert all(answer.status_code == 200 for answer in answers)
+    assert len(log(connection, run_id, "run.retried")) == 1
+
+
+def test_a_page_that_is_out_of_date_does_nothing_and_says_so(
+    tab: MakeTab, connection: Connection
+) -> None:
+    mine = tab("operator")
+    run_id = enqueue(connection, queue="stale")
+    page = f"/runs/{run_id}"
+    fields = mine.fields(page, f"{page}/cancel")
+    connection.execute("select tide.claim('{stale}')")
+    answer = mine.post(f"{page}/cancel", **fields)
+    assert "has changed since the page was loaded: it is running now" in note(answer)
+    assert status(connection, run_id) == "running"
+
+
+def test_a_step_in_review_is_decided_once(tab: MakeTab, connection: Connection) -> None:
+    run = begun(connection, "charge")
+    connection.execute(
+        "select tide.begin_step(%s, %s, 'charge', null, '{\"side_effects\": [\"card\"]}')",
+        (run.run_id, run.lease_id),
+    )
+    connection.execute("select tide.fail_step(%s, %s, 'charge', '{}')", (run.run_id, run.lease_id))
+    page = f"/runs/{run.run_id}"
+    mine = tab("operator")
+    assert "Did <code>charge</code> happen?" in mine.get(page).text
+    token = mine.form_token(page)
+    wrong = mine.post(f"{page}/resolve", csrf=token, back=page, step="charge",
+                      decision="use_output", output="{")  # fmt: skip
+    assert "output is no JSON" in note(wrong)
+    answer = mine.post(f"{page}/resolve", csrf=token, back=page, step="charge",
+                       decision="use_output", output='{"paid": true}')  # fmt: skip
+    assert note(answer) == "done: charge counts as done."
+    step = one(connection, "select * from tide.get_step(%s, 'charge')", run.run_id)
+    assert (step.output, step.decided_by) == ({"paid": True}, "mira-operator")
+    again = mine.post(f"{page}/resolve", csrf=token, step="charge", decision="retry")
+    assert "decided already by mira-operator" in note(again)
+
+
+def test_a_fork_has_other_input_and_outputs_and_is_made_once(
+    tab: MakeTab, connection: Connection
+) -> None:
+    run_id = failed(connection)
+    mine = tab("operator")
+    fields = mine.fields(f"/runs/{run_id}/fork", f"/runs/{run_id}/fork")
+    sent = {**fields, "at_step": "two", "input": '{"a": 2}', "overrides": '{"one": {"n": 9}}'}
+    first, second = (mine.post(f"/runs/{run_id}/fork", **sent) for _ in range(2))
+    assert first.url == second.url
+    fork_id = UUID(first.url.path.rpartition("/")[2])
+    fork = one(connection, "select * from tide.get_run(%s)", fork_id)
+    assert (fork.forked_from, fork.input) == (run_id, {"a": 2})
+    assert one(connection, "select * from tide.get_step(%s, 'one')", fork_id).output == {"n": 9}
+    broken = mine.post(f"/runs/{run_id}/fork", **{**sent, "input": '{"a": }'})
+    assert broken.status_code == 400
+    assert "input is no JSON" in broken.text
+    assert "{&#34;a&#34;: }" in broken.text
+
+
+def test_a_budget_is_raised_and_wakes_the_run(
+    house: House, tab: MakeTab, connection: Connection
+) -> None:
+    run_id = house.scene.runs["budget"]
+    page = f"/runs/{run_id}"
+    mine = tab("operator")
+    fields = mine.fields(page, f"{page}/budget")
+    answer = mine.post(f"{page}/budget", **fields, max_cost_usd="5")
+    assert note(answer) == "done: The budget is set."
+    run = one(connection, "select * from tide.get_run(%s)", run_id)
+    assert (run.waiting_on, run.budget) == (None, {"max_cost_usd": 5})
+    assert "Nothing was done" in note(mine.post(f"{page}/budget", **fields, max_cost_usd="9"))
+    for back in ("0.5",):
+        mine.act(page, f"{page}/budget", max_cost_usd=back)
+
+
+def test_an_event_is_sent_once_though_the_form_is_sent_twice(
+    tab: MakeTab, connection: Connection
+) -> None:
+    run = begun(connection)
+    page = f"/runs/{run.run_id}"
+    mine = tab("operator")
+    fields = mine.fields(page, f"{page}/event")
+    sent = {**fields, "name": "go", "payload": '{"a": 1}'}
+    first, second = (mine.post(f"{page}/event", **sent) for _ in range(2))
+    assert note(first) == "done: Sent go."
+    got = one(
+        connection,
+        "select * from tide.await_event(%s, %s, 'go', '1 second')",
+        run.run_id,
+        run.lease_id,
+    )
+    assert got.payload == {"a": 1}
+    assert note(second).startswith(("refused", "done"))
+    waiting = value(connection, "select count(*) from tide.signals where run_id = %s", run.run_id)
+    assert waiting <= 1
+
+
+def test_a_run_is_rescheduled(tab: MakeTab, connection: Connection) -> None:
+    run_id = enqueue(connection)
+    page = f"/runs/{run_id}"
+    answer = tab("operator").act(page, f"{page}/reschedule", delay="60", priority="7")
+    assert note(answer) == "done: Rescheduled."
+    run = one(connection, "select * from tide.get_run(%s)", run_id)
+    assert (run.priority, run.ready) == (7, False)
+
+
+def gate(connection: Connection) -> Any:
+    run = begun(connection, "ask")
+    return one(
+        connection,
+        "select * from tide.open_gate(%s, %s, 'ask', 'Go on?', '{\"why\": \"because\"}')",
+        run.run_id,
+        run.lease_id,
+    )
+
+
+def test_of_two_who_decide_one_wins_and_the_other_is_told_by_whom(
+    tab: MakeTab, connection: Connection
+) -> None:
+    made = gate(connection)
+    page = f"/gates/{made.gate_id}"
+    first, second = tab("approver"), tab("all", name="jo")
+    fields = [mine.fields(page, page) for mine in (first, second)]
+    assert note(first.post(page, **fields[0], decision="approved", note="fine")).startswith(
+        "done: Approved"
+    )
+    late = second.post(page, **fields[1], decision="rejected")
+    assert "decided already" in note(late)
+    assert "mira-approver" in note(late)
+    assert "Approved</b> by mira-approver" in late.text
+    found = one(connection, "select * from tide.get_gate(%s)", made.gate_id)
+    assert (found.status, found.actor) == ("approved", "mira-approver")
+
+
+def test_a_decision_can_be_sent_to_a_person_who_has_no_key(
+    house: House, tab: MakeTab, connection: Connection
+) -> None:
+    made, other = gate(connection), gate(connection)
+    token = house.served.gateway.gate_token(made.gate_id)
+    stranger = tab(None)
+    page = f"/gates/{made.gate_id}"
+    shown = stranger.get(f"{page}?token={token}")
+    assert "Go on?" in shown.text
+    assert "because" in shown.text
+    for path in (page, f"{page}?token=wrong", f"/gates/{other.gate_id}?token={token}", "/runs"):
+        assert stranger.get(path).url.path == "/studio/login"
+    fields = stranger.fields(f"{page}?token={token}", page)
+    assert "Say who you are" in note(stranger.post(page, **fields, decision="approved"))
+    answer = stranger.post(page, **fields, decision="approved", actor="Aurélie", note="yes")
+    assert note(answer).startswith("done: Approved")
+    assert one(connection, "select * from tide.get_gate(%s)", made.gate_id).actor == "Aurélie"
+
+
+def test_a_queue_is_changed_beside_its_old_value_or_not_at_all(
+    tab: MakeTab, connection: Connection
+) -> None:
+    connection.execute("select tide.set_queue('tuned', '{\"concurrency\": 3}')")
+    mine = tab("operator")
+    page = "/queues/tuned"
+    fields = mine.fields(page, page)
+    text = mine.get(page).text
+    assert 'name="old_concurrency" value="3"' in text
+    token = mine.form_token(page)
+    answer = mine.post(page, csrf=token, concurrency="5", old_concurrency="3")
+    assert note(answer) == "done: tuned: concurrency = 5."
+    late = mine.post(page, csrf=token, concurrency="9", old_concurrency="3")
+    assert "concurrency is 5 by now, not 3" in note(late)
+    wrong = mine.post(page, csrf=token, back=page, concurrency="many", old_concurrency="5")
+    assert "no whole number" in note(wrong)
+    assert value(connection, "select concurrency from tide.queues where queue = 'tuned'") == 5
+    assert note(mine.post(page, csrf=fields["csrf"], act="pause")) == "done: tuned: paused = true."
+    assert note(mine.post(page, csrf=token, act="pause")) == "done: tuned is paused already."
+    mine.post(page, csrf=token, act="resume")
+    assert not value(connection, "select paused from tide.queues where queue = 'tuned'")
+
+
+def test_a_schedule_is_fired_once_paused_and_edited(tab: MakeTab, connection: Connection) -> None:
+    connection.execute("select tide.set_schedule('nightly', '0 3 * * *', 'w', queue => 'acts')")
+    mine = tab("operator")
+    page = "/schedules/nightly"
+    assert "at 03:00, every day" in mine.get(page).text
+    seen = re.findall(r'name="seen" value="([^"]+)"', mine.get(page).text)[0]
+    token = mine.form_token(page)
+    first, second = (mine.post(page, csrf=token, act="fire", seen=seen) for _ in range(2))
+    assert note(first).startswith("done: Fired")
+    assert "Nothing was done" in note(second)
+    count = "select count(*) from tide.schedule_fires where schedule = 'nightly'"
+    assert value(connection, count) == 1
+    seen = re.findall(r'name="seen" value="([^"]+)"', mine.get(page).text)[0]
+    edited = mine.post(page, csrf=token, seen=seen, cron="30 4 * * 1", time_zone="Europe/Paris",
+                       workflow="w", queue="acts", misfire="skip", overlap="skip",
+                       input='{"a": 1}')  # fmt: skip
+    assert note(edited) == "done: Changed."
+    row = one(connection, "select * from tide.list_schedules() where schedule = 'nightly'")
+    assert (row.cron, row.time_zone, row.misfire, row.input) == (
+        "30 4 * * 1", "Europe/Paris", "skip", {"a": 1},
+    )  # fmt: skip
+    assert "Monday" in mine.get(page).text
+    assert note(mine.post(page, csrf=token, act="pause")) == "done: nightly is paused."
+    bad = json.loads(mine.get("/schedules/preview?cron=99+*+*+*+*").text)
+    assert "minute" in bad["wrong"]
+    good = json.loads(mine.get("/schedules/preview?cron=0+9+*+*+*&zone=Europe/Paris").text)
+    assert (good["words"], len(good["fires"])) == ("at 09:00, every day", 10)
+
+
+def test_a_dead_webhook_is_delivered_again(
+    house: House, tab: MakeTab, connection: Connection
+) -> None:
+    mine = tab("operator")
+    dead = value(
+        connection, "select delivery_id from tide.deliveries where status = 'dead' limit 1"
+    )
+    answer = mine.act("/webhooks?status=dead", f"/webhooks/{dead}")
+    assert note(answer).startswith("done: It is sent again")
+    found = "select status from tide.deliveries where delivery_id = %s"
+    assert value(connection, found, dead) == "pending"
+    connection.execute(
+        "update tide.deliveries set status = 'dead', finished_at = now() where delivery_id = %s",
+        (dead,),
+    )
+
+
+def bulk(mine: Tab, filters: dict[str, str], **fields: str) -> Any:
+    return mine.post("/runs/bulk", csrf=mine.form_token(), filters=json.dumps(filters), **fields)
+
+
+def go_on(mine: Tab, answer: Any, **fields: str) -> Any:
+    state = re.search(r'name="state" value="([^"]+)"', answer.text)
+    assert state is not None, answer.text
+    return mine.post("/runs/bulk/go", csrf=mine.form_token(), state=state[1], **fields)
+
+
+def test_all_that_match_are_counted_first_and_later_runs_are_not_hit(
+    tab: MakeTab, connection: Connection
+) -> None:
+    old = [enqueue(connection, "mass", "mass") for _ in range(120)]
+    mine = tab("operator")
+    asked = bulk(mine, {"workflow": "mass"}, act="cancel", scope="all")
+    assert "Cancel 120 runs?" in asked.text
+    assert all(status(connection, run_id) == "queued" for run_id in old[:3])
+    late = enqueue(connection, "mass", "mass")
+    answer = go_on(mine, asked, reason="drill")
+    while ": done" not in answer.text:
+        answer = go_on(mine, answer)
+    assert "<b>120</b> done" in answer.text
+    assert status(connection, late) == "queued"
+    left = "select count(*) from tide.runs where workflow = 'mass' and status = 'queued'"
+    assert value(connection, left) == 1
+    (event,) = log(connection, old[0], "run.cancelled")
+    assert (event["reason"], event["actor"]) == ("drill", "mira-operator")
+
+
+def test_a_bulk_act_that_is_sent_again_does_nothing_twice(
+    tab: MakeTab, connection: Connection
+) -> None:
+    runs = [failed(connection) for _ in range(3)]
+    mine = tab("operator")
+    for act in ("retry", "fork"):
+        asked = bulk(mine, {}, act=act, run="\n".join(map(str, runs)))
+        first, again = go_on(mine, asked), go_on(mine, asked)
+        assert "<b>3</b> done" in first.text
+        assert again.status_code == 200
+    for run_id in runs:
+        assert len(log(connection, run_id, "run.retried")) == 1
+        forks = "select count(*) from tide.runs where forked_from = %s"
+        assert value(connection, forks, run_id) == 1
+
+
+def test_runs_that_were_ticked_alone_are_acted_on(tab: MakeTab, connection: Connection) -> None:
+    one_run, other = enqueue(connection, "tick"), enqueue(connection, "tick")
+    mine = tab("operator")
+    answer = go_on(mine, bulk(mine, {}, act="cancel", run=str(one_run)))
+    assert "<b>1</b> done" in answer.text
+    assert (status(connection, one_run), status(connection, other)) == ("cancelled", "queued")
+    stranger = tab("all")
+    state = re.search(
+        r'name="state" value="([^"]+)"', bulk(mine, {}, act="cancel", run=str(other)).text
+    )
+    assert state is not None
+    taken = stranger.post("/runs/bulk/go", csrf=stranger.form_token(), state=state[1])
+    assert "no state of ours" in note(taken)
+    assert status(connection, other) == "queued"
+
+
+def test_the_installation_is_paused_and_resumed(tab: MakeTab, connection: Connection) -> None:
+    mine = tab("operator")
+    answer = mine.act("/doctor", "/doctor/pause", reason="drill")
+    assert note(answer).startswith("done: Paused")
+    assert "installation is paused: drill" in mine.get("/").text
+    assert note(mine.act("/doctor", "/doctor/resume")) == "done: The installation goes on."
+    assert value(connection, "select paused_at from tide.ticks") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/runs?status=finished", "status is not known"),
+        ("/runs?metadata=%5B1%5D", "write metadata as name=value"),
+        ("/runs?before=zzz", "badly formed"),
+        ("/runs?created_after=yesterday", "is no time"),
+        ("/queues/no-such-queue", "no-such-queue"),
+        ("/schedules/none", "no schedule"),
+        ("/webhooks?status=lost", "only_status is not known"),
+        ("/runs/00000000-0000-7000-8000-000000000000", "does not exist"),
+        ("/gates/00000000-0000-7000-8000-000000000000", "no such decision"),
+        ("/runs/{report}/step?name=nope", "has no step"),
+        ("/runs/{report}/state?stream=nope", "no state in stream"),
+        ("/runs/{report}/payload/lease_id", "carries no"),
+        ("/runs/not-a-run", "no such page"),
+    ],
+)
+def test_a_wrong_address_is_answered_with_what_is_wrong(
+    house: House, tab: MakeTab, path: str, said: str
+) -> None:
+    answer = tab("operator").get(path.format(report=house.scene.runs["report"]))
+    assert answer.status_code in (200, 400, 404)
+    assert said in answer.text
