@@ -12,7 +12,11 @@ import pytest
 from tests.examples.documents import blocks
 from tests.examples.test_documents import environment
 
-PAGES = {"docs/langgraph.md": "langgraph", "docs/pydantic-ai.md": "pydantic_ai"}
+PAGES = {
+    "docs/langgraph.md": "langgraph",
+    "docs/mcp.md": "mcp",
+    "docs/pydantic-ai.md": "pydantic_ai",
+}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -290,6 +290,7 @@ def test_commands_go_through_the_application_face(name: str) -> None:
     """A command connects by what the application has, or installs by `admin`."""
     inner = {
         "admin",
+        "agents",
         "async_tidebase",
         "commands",
         "errors",

@@ -1,0 +1,39 @@
+"""The command that serves MCP clients: mcp."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import click
+
+from tidebase_pg.async_tidebase import AsyncTidebase
+from tidebase_pg.commands.connect import actor
+from tidebase_pg.commands.output import Command, Failure, dsn
+
+MISSING: Final = "MCP is not installed; run: pip install 'tidebase-pg[mcp]'"
+
+
+@click.command(cls=Command)
+@click.option("--http", is_flag=True, help="Serve streamable HTTP, at /mcp, instead of stdio.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address for --http.")
+@click.option("--port", type=click.IntRange(0, 65535), default=7374, show_default=True)
+@click.option("--read-only", is_flag=True, help="Offer nothing that changes anything.")
+def mcp(http: bool, host: str, port: int, read_only: bool) -> None:
+    """Let MCP clients, such as coding agents, look at runs and act on them.
+
+    What the login of --dsn may do, its clients may; --http asks for no key, so listen where only
+    they come. Needs: pip install 'tidebase-pg[mcp]'
+    """
+    try:
+        from tidebase_pg.agents.mcp import server
+    except ImportError as error:
+        raise Failure(MISSING) from error
+    made = server(AsyncTidebase(dsn()), read_only=read_only, actor=actor())
+    if http:
+        asyncio.run(made.run_streamable_http_async(host=host, port=port))
+    else:
+        asyncio.run(made.run_stdio_async())
+
+
+COMMANDS: Final = [mcp]
