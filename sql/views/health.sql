@@ -53,8 +53,8 @@ with recursive lanes as (
   ) as n
 )
 select
-  t.paused_at,
-  t.pause_reason,
+  coalesce(p.paused_at, t.paused_at) as paused_at,
+  coalesce(p.pause_reason, t.pause_reason) as pause_reason,
   tide._now() - nullif(t.next_at, '-infinity') + interval '500 milliseconds' as last_tick_age,
   tide._now() - t.reconciled_at as last_reconcile_age,
   (
@@ -137,7 +137,8 @@ select
       from pg_prepared_xacts as p
     ) as h
   ) as vacuum_horizon_age
-from tide.ticks as t;
+from tide.ticks as t
+left join tide.pauses as p on true;
 
 comment on view tide.health is
   'One row for a monitor: whether upkeep runs, and the age or number of everything that should be '

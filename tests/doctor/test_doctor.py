@@ -573,6 +573,9 @@ ORPHANS = {
     "steps": "(run_id, name, status, replay, input_hash, started_at) "
     "values (%s, 'a', 'running', 'auto', '', now())",
     "events": "(run_id, seq, type, created_at, payload) values (%s, 1, 'run.created', now(), '{}')",
+    "lease_renewals": "(run_id, lease_id, leased_until) values (%s, gen_random_uuid(), now())",
+    "stream_chunks": "(run_id, stream, position, size, attempt, lease_id, chunks, appended_at) "
+    "values (%s, 'words', 1, 1, 1, gen_random_uuid(), '[1]', now())",
     "lost_leases": "(run_id, lease_id, lease, lost_at) "
     "values (%s, gen_random_uuid(), '1 minute', now())",
     "waits": "(run_id, kind, name, status, created_at) "
@@ -681,7 +684,7 @@ def test_every_table_with_a_run_id_is_looked_at_for_orphans(connection: Connecti
         )
     }
     not_of_a_run = {"runs_active", "runs_finished", "slots", "schedule_fires", "watchers"}
-    kept_by_retention = {"gates", "usage"}
+    kept_by_retention = {"gates", "gate_votes", "usage"}
     assert tables == doctor.OWNED.keys() | not_of_a_run | kept_by_retention
 
 

@@ -11,7 +11,7 @@ from tests.servers import RunningServer
 from tests.support import Connection, Databases, open_connection, value
 
 MANY = 1_000_000
-FEW = 100
+FEW = 120
 """Buffers one call may touch; some 30 are usual, a scan of the backlog takes thousands."""
 
 FILL = f"""
@@ -150,7 +150,7 @@ BOUNDS = {
     "select * from tide.claim('{plain}')": 33,
     "select * from tide.claim('{capped}')": 55,
     "select * from tide.claim('{rated}')": 66,
-    "select * from tide.claim('{idle}')": 12,
+    "select * from tide.claim('{idle}')": 14,
     "select * from tide.enqueue('work', queue => 'plain')": 23,
 }
 """Buffers that calls may touch in a small installation that uses neither channels nor waiters.

@@ -247,8 +247,8 @@ def test_many_enqueues_with_their_keys_in_opposite_order_do_not_deadlock(
         a.enqueue       waiting
         b.enqueue       waiting
         gate.rollback
-        a.enqueue       0
-        b.enqueue       3
+        b.enqueue       0
+        a.enqueue       3
         """
     )
     assert value(connection, "select count(*) from tide.runs") == 3

@@ -157,7 +157,7 @@ def test_reconcile_beside_another_is_busy_and_does_nothing(
     tide.started(max_attempts=2)
     hour.advance(2 * MINUTE)
     other = connect(autocommit=False)
-    other.execute("select pg_advisory_xact_lock(1953064037, 1)")
+    other.execute("select from tide.turns where turn = 'reconcile' for update")
     assert tide.reconcile()["busy"] is True
     other.rollback()
     report = tide.reconcile()

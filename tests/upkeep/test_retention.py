@@ -20,7 +20,10 @@ KEPT = {
     "watchers": "whoever follows a run is forgotten soon by itself",
 }
 """Tables that name runs and are not emptied when a run is removed, and why."""
-EMPTY = {"runs_active", "schedule_fires", "schedules", "slots"}
+EMPTY = {
+    *("runs_active", "schedule_fires", "schedules", "slots"),
+    *("gate_votes", "lease_renewals", "lost_leases", "stream_chunks"),
+}
 """Tables in which a finished run that nobody scheduled has no row."""
 
 

@@ -502,7 +502,9 @@ def schedules(visit: Visit) -> Iterator[Finding]:
 OWNED: Final = {
     "steps": "run_id",
     "events": "run_id",
+    "lease_renewals": "run_id",
     "lost_leases": "run_id",
+    "stream_chunks": "run_id",
     "waits": "run_id",
     "signals": "run_id",
     "state_streams": "run_id",

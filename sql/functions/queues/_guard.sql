@@ -24,7 +24,12 @@ begin
       false
     ),
     t.next_at > v_now
+      and (t.next_at <= v_now + interval '10 seconds' or t.next_at = 'infinity')
       and t.paused_at is null
+      and not exists (
+        select
+        from tide.pauses as p
+      )
       and not exists (
         select
         from tide.runs_active as r

@@ -11,7 +11,7 @@ begin
   select t.next_at
   into v_tick_at
   from tide.ticks as t
-  where t.paused_at is null;
+  where tide._paused_at() is null;
   if not found then
     return null;
   end if;

@@ -22,16 +22,22 @@ begin
       from (
         select
           o.priority,
-          case when o.run_at <= v_now then o.run_at else '-infinity' end as run_at,
-          o.first_id
+          least(case when o.run_at <= v_now then o.run_at else '-infinity' end, l.run_at),
+          case when l.run_at <= o.run_at then tide._lowest_id() else o.first_id end
         from tide.claim_floors as o
+        cross join lateral (
+          select min(d.run_at) as run_at
+          from tide.lowered_floors as d
+          where d.queue = _pick.queue
+            and d.priority = o.priority
+        ) as l
         where o.queue = _pick.queue
         union all
         select
           -32769,
           'infinity',
           tide._lowest_id()
-      ) as u
+      ) as u(priority, run_at, first_id)
       order by u.priority desc
     ) as f
     cross join lateral (

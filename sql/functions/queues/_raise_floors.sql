@@ -11,14 +11,22 @@ declare
   v_queue text := '';
   v_priority integer;
   v_run record;
+  v_lowered tid[];
   v_floors tide.claim_floors[] := array[]::tide.claim_floors[];
 begin
   select t.settled_at
   into v_settled
   from tide.ticks as t;
-  if not pg_try_advisory_xact_lock(1953064037, 2) then
+  if not tide._take_turn('claim_floors') then
     return 0;
   end if;
+  v_lowered := array(
+    select d.ctid
+    from tide.lowered_floors as d
+    order by d.run_at
+    limit 1000
+    for update skip locked
+  );
   while cardinality(v_floors) < max_floors loop
     select
       r.queue,
@@ -61,6 +69,31 @@ begin
     -- Where nothing is ready a higher floor helps only while vacuum is held back.
     held => pg_stat_get_dead_tuples('tide.runs_active'::regclass) > 1000
   );
+  for v_queue, v_priority in
+    select distinct
+      d.queue,
+      d.priority
+    from tide.lowered_floors as d
+    where d.ctid = any (v_lowered)
+  loop
+    -- What lowered it is seen by what was computed above, if the floor could be written.
+    perform
+    from tide.claim_floors as f
+    where f.queue = v_queue
+      and f.priority = v_priority
+    for no key update skip locked;
+    if found or not exists (
+      select
+      from tide.claim_floors as f
+      where f.queue = v_queue
+        and f.priority = v_priority
+    ) then
+      delete from tide.lowered_floors as d
+      where d.ctid = any (v_lowered)
+        and d.queue = v_queue
+        and d.priority = v_priority;
+    end if;
+  end loop;
   return 0;
 end;
 $$;

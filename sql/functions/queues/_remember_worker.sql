@@ -1,4 +1,5 @@
--- The try-lock keeps two first claims under one name from waiting for each other's insert.
+-- The turn keeps two first claims under one name from waiting for each other's insert. What somebody
+-- else holds is left for later.
 create or replace function tide._remember_worker(worker text, queues text[], workflows text[])
 returns void
 language plpgsql
@@ -6,22 +7,33 @@ volatile
 as $$
 declare
   v_now constant timestamptz := tide._now();
+  v_bucket constant integer := hashtext(_remember_worker.worker) & 63;
 begin
-  if not pg_try_advisory_xact_lock(1953064039, hashtext(_remember_worker.worker)) then
-    return;
+  perform
+  from tide.workers as w
+  where w.worker = _remember_worker.worker
+  for no key update skip locked;
+  if found then
+    update tide.workers as w
+    set
+      queues = _remember_worker.queues,
+      workflows = _remember_worker.workflows,
+      seen_at = v_now
+    where w.worker = _remember_worker.worker;
+  elsif tide._take_turn('worker ' || v_bucket) then
+    insert into tide.workers (worker, queues, workflows, seen_at)
+    select
+      _remember_worker.worker,
+      _remember_worker.queues,
+      _remember_worker.workflows,
+      v_now
+    where not exists (
+      select
+      from tide.workers as w
+      where w.worker = _remember_worker.worker
+    )
+    on conflict on constraint workers_pkey do nothing;
   end if;
-  insert into tide.workers as w (worker, queues, workflows, seen_at)
-  values (
-    _remember_worker.worker,
-    _remember_worker.queues,
-    _remember_worker.workflows,
-    v_now
-  )
-  on conflict on constraint workers_pkey do update
-  set
-    queues = excluded.queues,
-    workflows = excluded.workflows,
-    seen_at = excluded.seen_at;
 end;
 $$;
 

@@ -1,7 +1,6 @@
 -- What the insert passes over, because its key or id is taken, is settled one by one, which goes
--- back to keys already passed: so calls that share keys take turns, by locks on 1024 buckets of
--- keys. Ids are inserted in their order, those with one key in the order of the batch, and runs to
--- be replaced locked in the order of settle.
+-- back to keys already passed: so calls that share keys take turns, in the order of their hashes.
+-- Ids are inserted in their order, those with one key in the order of the batch.
 create or replace function tide.enqueue_many(queue text, runs jsonb)
 returns table (ordinal integer, run_id uuid, deduplicated boolean)
 language plpgsql
@@ -43,13 +42,18 @@ begin
   v_keys := jsonb_path_exists(enqueue_many.runs, '$[*].dedupe_key');
   v_given := jsonb_path_exists(enqueue_many.runs, '$[*].run_id');
   if v_keys then
-    perform pg_advisory_xact_lock(1953064041, b.bucket)
+    insert into tide.key_turns (key_hash)
+    select k.key_hash
     from (
-      select distinct hashtext(e.element ->> 'dedupe_key') & 1023 as bucket
+      select distinct
+        sha256(convert_to(v_queue || ' ' || (e.element ->> 'dedupe_key'), 'UTF8')) as key_hash
       from jsonb_array_elements(enqueue_many.runs) as e(element)
       where e.element ->> 'dedupe_key' is not null
-      order by hashtext(e.element ->> 'dedupe_key') & 1023
-    ) as b;
+    ) as k
+    order by k.key_hash
+    on conflict on constraint key_turns_pkey do nothing;
+    -- Only ours are seen. A row inserted and deleted keeps its key until the transaction ends.
+    delete from tide.key_turns;
   end if;
   v_attempts := coalesce(
     (

@@ -11,10 +11,7 @@ declare
   v_run tide.runs;
   v_queue tide.queues;
   v_reasons jsonb := '[]'::jsonb;
-  v_paused constant boolean := (
-    select t.paused_at is not null
-    from tide.ticks as t
-  );
+  v_paused constant boolean := tide._paused_at() is not null;
   v_until timestamptz;
   v_ahead bigint;
 begin

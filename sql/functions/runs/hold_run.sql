@@ -22,6 +22,7 @@ declare
   v_run tide.runs;
   v_caller text;
 begin
+  perform tide._require_read_committed('hold_run');
   perform tide._require_run(hold_run.run_id, 'claim');
   v_run := tide._lock_active(hold_run.run_id);
   v_caller := case

@@ -23,6 +23,7 @@ declare
   v_error constant jsonb := tide._valid_payload('error', refuse_report.error);
   v_lost tide.lost_leases;
 begin
+  perform tide._require_read_committed('refuse_report');
   perform tide._require_run(refuse_report.run_id, 'claim');
   if not tide._try_lock(refuse_report.run_id) then
     return;

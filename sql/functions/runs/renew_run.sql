@@ -22,8 +22,10 @@ declare
   v_until constant timestamptz := tide._now() + tide._valid_lease(renew_run.lease);
   v_run tide.runs;
   v_run_ids uuid[] := array[]::uuid[];
-  v_renewed integer;
+  v_held uuid[];
+  v_passed uuid[];
 begin
+  perform tide._require_read_committed('renew_run');
   perform tide._require_run(renew_run.run_id, 'claim');
   select r.*
   into v_run
@@ -49,20 +51,28 @@ begin
       v_run_ids := v_run_ids || v_run.run_id;
     end loop;
   end if;
+  v_held := array(
+    select l.run_id
+    from tide.runs_active as l
+    where l.run_id = any (v_run_ids)
+      and l.leased_until is not null
+    order by l.run_id
+    for no key update skip locked
+  );
   update tide.runs_active as r
   set leased_until = greatest(r.leased_until, v_until)
-  where r.run_id = any (
-      array(
-        select l.run_id
-        from tide.runs_active as l
-        where l.run_id = any (v_run_ids)
-          and l.leased_until is not null
-        order by l.run_id
-        for no key update skip locked
-      )
-    );
-  get diagnostics v_renewed = row_count;
-  return v_renewed;
+  where r.run_id = any (v_held);
+  v_passed := array(
+    select r.run_id
+    from tide.runs_active as r
+    where r.run_id = any (v_run_ids)
+      and r.run_id <> all (v_held)
+      and r.leased_until is not null
+  );
+  if cardinality(v_passed) > 0 then
+    perform tide._renew_beside(v_passed, renew_run.lease);
+  end if;
+  return cardinality(v_held) + cardinality(v_passed);
 end;
 $$;
 

@@ -10,15 +10,12 @@ declare
   v_now constant timestamptz := tide._now();
   v_sweep text;
 begin
-  perform
-  from tide.ticks as t
-  where t.next_at <= v_now
-  for no key update skip locked;
-  if not found then
+  -- What is done in a transaction that goes on for long is held as long.
+  if statement_timestamp() > transaction_timestamp() + interval '1 second'
+    or not tide._begin_tick(v_now)
+  then
     return _carry_tick.paused_at is null and not tide._is_copy();
   end if;
-  update tide.ticks as t
-  set next_at = v_now + interval '500 milliseconds';
   if not tide._check_identity() then
     return false;
   end if;

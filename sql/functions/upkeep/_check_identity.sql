@@ -7,12 +7,10 @@ declare
   v_now constant timestamptz := tide._now();
 begin
   if tide._is_copy() then
-    update tide.ticks as t
-    set
-      paused_at = v_now,
-      paused_by = 'tide',
-      pause_reason = 'this database is a copy of the one tide was installed in; call tide.adopt'
-    where t.paused_at is null;
+    perform tide._pause(
+      'tide',
+      'this database is a copy of the one tide was installed in; call tide.adopt'
+    );
   else
     update tide.identity as i
     set

@@ -4,10 +4,7 @@ language plpgsql
 stable
 as $$
 begin
-  return (
-    select t.paused_at is null
-    from tide.ticks as t
-  );
+  return tide._paused_at() is null;
 end;
 $$;
 

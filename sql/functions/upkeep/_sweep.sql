@@ -1,7 +1,11 @@
 -- Security definer, unlike other private functions: reconcile cannot be (it commits), and its caller
 -- has no right on any table. A whole batch first; only when that fails, row by row with a
 -- subtransaction each, so that one poisonous row is set aside and the others proceed.
-create or replace function tide._sweep(sweep text, batch integer)
+create or replace function tide._sweep(
+  sweep text,
+  batch integer,
+  alone boolean default false
+)
 returns integer
 language plpgsql
 volatile
@@ -16,6 +20,9 @@ declare
   v_key text;
   v_done integer := 0;
 begin
+  if alone and not tide._take_turn('reconcile') then
+    return null;
+  end if;
   -- While the installation is paused only its own bookkeeping goes on.
   if sweep not in ('identity', 'settled_clock', 'claim_floors', 'finished_counts')
     and not tide._is_at_work()
@@ -45,4 +52,5 @@ end;
 $$;
 
 comment on function tide._sweep is
-  'One bounded batch of a sweep; returns how much it handled, 0 when there is nothing left.';
+  'One bounded batch of a sweep; returns how much it handled, 0 when there is nothing left. alone = not '
+  'beside another such call: null when there is one.';

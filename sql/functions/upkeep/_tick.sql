@@ -11,8 +11,12 @@ declare
   v_has_overdue boolean;
 begin
   select
-    t.next_at,
-    t.paused_at,
+    -- A time further ahead than a tick ever writes is from before the clock was set back.
+    case
+      when t.next_at <= v_now + interval '10 seconds' or t.next_at = 'infinity' then t.next_at
+      else '-infinity'
+    end,
+    tide._paused_at(),
     -- Most claims find nothing due: a look is cheaper than an update of nothing.
     case
       when _tick.promotes > 0 then exists (

@@ -19,9 +19,7 @@ declare
   v_dropped bigint := 0;
 begin
   perform tide._require_read_committed('adopt');
-  perform
-  from tide.ticks as t
-  for no key update;
+  perform tide._wait_for_turn('adopt');
   if v_mode = 'quarantine' then
     loop
       v_run_ids := array(
@@ -62,12 +60,19 @@ begin
     timeline = v_here.timeline,
     failed_over_at = case when v_mode = 'resume' then v_now end,
     adopted_at = v_now;
+  delete from tide.pauses;
+  -- A row that is held is not paused: whoever holds it carries a tick.
   update tide.ticks as t
   set
     next_at = v_now,
     paused_at = null,
     paused_by = null,
-    pause_reason = null;
+    pause_reason = null
+  where t.only_row in (
+    select o.only_row
+    from tide.ticks as o
+    for no key update skip locked
+  );
   perform pg_notify('tide_work', '*');
   return jsonb_build_object(
     'mode', v_mode,

@@ -6,12 +6,10 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  update tide.ticks as t
-  set
-    paused_at = tide._now(),
-    paused_by = coalesce(tide._valid_note('actor', pause.actor), session_user),
-    pause_reason = tide._valid_note('reason', pause.reason)
-  where t.paused_at is null;
+  perform tide._pause(
+    coalesce(tide._valid_note('actor', pause.actor), session_user),
+    tide._valid_note('reason', pause.reason)
+  );
 end;
 $$;
 

@@ -1,6 +1,6 @@
 -- Neither security definer nor SET: Postgres forbids COMMIT under both. It only loops and commits;
 -- the work is in tide._sweep. The first COMMIT fails at once inside a transaction block, instead of
--- half-way. The lock is a transaction's: a session's would outlive an error behind a pooler.
+-- half-way. One call works at a time, by a row that is locked within each batch.
 create or replace procedure tide.reconcile(
   batch integer default 100,
   budget interval default '5 seconds',
@@ -26,13 +26,13 @@ begin
       commit;
       set transaction isolation level read committed;
       set local search_path to pg_catalog, pg_temp;
-      if not pg_try_advisory_xact_lock(1953064037, 1) then
+      v_handled := tide._sweep(v_sweep, reconcile.batch, alone => true);
+      if v_handled is null then
         reconcile.report := reconcile.report
           operator(pg_catalog.||) pg_catalog.jsonb_build_object(v_sweep, v_total, 'busy', true);
         rollback;
         return;
       end if;
-      v_handled := tide._sweep(v_sweep, reconcile.batch);
       commit;
       v_total := v_total operator(pg_catalog.+) v_handled;
       exit when v_handled operator(pg_catalog.=) 0

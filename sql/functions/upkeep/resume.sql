@@ -11,6 +11,7 @@ begin
       using errcode = 'TD030',
             hint = 'Call tide.adopt with resume, skip_missed or quarantine.';
   end if;
+  delete from tide.pauses;
   update tide.ticks as t
   set
     paused_at = null,

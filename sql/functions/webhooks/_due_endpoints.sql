@@ -45,7 +45,7 @@ begin
     )
   );
   -- One claim at a time writes new endpoints: an insert would wait for another that is still open.
-  if cardinality(v_new) > 0 and pg_try_advisory_xact_lock(1953064037, 3) then
+  if cardinality(v_new) > 0 and tide._take_turn('endpoints') then
     insert into tide.endpoints (endpoint)
     select n.endpoint
     from unnest(v_new) as n(endpoint)

@@ -19,7 +19,7 @@ declare
 begin
   perform tide._require_read_committed('set_webhook_secret');
   -- Two calls for one name take turns.
-  perform pg_advisory_xact_lock(1953064042, hashtext(v_name));
+  perform tide._wait_for_turn('secret ' || v_name);
   if set_webhook_secret.secret is null then
     delete from tide.webhook_secrets as s
     where s.name = v_name;
