@@ -86,6 +86,7 @@ MAY = {
         "async_tidebase",
         "client.execute",
         "server.background",
+        "server.chunks",
         "server.hub",
         "subscriptions",
         "tidebase",

@@ -308,6 +308,11 @@ class Follow(Body, kw_only=True):
     until: Literal["end"] | None = None
 
 
+class ReadStream(Body, kw_only=True):
+    after: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    token: str | None = None
+
+
 class ListDeliveries(Body, kw_only=True):
     status: Literal["pending", "delivered", "dead", "dropped"] | None = None
     run_id: str | None = None

@@ -626,6 +626,28 @@ class Versions(Struct, rename="camel", frozen=True):
     state_versions: list[StateVersion]
 
 
+class StreamSummary(Struct, rename="camel", kw_only=True, frozen=True):
+    """A stream of a run, and how many chunks can be read of it."""
+
+    stream: str
+    chunks: int
+    last_position: int
+    appended_at: Time
+
+    @classmethod
+    def of(cls, row: types.StreamSummary) -> StreamSummary:
+        return cls(
+            stream=row.stream,
+            chunks=row.chunks,
+            last_position=row.last_position,
+            appended_at=known_time(row.appended_at),
+        )
+
+
+class Streams(Struct, frozen=True):
+    streams: list[StreamSummary]
+
+
 class OneSnapshot(Struct, frozen=True):
     snapshot: StateVersion
 

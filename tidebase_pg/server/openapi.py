@@ -19,6 +19,7 @@ _PARAMETERS: Final = {
     "name": "The name of a schedule; `/` as `%2F`.",
     "id": "An id as answers have it.",
     "step": "The id of a step as answers have it.",
+    "stream": "The name of a stream.",
     "gate": "The id of a gate as answers have it.",
 }
 _ERRORS: Final[dict[int, str]] = {
