@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest $(or $(TESTS),-n $(TEST_JOBS) --dist loadfile)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-agent dev quick test test-agents test-all test-pg15 test-pgbouncer lint sql-lint types \
-  conventions bench bench-quick fuzz-sql chaos chaos-long docs wheel reproducible audit sbom clean
+  conventions bench bench-quick fuzz-http fuzz-sql chaos chaos-long docs wheel reproducible audit sbom clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ bench: $(READY) ## Measure Tidebase beside hand-written SQL and its peers, some 
 
 bench-quick: $(READY) ## The same, small and without peers, some 3 minutes
 	$(BIN)/python -m benchmarks --scale quick
+
+fuzz-http: $(READY) ## Ask each route of the HTTP door ten thousand made-up requests
+	TIDE_FUZZ_REQUESTS=10000 $(BIN)/python -m pytest tests/server/test_generated.py --timeout 36000
 
 fuzz-sql: $(READY) ## Call every function at random and run random programs, some 15 minutes
 	TIDE_FUZZ_CALLS=3000 TIDE_FUZZ_SEED=$$(date +%s) TIDE_MODEL_EXAMPLES=2000 $(BIN)/python -m pytest --timeout 3600 tests/fuzz
