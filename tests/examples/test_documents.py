@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.examples.documents import PAGES, blocks, headings, without_ids
-from tests.servers import ROOT, Absent, RunningServer
+from tests.servers import ROOT, Absent, RunningServer, free_port
 from tests.support import open_connection
 
 CUT = "----8<----"
@@ -35,7 +35,7 @@ def pages_with(language: str) -> list[str]:
 def environment(dsn: str) -> dict[str, str]:
     """What a reader's shell has: the commands of the venv, and the database."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "TIDEBASE_DSN": dsn}
+    return {**os.environ, "PATH": path, "TIDEBASE_DSN": dsn, "PORT": str(free_port())}
 
 
 @pytest.mark.parametrize("page", ["README.md", *pages_with("sql")])
