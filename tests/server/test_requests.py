@@ -5,11 +5,14 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from tests.server.conftest import Http, Served, client_of, serving
 from tests.support import Connection, value
-from tidebase_pg.server import Settings
+from tidebase_pg.server import Settings, app
 
 BAD_BODIES: list[tuple[bytes, list[Any]]] = [
     (b"", []),
@@ -77,6 +80,12 @@ def test_a_wrong_field_is_named(http: Http, body: dict[str, Any], path: list[str
 def test_a_name_the_schema_refuses_is_a_bad_request(http: Http, name: str) -> None:
     status, _ = http("POST", f"/runs/{name}", {})
     assert status == (404 if name == "%FF" else 400)
+
+
+@pytest.mark.parametrize("name", ["a%2F", "%2F%2F", "a%0A", "%3A%0A%2F", "a%3Fb", "%2e%2e"])
+def test_a_name_is_never_taken_for_a_path(http: Http, name: str) -> None:
+    answer = http.answer("PUT", f"/schedules/{name}", {"cron": "* * * * *", "workflowName": "w"})
+    assert answer.status_code in (200, 400), answer.text
 
 
 @pytest.mark.parametrize(
@@ -263,3 +272,15 @@ def test_the_installation_is_paused_and_goes_on(http: Http) -> None:
     assert http.post("/queues/claim", {"queues": ["still"]})["runs"] == []
     assert http.post("/installation/resume") == {"paused": False}
     assert len(http.post("/queues/claim", {"queues": ["still"]})["runs"]) == 1
+
+
+async def test_it_is_mounted_into_another_application(module_dsn: str) -> None:
+    door = app(module_dsn, reconcile=False, deliver=False, studio=False)
+    outer = Starlette(routes=[Mount("/tide", door)])
+    transport = httpx.ASGITransport(outer)
+    async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+        made = await client.post("/tide/w/me/runs/team%2Freport", json={})
+        shown = await client.get(f"/tide/runs/{made.json()['run']['id']}")
+    await door.state.gateway.close()
+    assert made.json()["run"]["workflowName"] == "team/report"
+    assert shown.status_code == 200

@@ -53,7 +53,9 @@ def app(
     name = "tidebase_pg.server.studio"
     if studio and util.find_spec(name) is not None:
         routes.append(Mount("/studio", import_module(name).studio(gateway)))
-    routes.append(Mount("", Door(gateway, routed)))
     made = Starlette(routes=routes, lifespan=lifespan)
+    # Not mounted: a name may hold what a pattern of paths does not, and end in a slash.
+    made.router.redirect_slashes = False
+    made.router.default = Door(gateway, routed)
     made.state.gateway = gateway
     return made
