@@ -13,13 +13,14 @@ declare
       "enqueue", "enqueue_many", "create_run", "cancel", "cancel_children", "get_run",
       "list_runs", "describe_run", "explain_wait", "list_events", "watch_run", "list_children",
       "send_event", "get_gate", "describe_gate", "resolve_gate", "get_state", "state_versions",
-      "list_snapshots", "list_usage", "next_fire", "read_stream", "list_streams"
+      "list_snapshots", "list_usage", "next_fire", "read_stream", "list_streams", "recover",
+      "store_channel_secret"
     ],
     "tide_worker": [
       "version", "authenticate_key",
       "claim", "settle", "settle_and_claim", "await_work", "next_wakeup", "heartbeat",
       "create_run", "begin_run", "complete", "fail", "release", "get_run", "list_events",
-      "hold_run", "refuse_report", "renew_run",
+      "hold_run", "refuse_report", "renew_run", "store_channel_secret", "describe_run",
       "begin_step", "complete_step", "fail_step", "report_steps",
       "open_gate", "await_gate", "get_gate", "describe_gate",
       "spawn", "spawn_many", "await_children", "list_children", "cancel_children", "sleep",
@@ -39,7 +40,7 @@ declare
       "revoke_queue", "set_schedule", "drop_schedule", "pause_schedule", "resume_schedule",
       "fire_schedule", "list_schedules", "list_fires", "next_fire", "next_wakeup",
       "read_stream", "list_streams",
-      "list_deliveries", "redeliver", "set_webhook_secret",
+      "list_deliveries", "redeliver", "set_webhook_secret", "recover", "gate_tokens",
       "create_key", "list_keys", "revoke_key",
       "prune", "set_retention", "pause", "resume", "adopt", "_now", "_metrics",
       "overview", "find_runs", "search_runs", "count_runs", "outline_run", "get_step",
@@ -53,7 +54,8 @@ declare
       "list_workers", "next_fires", "outline_schedules", "list_endpoints", "find_deliveries"
     ],
     "tide_approver": [
-      "version", "authenticate_key", "get_gate", "describe_gate", "list_gates", "decide_gate",
+      "version", "authenticate_key",
+      "get_gate", "describe_gate", "list_gates", "gate_tokens", "decide_gate",
       "resolve_gate", "note_gate"
     ]
   }';

@@ -72,6 +72,7 @@ class AsyncRuns(AsyncNamespace):
     describe = AsyncNamespace.method(calls.describe_run)
     cancel_many = AsyncNamespace.method(calls.cancel_many)
     retry = AsyncNamespace.method(calls.retry)
+    recover = AsyncNamespace.method(calls.recover)
     reschedule = AsyncNamespace.method(calls.reschedule)
     explain_wait = AsyncNamespace.method(calls.explain_wait)
     events = AsyncNamespace.method(calls.list_events)
@@ -85,14 +86,22 @@ class AsyncRuns(AsyncNamespace):
     snapshots = AsyncNamespace.method(calls.list_snapshots)
 
     async def cancel(
-        self, run_id: RunId, *, reason: str | None = None, actor: str | None = None
+        self,
+        run_id: RunId,
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+        cascade: bool = True,
     ) -> RunRow:
-        """Cancel an active run at once and for good, and let its children follow. Again: the same
-        run, first reason kept. Raises RunFinished when it has completed or failed.
+        """Cancel an active run at once and for good, and unless `cascade` is false let its children
+        follow. Again: the same run, first reason kept. Raises RunFinished when it has completed or
+        failed.
 
         >>> await tide.runs.cancel(run_id, reason="customer asked", actor="support")
         """
-        cancelled = flows.cancel(run_id, reason, actor, cascade=not self._tide.bound)
+        cancelled = flows.cancel(
+            run_id, reason, actor, cascade=cascade, at_once=not self._tide.bound
+        )
         return await drive(cancelled, self._tide.perform)
 
     async def subscribe(self, run_id: RunId, *, after: int = 0) -> AsyncGenerator[EventRow]:
@@ -142,6 +151,7 @@ class AsyncGates(AsyncNamespace):
     get = AsyncNamespace.method(calls.get_gate)
     resolve = AsyncNamespace.method(calls.resolve_gate)
     decide = AsyncNamespace.method(calls.decide_gate)
+    tokens = AsyncNamespace.method(calls.gate_tokens)
     describe = AsyncNamespace.method(calls.describe_gate)
     note = AsyncNamespace.method(calls.note_gate)
 

@@ -26,7 +26,7 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
         "after_gate",
         "lost_lease_id",
     ),
-    values.identifiers: ("run_ids", "lease_ids"),
+    values.identifiers: ("gate_ids", "run_ids", "lease_ids"),
     values.texts: ("queues", "workflows", "edges", "verbs"),
     values.integer: (
         "after_step",
@@ -46,7 +46,15 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
     ),
     values.big_integer: ("input_tokens", "output_tokens", "total_tokens"),
     values.amount: ("cost_usd", "quantity"),
-    values.boolean: ("enabled", "failing", "labeled", "reset_attempts", "retryable"),
+    values.boolean: (
+        "cascade",
+        "enabled",
+        "failing",
+        "labeled",
+        "reset_attempts",
+        "resume",
+        "retryable",
+    ),
     values.interval: (
         "bucket",
         "deadline",

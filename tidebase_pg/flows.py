@@ -313,10 +313,14 @@ def wait(run_id: RunId, timeout: float | None) -> Flow[RunRow]:
         pause = min(pause * 2, LONGEST_WAIT)
 
 
-def cancel(run_id: RunId, reason: str | None, actor: str | None, *, cascade: bool) -> Flow[RunRow]:
-    """Cancel a run, and let its children follow; what is left of them follows by upkeep."""
-    row = yield from ask(calls.cancel(run_id, reason=reason, actor=actor))
-    rounds = CASCADE_ROUNDS if cascade else 0
+def cancel(
+    run_id: RunId, reason: str | None, actor: str | None, *, cascade: bool, at_once: bool
+) -> Flow[RunRow]:
+    """Cancel a run, and with `cascade` let its children follow: by upkeep, or most of them here."""
+    row = yield from ask(
+        calls.cancel(run_id, reason=reason, actor=actor, cascade=None if cascade else False)
+    )
+    rounds = CASCADE_ROUNDS if cascade and at_once else 0
     while rounds and (yield from ask(calls.cancel_children(run_id))):
         rounds -= 1
     return row

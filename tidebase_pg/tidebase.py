@@ -110,6 +110,7 @@ class Runs(Namespace):
     describe = Namespace.method(calls.describe_run)
     cancel_many = Namespace.method(calls.cancel_many)
     retry = Namespace.method(calls.retry)
+    recover = Namespace.method(calls.recover)
     reschedule = Namespace.method(calls.reschedule)
     explain_wait = Namespace.method(calls.explain_wait)
     events = Namespace.method(calls.list_events)
@@ -123,14 +124,22 @@ class Runs(Namespace):
     snapshots = Namespace.method(calls.list_snapshots)
 
     def cancel(
-        self, run_id: RunId, *, reason: str | None = None, actor: str | None = None
+        self,
+        run_id: RunId,
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+        cascade: bool = True,
     ) -> RunRow:
-        """Cancel an active run at once and for good, and let its children follow. Again: the same
-        run, first reason kept. Raises RunFinished when it has completed or failed.
+        """Cancel an active run at once and for good, and unless `cascade` is false let its children
+        follow. Again: the same run, first reason kept. Raises RunFinished when it has completed or
+        failed.
 
         >>> tide.runs.cancel(run_id, reason="customer asked", actor="support")
         """
-        cancelled = flows.cancel(run_id, reason, actor, cascade=not self._tide.bound)
+        cancelled = flows.cancel(
+            run_id, reason, actor, cascade=cascade, at_once=not self._tide.bound
+        )
         return drive(cancelled, self._tide.perform)
 
     def subscribe(self, run_id: RunId, *, after: int = 0) -> Generator[EventRow]:
@@ -179,6 +188,7 @@ class Gates(Namespace):
     get = Namespace.method(calls.get_gate)
     resolve = Namespace.method(calls.resolve_gate)
     decide = Namespace.method(calls.decide_gate)
+    tokens = Namespace.method(calls.gate_tokens)
     describe = Namespace.method(calls.describe_gate)
     note = Namespace.method(calls.note_gate)
 

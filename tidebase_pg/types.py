@@ -528,6 +528,14 @@ class AwaitedChild(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class GateToken(Record):
+    """A token that decides a pending gate."""
+
+    gate_id: UUID
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Identity(Record):
     """Whose key it is, the answer of authenticate_key."""
 

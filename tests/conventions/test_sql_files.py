@@ -160,7 +160,7 @@ def test_only_finish_takes_runs_out_of_the_hot_table() -> None:
     # _made_before takes back a row of its own transaction: the id was that of a finished run.
     assert writers(ast.DeleteStmt, "tide.runs_active") == {"_finish", "_made_before"}
     assert writers(ast.InsertStmt, "tide.runs_finished") == {"_finish"}
-    assert writers(ast.DeleteStmt, "tide.runs_finished") == {"retry", "_remove_runs"}
+    assert writers(ast.DeleteStmt, "tide.runs_finished") == {"_retry", "_remove_runs"}
 
 
 @pytest.mark.parametrize("kind", [ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.runs.acts import NOBODY, Tide, contents, refused
-from tests.support import Clock
+from tests.support import Clock, Connection
 
 
 @pytest.fixture
@@ -134,3 +135,65 @@ def test_rolled_back_decision_leaves_the_gate_open(tide: Tide, gate: Any) -> Non
     tide.connection.execute("rollback")
     assert tide.get_gate(gate_id=gate.gate_id).status == "pending"
     tide.resolve_gate(gate_id=gate.gate_id, token=gate.token, decision="rejected")
+
+
+# --- tokens that can be shown again ---------------------------------------------------------
+
+
+def derived(tide: Tide, gate: Any) -> str:
+    (row,) = tide.gate_tokens(gate_ids=[gate.gate_id])
+    assert row.gate_id == gate.gate_id
+    token: str = row.token
+    return token
+
+
+def test_a_token_asked_for_later_decides_the_gate(tide: Tide, gate: Any) -> None:
+    token = derived(tide, gate)
+    assert token == derived(tide, gate) != gate.token
+    assert len(token) == 64
+    decided = tide.resolve_gate(gate_id=gate.gate_id, token=token, decision="approved", actor="ann")
+    assert decided.status == "approved"
+
+
+def test_it_is_of_one_gate_in_one_installation(tide: Tide, gate: Any) -> None:
+    run = tide.started(queue="other")
+    other = tide.open_gate(run_id=run.run_id, lease_id=run.lease_id, name="other", prompt="?")
+    with refused("TD024"):
+        tide.resolve_gate(gate_id=gate.gate_id, token=derived(tide, other), decision="approved")
+    before = derived(tide, gate)
+    tide.connection.execute("update tide.settings set gate_secret = sha256('another')")
+    assert derived(tide, gate) != before
+    with refused("TD024"):
+        tide.resolve_gate(gate_id=gate.gate_id, token=before, decision="approved")
+
+
+def test_what_is_decided_has_no_token_any_more(tide: Tide, gate: Any) -> None:
+    token = derived(tide, gate)
+    tide.decide_gate(gate_id=gate.gate_id, decision="rejected", actor="ann")
+    assert tide.gate_tokens(gate_ids=[gate.gate_id, NOBODY]) == []
+    with refused("TD022"):
+        tide.resolve_gate(gate_id=gate.gate_id, token=token, decision="approved")
+
+
+def test_only_who_decides_sees_tokens(
+    tide: Tide, gate: Any, log_in: Callable[..., Connection]
+) -> None:
+    for role in ("tide_approver", "tide_operator"):
+        assert derived(Tide(log_in(role)), gate) == derived(tide, gate)
+    for role in ("tide_client", "tide_worker", "tide_viewer"):
+        with refused("42501"):
+            Tide(log_in(role)).gate_tokens(gate_ids=[gate.gate_id])
+
+
+def test_tokens_of_a_restricted_queue_are_for_its_members(
+    tide: Tide, gate: Any, log_in: Callable[..., Connection]
+) -> None:
+    approver = Tide(log_in("tide_approver"))
+    tide.grant_queue(queue="default", role="tide_worker")
+    assert approver.gate_tokens(gate_ids=[gate.gate_id]) == []
+
+
+def test_too_many_gates_at_once_are_refused(tide: Tide) -> None:
+    for wrong in (None, [NOBODY] * 1001):
+        with refused("22023", "gate_ids"):
+            tide.gate_tokens(gate_ids=wrong)

@@ -208,3 +208,27 @@ def test_null_arguments_are_their_defaults(tide: Tide) -> None:
     )
     run = tide.get_run(run_id=answer.run_id)
     assert (run.input, run.metadata, run.priority) == ({}, {}, 0)
+
+
+def urls(tide: Tide, run_id: Any) -> list[str]:
+    told = tide.describe_run(run_id=run_id)
+    return [channel["url"] for channel in told["channels"]]
+
+
+def test_replace_gives_a_queued_run_the_new_channels(tide: Tide) -> None:
+    first = [{"url": "https://example.com/first"}]
+    second = [{"url": "https://example.com/a"}, {"url": "https://example.com/b"}]
+    run_id = tide.enqueue(workflow="report", dedupe_key="k", channels=first).run_id
+    tide.enqueue(workflow="report", dedupe_key="k", channels=second, on_conflict="replace")
+    assert urls(tide, run_id) == ["https://example.com/a", "https://example.com/b"]
+    told = tide.list_deliveries(run_id=run_id)
+    assert sorted(row.url.rpartition("/")[2] for row in told) == ["a", "b", "first"]
+    tide.enqueue(workflow="report", dedupe_key="k", on_conflict="replace")
+    assert urls(tide, run_id) == []
+
+
+def test_return_leaves_a_run_its_channels(tide: Tide) -> None:
+    channels = [{"url": "https://example.com/first"}]
+    run_id = tide.enqueue(workflow="report", dedupe_key="k", channels=channels).run_id
+    tide.enqueue(workflow="report", dedupe_key="k", channels=[{"url": "https://example.com/b"}])
+    assert urls(tide, run_id) == ["https://example.com/first"]

@@ -23,7 +23,7 @@ NOBODY = UUID("00000000-0000-7000-8000-000000000000")
 MANY = frozenset(
     {"claim", "enqueue_many", "heartbeat", "list_events", "list_runs", "settle", "settle_and_claim"}
     | {"await_children", "list_children", "list_snapshots", "list_usage", "spawn_many"}
-    | {"authenticate_key", "list_keys"}
+    | {"authenticate_key", "list_keys", "gate_tokens"}
     | {"find_deliveries", "list_endpoints", "list_gates", "list_queues", "list_workers"}
     | {"next_fires", "outline_schedules", "throughput"}
     | {"claim_deliveries", "list_deliveries", "list_fires", "list_schedules", "state_versions"}
@@ -38,7 +38,7 @@ DOCUMENTS = frozenset(
 SCALARS = frozenset(
     {"cancel_many", "describe_gate", "describe_run", "note_gate", "explain_wait", "version"}
     | {"append_stream", "cancel_children", "send_event", "watch_run"}
-    | {"create_key", "revoke_key", "renew_run", "refuse_report", "hold_run"}
+    | {"create_key", "revoke_key", "store_channel_secret", "renew_run", "refuse_report", "hold_run"}
     | {"count_runs", "find_runs", "outline_run", "overview", "search_runs"}
     | {"adopt", "await_work", "drop_schedule", "next_fire", "next_wakeup", "pause", "prune"}
     | {"resume", "set_retention", "set_webhook_secret", "sign"}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
 
 from tests.runs.acts import MINUTE, NOBODY, Tide, refused
-from tests.support import Clock
+from tests.support import Clock, at_once
 
 
 def test_begun_run_is_leased_and_logged(tide: Tide, hour: Clock) -> None:
@@ -83,3 +88,56 @@ def test_overdue_run_is_cancelled_there_and_then(tide: Tide, hour: Clock) -> Non
 def test_unknown_run_cannot_be_begun(tide: Tide) -> None:
     with refused("TD010", NOBODY):
         tide.begin_run(run_id=NOBODY)
+
+
+def test_a_failed_plain_run_is_resumed_where_it_is_asked_for(tide: Tide) -> None:
+    run = tide.begun()
+    held = {"run_id": run.run_id, "lease_id": run.lease_id}
+    tide.begin_step(**held, name="write")
+    tide.complete_step(**held, name="write", output=1)
+    tide.fail(**held, error={"message": "no"})
+    again = tide.begin_run(run_id=run.run_id, worker="w2", resume=True)
+    assert (again.status, again.attempt, again.worker) == ("running", 2, "w2")
+    assert again.lease_id not in (None, run.lease_id)
+    replayed = tide.begin_step(run_id=run.run_id, lease_id=again.lease_id, name="write")
+    assert (replayed.action, replayed.output) == ("replay", 1)
+    assert tide.log(run.run_id)[-2:] == ["run.retried", "run.started"]
+    (retried,) = [e for e in tide.list_events(run_id=run.run_id) if e.type == "run.retried"]
+    assert (retried.payload["from"], retried.payload["actor"]) == ("failed", "w2")
+
+
+def test_a_resumed_run_has_the_attempts_it_had(tide: Tide) -> None:
+    """A loop of failures and resumes is counted, and bounded by what a run may have."""
+    run = tide.begun(max_attempts=1)
+    for attempt in (2, 3):
+        tide.fail(run_id=run.run_id, lease_id=run.lease_id, retryable=False)
+        run = tide.begin_run(run_id=run.run_id, resume=True)
+        assert run.attempt == attempt
+
+
+@pytest.mark.parametrize("ended", ["completed", "cancelled", "queue"])
+def test_nothing_else_that_ended_is_resumed(tide: Tide, ended: str) -> None:
+    if ended == "queue":
+        run = tide.started()
+        tide.fail(run_id=run.run_id, lease_id=run.lease_id, retryable=False)
+        with refused("TD003"):
+            tide.begin_run(run_id=run.run_id, resume=True)
+        return
+    run = tide.begun()
+    if ended == "completed":
+        tide.complete(run_id=run.run_id, lease_id=run.lease_id, result=1)
+        assert tide.begin_run(run_id=run.run_id, resume=True).lease_id is None
+    else:
+        tide.cancel(run_id=run.run_id)
+        with refused("TD001"):
+            tide.begin_run(run_id=run.run_id, resume=True)
+
+
+def test_of_two_that_resume_a_run_one_has_it(tide: Tide, connect: Callable[[], Any]) -> None:
+    run = tide.begun()
+    tide.fail(run_id=run.run_id, lease_id=run.lease_id)
+    callers = [partial(Tide(connect()).begin_run, run_id=run.run_id, resume=True) for _ in "abcd"]
+    outcomes = at_once(callers)
+    assert sum(outcome.error is None for outcome in outcomes) == 1
+    assert {getattr(o.error, "sqlstate", None) for o in outcomes if o.error} == {"TD004"}
+    assert tide.log(run.run_id).count("run.retried") == 1

@@ -109,3 +109,25 @@ def test_cancelled_row_is_in_runs_finished_only(tide: Tide) -> None:
 def test_unknown_run_cannot_be_cancelled(tide: Tide) -> None:
     with refused("TD010", NOBODY):
         tide.cancel(run_id=NOBODY)
+
+
+def test_children_are_spared_without_the_cascade(tide: Tide, hour: Clock) -> None:
+    run = tide.started()
+    child = tide.spawn(
+        run_id=run.run_id, lease_id=run.lease_id, edge="part", workflow="part", queue="parts"
+    )
+    assert tide.cancel(run_id=run.run_id, cascade=False).status == "cancelled"
+    assert tide.cancel_children(run_id=run.run_id) == 0
+    tide.reconcile()
+    assert tide.get_run(run_id=child.child_id).status == "queued"
+
+
+def test_a_second_cancel_does_not_spare_the_children(tide: Tide) -> None:
+    run = tide.started()
+    child = tide.spawn(
+        run_id=run.run_id, lease_id=run.lease_id, edge="part", workflow="part", queue="parts"
+    )
+    tide.cancel(run_id=run.run_id)
+    tide.cancel(run_id=run.run_id, cascade=False)
+    assert tide.cancel_children(run_id=run.run_id) == 1
+    assert tide.get_run(run_id=child.child_id).status == "cancelled"

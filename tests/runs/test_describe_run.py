@@ -19,6 +19,8 @@ def test_run_steps_and_events_are_described(tide: Tide) -> None:
         "children",
         "deliveries",
         "state",
+        "versions",
+        "channels",
         "usage",
         "events",
     }
@@ -57,3 +59,29 @@ def test_only_the_newest_thousand_events_are_told(tide: Tide) -> None:
     )
     told = tide.describe_run(run_id=run.run_id)["events"]
     assert [event["seq"] for event in told] == list(range(201, 1201))
+
+
+def test_versions_of_its_state_are_told(tide: Tide) -> None:
+    run = tide.create_run(workflow="report")
+    tide.set_state(run_id=run.run_id, value={"n": 1})
+    tide.set_state(run_id=run.run_id, value={"n": 2}, label="half", metadata={"by": "ann"})
+    tide.set_state(run_id=run.run_id, value=3, stream="page")
+    told = tide.describe_run(run_id=run.run_id)["versions"]
+    assert [(v["stream"], v["version"], v["value"], v["label"]) for v in told] == [
+        ("run", 1, {"n": 1}, None),
+        ("run", 2, {"n": 2}, "half"),
+        ("page", 1, 3, None),
+    ]
+    assert told[1]["metadata"] == {"by": "ann"}
+
+
+def test_channels_are_told_without_the_name_of_their_secret(tide: Tide) -> None:
+    channel = {"url": "https://example.com/a", "secret_name": "theirs", "events": ["run.failed"]}
+    run = tide.create_run(workflow="report", channels=[channel])
+    (told,) = tide.describe_run(run_id=run.run_id)["channels"]
+    assert told == {
+        "channel": 1,
+        "gate_id": None,
+        "url": "https://example.com/a",
+        "events": ["run.failed"],
+    }

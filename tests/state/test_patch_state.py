@@ -129,3 +129,26 @@ def test_deepest_patch_is_merged(tide: Tide) -> None:
     merged = tide.patch_state(run_id=run.run_id, patch='{"a":' * 98 + '{"b":2}' + "}" * 98)
     assert json.dumps(merged.value).count('"a"') == 99
     assert '"b": 2' in json.dumps(merged.value)
+
+
+def test_a_shallow_patch_replaces_keys_of_the_first_level_and_keeps_null(tide: Tide) -> None:
+    run_id = tide.create_run(workflow="report").run_id
+    tide.set_state(run_id=run_id, value={"a": {"x": 1, "y": 2}, "b": 1, "c": 3})
+    row = tide.patch_state(
+        run_id=run_id, patch={"a": {"x": 9}, "b": None, "d": [None]}, mode="shallow"
+    )
+    assert row.value == {"a": {"x": 9}, "b": None, "c": 3, "d": [None]}
+    assert row.version == 2
+
+
+def test_the_first_shallow_patch_makes_the_stream(tide: Tide) -> None:
+    run_id = tide.create_run(workflow="report").run_id
+    row = tide.patch_state(run_id=run_id, patch={"a": None}, mode="shallow")
+    assert (row.value, row.version) == ({"a": None}, 1)
+
+
+@pytest.mark.parametrize("mode", ["deep", "", None])
+def test_another_mode_is_refused(tide: Tide, mode: str | None) -> None:
+    run_id = tide.create_run(workflow="report").run_id
+    with refused("22023", "mode"):
+        tide.patch_state(run_id=run_id, patch={}, mode=mode)

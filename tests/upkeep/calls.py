@@ -58,6 +58,26 @@ def waiting_at_gate(tide: Tide) -> Arguments:
     return call | {"gate_id": gate.gate_id}
 
 
+def recoverable(tide: Tide) -> Arguments:
+    """A plain run whose application can be asked to resume it."""
+    run = tide.create_run(workflow="report", recovery_url="https://example.com/resume")
+    return {"run_id": run.run_id, "reason": "by hand"}
+
+
+def lost(tide: Tide) -> Arguments:
+    """A report by a worker that lost its run."""
+    run = tide.started(max_attempts=3)
+    tide.cancel(run_id=run.run_id)
+    tide.retry(run_id=run.run_id)
+    return {
+        "run_id": run.run_id,
+        "kind": "fail",
+        "worker": "w1",
+        "lost_lease_id": run.lease_id,
+        "error": {"message": "no"},
+    }
+
+
 def parent(tide: Tide) -> Arguments:
     call = held(tide)
     tide.spawn(**call, edge="first", workflow="part", queue="parts")
@@ -285,9 +305,6 @@ SCENES: dict[str, Scene] = {
     },
     "find_deliveries": lambda tide: after(delivered(tide), {"max_deliveries": 9}),
     "find_runs": lambda tide: after(queued(tide), {"max_runs": 9}),
-    "hold_run": lambda tide: {"run_id": held(tide)["run_id"]},
-    "refuse_report": lambda tide: {"run_id": held(tide)["run_id"], "kind": "complete"},
-    "renew_run": lambda tide: {"run_id": held(tide)["run_id"], "lease": "2 minutes"},
     "get_step": lambda tide: {"run_id": stepped(tide)["run_id"], "name": "plan"},
     "list_endpoints": lambda tide: after(delivered(tide)),
     "list_gates": lambda tide: after(asked(tide), {"max_gates": 9}),
@@ -306,4 +323,16 @@ SCENES: dict[str, Scene] = {
     "search_runs": lambda tide: after(queued(tide), {"max_runs": 9}),
     "throughput": lambda tide: {"duration": "1 day", "bucket": "15 minutes"},
     "watch_run": lambda tide: queued(tide, duration="1 minute"),
+    "gate_tokens": lambda tide: {"gate_ids": [asked(tide)[1].gate_id]},
+    "hold_run": lambda tide: {
+        "run_id": tide.started().run_id,
+        "worker": "w1",
+        "identity": "address",
+        "failing": True,
+        "error": {"message": "no"},
+    },
+    "recover": recoverable,
+    "refuse_report": lost,
+    "renew_run": lambda tide: {"run_id": tide.started().run_id, "lease": "2 minutes"},
+    "store_channel_secret": lambda tide: {"secret": "a secret of some length"},
 }

@@ -142,7 +142,7 @@ def test_queue_without_a_permit_is_looked_at_when_it_has_one(tide: Tide, hour: C
     assert tide.claim() == []
     assert tide.next_wakeup() == 10 * SECOND
     hour.advance(10 * SECOND)
-    assert tide.next_wakeup() == SECOND
+    assert tide.next_wakeup() == timedelta(0)
     assert len(tide.claim()) == 1
 
 
@@ -199,3 +199,22 @@ def test_queues_that_are_no_names_are_refused(tide: Tide, queues: Any) -> None:
         more = {"worker": "w1"} if function == "await_work" else {}
         with refused("22023", "queues"):
             tide.call(function, **more, queues=queues)
+
+
+def test_it_is_now_when_a_claim_would_find_a_run(tide: Tide) -> None:
+    assert tide.next_wakeup() != timedelta(0)
+    tide.enqueue(workflow="report")
+    assert tide.next_wakeup() == timedelta(0)
+    assert tide.next_wakeup(queues=["other", "default"]) == timedelta(0)
+    assert tide.next_wakeup(queues=["other"]) != timedelta(0)
+    tide.claim()
+    assert tide.next_wakeup() != timedelta(0)
+
+
+def test_it_is_not_now_where_nobody_may_claim(tide: Tide) -> None:
+    tide.enqueue(workflow="report")
+    tide.set_queue(queue="default", settings={"paused": True})
+    assert tide.next_wakeup() != timedelta(0)
+    tide.set_queue(queue="default", settings={"paused": False})
+    tide.pause()
+    assert tide.next_wakeup() is None

@@ -23,6 +23,17 @@ def logged(tide: Tide, run_id: UUID) -> list[tuple[str, Any]]:
     return [(event.type, event.payload) for event in tide.list_events(run_id=run_id)]
 
 
+def told(read: dict[str, Any]) -> Any:
+    """The payload as it is logged: about a gate more is sent."""
+    payload = read.get("payload")
+    if payload is not None and isinstance(payload.get("gate"), dict):
+        del payload["gate"]
+    return payload
+
+
+KEYS = ["type", "run_id", "runId", "gate_id", "gateId", "delivery_id", "deliveryId", "payload"]
+
+
 def lead_a_life(tide: Tide, clock: Clock) -> list[UUID]:
     """Runs that between them meet every type of event but delivery.failed."""
     run = tide.started(queue="work", max_attempts=3, channels=ALL)
@@ -62,7 +73,7 @@ def lead_a_life(tide: Tide, clock: Clock) -> list[UUID]:
     )
     later(tide, clock)
     (again,) = tide.claim(queues=["work"])
-    tide.refuse_report(run_id=again.run_id, kind="fail")
+    tide.refuse_report(run_id=again.run_id, kind="fail", error={"message": "no"})
     tide.begin_step(
         run_id=again.run_id,
         lease_id=again.lease_id,
@@ -87,9 +98,7 @@ def test_every_event_is_sent_as_it_is_logged(tide: Tide, hour: Clock) -> None:
     for run_id in run_ids:
         sent = [
             (kind, payload)
-            for kind, payload in (
-                (d.type, body(d).get("payload")) for d in outbox(tide.connection, run_id)
-            )
+            for kind, payload in ((d.type, told(body(d))) for d in outbox(tide.connection, run_id))
             if kind not in ("run.invoke", "run.resume")
         ]
         assert sorted(sent, key=repr) == sorted(logged(tide, run_id), key=repr)
@@ -104,7 +113,7 @@ def test_body_has_these_keys_and_no_others(tide: Tide) -> None:
     for delivery in outbox(tide.connection, run.run_id):
         of_gate = delivery.type == "gate.created"
         read = body(delivery)
-        assert list(read) == ["type", "run_id", "gate_id", "delivery_id", "payload"]
+        assert list(read) == KEYS
         assert read["type"] == delivery.type
         assert read["run_id"] == str(run.run_id)
         assert read["gate_id"] == (str(gate.gate_id) if of_gate else None)
@@ -112,9 +121,50 @@ def test_body_has_these_keys_and_no_others(tide: Tide) -> None:
         assert isinstance(read["payload"], dict)
     sent = {d.type: json.loads(d.body) for d in claimed(tide)}
     assert sent["gate.created"].pop("token") == gate.token
-    assert {tuple(read) for read in sent.values()} == {
-        ("type", "run_id", "gate_id", "delivery_id", "payload")
+    assert {tuple(read) for read in sent.values()} == {tuple(KEYS)}
+
+
+def test_ids_are_told_as_clients_of_the_http_door_know_them(tide: Tide) -> None:
+    run = tide.started(channels=ALL)
+    gate = tide.open_gate(run_id=run.run_id, lease_id=run.lease_id, name="ask", prompt="?")
+    for delivery in outbox(tide.connection, run.run_id):
+        read = body(delivery)
+        assert read["runId"] == f"run_{run.run_id.hex}"
+        assert read["deliveryId"] == f"del_{delivery.delivery_id.hex}"
+        of_gate = delivery.type == "gate.created"
+        assert read["gateId"] == (f"gate_{gate.gate_id.hex}" if of_gate else None)
+
+
+def test_what_a_gate_asks_goes_with_its_events(tide: Tide) -> None:
+    run = tide.started(channels=[channel()])
+    gate = tide.open_gate(
+        run_id=run.run_id,
+        lease_id=run.lease_id,
+        name="ask",
+        prompt='Send "it"?',
+        data={"to": "ann"},
+    )
+    asking = {
+        "id": f"gate_{gate.gate_id.hex}",
+        "runId": f"run_{run.run_id.hex}",
+        "name": "ask",
+        "prompt": 'Send "it"?',
+        "data": {"to": "ann"},
+        "status": "pending",
+        "decision": None,
+        "actor": None,
+        "capability": None,
+        "resolveUrl": f"/runs/run_{run.run_id.hex}/gates/gate_{gate.gate_id.hex}/resolve",
     }
+    (stored,) = [d for d in outbox(tide.connection) if d.type == "gate.created"]
+    assert body(stored)["payload"]["gate"] == asking
+    assert gate.token not in stored.body
+    (sent,) = [json.loads(d.body) for d in claimed(tide) if d.type == "gate.created"]
+    assert sent["payload"]["gate"] == asking | {"resolveToken": gate.token}
+    tide.decide_gate(gate_id=gate.gate_id, decision="approved", actor="ann")
+    (resolved,) = [json.loads(d.body) for d in claimed(tide) if d.type == "gate.resolved"]
+    decided = {"status": "approved", "decision": "approved", "actor": "ann"}
+    assert resolved["payload"]["gate"] == asking | decided
 
 
 def claimed(tide: Tide) -> list[Any]:
@@ -236,7 +286,7 @@ def test_token_is_not_sent_once_the_gate_is_closed(tide: Tide, hour: Clock, endi
         later(tide, hour)
     assert value(tide.connection, "select count(token) from tide.deliveries") == 0
     created = next(d for d in claimed(tide) if d.type == "gate.created")
-    assert list(json.loads(created.body)) == ["type", "run_id", "gate_id", "delivery_id", "payload"]
+    assert list(json.loads(created.body)) == KEYS
 
 
 def test_token_is_forgotten_when_it_was_delivered(tide: Tide) -> None:

@@ -60,7 +60,9 @@ def test_a_dispatch_asks_the_application(tide: Tide, hour: Clock) -> None:
     assert json.loads(delivery.body) == {
         "type": "run.invoke",
         "run_id": str(run_id),
+        "runId": f"run_{run_id.hex}",
         "workflow": "report",
+        "workflowName": "report",
         "reason": "queue_dispatch",
         "attempt": 1,
     }
@@ -502,3 +504,54 @@ def test_run_somebody_holds_is_not_waited_for(tide: Tide, hour: Clock, connect: 
     tide.reconcile()
     assert tide.get_run(run_id=held).status == "running"
     assert value(tide.connection, "select count(*) from tide.runs_active where ready") == 0
+
+
+# --- applications that answer when their work is done ---------------------------------------
+
+
+def answered(tide: Tide, run_id: UUID, http_status: int | None) -> Any:
+    """The application begins the run, and answers long after, or with what became of its work."""
+    (sent,) = tide.claim_deliveries()
+    assert sent.run_id == run_id
+    tide.begin_run(run_id=run_id)
+    return report(tide, sent, http_status, error=None if http_status else "timed out")
+
+
+@pytest.mark.parametrize("http_status", [None, 500, 409, 410])
+def test_a_push_whose_run_has_been_begun_counts_as_delivered(
+    tide: Tide, hour: Clock, http_status: int | None
+) -> None:
+    pushing(tide)
+    (run_id,) = pushed(tide)
+    assert answered(tide, run_id, http_status).status == "delivered"
+    (row,) = tide.list_deliveries()
+    assert (row.status, row.http_status) == ("delivered", http_status)
+
+
+def test_applications_that_answer_late_do_not_open_the_breaker(tide: Tide, hour: Clock) -> None:
+    pushing(tide)
+    for _ in range(7):
+        (run_id,) = pushed(tide)
+        answered(tide, run_id, None)
+    failures = value(tide.connection, "select e.failures from tide.endpoints as e")
+    assert failures == 0
+
+
+def test_a_run_begun_before_the_push_proves_nothing(tide: Tide, hour: Clock) -> None:
+    pushing(tide)
+    (run_id,) = pushed(tide, max_attempts=3)
+    send(tide)
+    run = tide.begin_run(run_id=run_id)
+    tide.fail(run_id=run_id, lease_id=run.lease_id, retry_after="1 second")
+    later(tide, hour)
+    (sent,) = tide.claim_deliveries()
+    assert report(tide, sent, None).status == "pending"
+
+
+def test_a_late_answer_counts_also_when_the_run_has_ended(tide: Tide, hour: Clock) -> None:
+    pushing(tide)
+    (run_id,) = pushed(tide)
+    (sent,) = tide.claim_deliveries()
+    run = tide.begin_run(run_id=run_id)
+    tide.complete(run_id=run_id, lease_id=run.lease_id)
+    assert report(tide, sent, None).status == "delivered"

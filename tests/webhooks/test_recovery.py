@@ -25,7 +25,9 @@ def test_stalled_run_is_announced(tide: Tide, hour: Clock) -> None:
     assert json.loads(delivery.body) == {
         "type": "run.resume",
         "run_id": str(run.run_id),
+        "runId": f"run_{run.run_id.hex}",
         "workflow": "report",
+        "workflowName": "report",
         "reason": "lease_expired",
         "attempt": 2,
     }

@@ -15,6 +15,7 @@ from tidebase_pg.calls.gates import (
     await_gate,
     decide_gate,
     describe_gate,
+    gate_tokens,
     get_gate,
     list_gates,
     note_gate,
@@ -56,6 +57,7 @@ from tidebase_pg.calls.runs import (
     hold_run,
     list_runs,
     outline_run,
+    recover,
     refuse_report,
     release,
     renew_run,
@@ -114,6 +116,7 @@ from tidebase_pg.calls.webhooks import (
     redeliver,
     set_webhook_secret,
     sign,
+    store_channel_secret,
 )
 
 __all__ = [
@@ -151,6 +154,7 @@ __all__ = [
     "finish_delivery",
     "fire_schedule",
     "fork_run",
+    "gate_tokens",
     "get_gate",
     "get_run",
     "get_state",
@@ -190,6 +194,7 @@ __all__ = [
     "read_stream",
     "reconcile",
     "record_usage",
+    "recover",
     "redeliver",
     "refuse_report",
     "release",
@@ -219,6 +224,7 @@ __all__ = [
     "spawn",
     "spawn_many",
     "state_versions",
+    "store_channel_secret",
     "throughput",
     "version",
     "watch_run",

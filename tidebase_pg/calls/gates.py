@@ -8,7 +8,15 @@ from uuid import UUID
 
 from tidebase_pg.call import Call, call, truth
 from tidebase_pg.documents import decode, optional
-from tidebase_pg.types import AwaitedGate, GateRow, GateStatus, OpenGate, PendingGate, Row
+from tidebase_pg.types import (
+    AwaitedGate,
+    GateRow,
+    GateStatus,
+    GateToken,
+    OpenGate,
+    PendingGate,
+    Row,
+)
 from tidebase_pg.values import Duration, RunId
 
 
@@ -159,3 +167,10 @@ def list_gates(
         after_gate=after_gate,
         max_gates=max_gates,
     )
+
+
+def gate_tokens(gate_ids: Sequence[UUID]) -> Call[list[GateToken]]:
+    """Tokens that resolve_gate takes for these gates, as far as they are pending; for who may
+    decide them.
+    """
+    return call("gate_tokens", GateToken.columns(), GateToken.many, gate_ids=list(gate_ids))

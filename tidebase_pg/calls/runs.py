@@ -9,7 +9,7 @@ from uuid import UUID
 
 from tidebase_pg.call import Call, call
 from tidebase_pg.documents import decode, optional
-from tidebase_pg.types import Beat, Row, RunRow
+from tidebase_pg.types import Beat, DeliveryRow, Row, RunRow
 from tidebase_pg.values import Duration, RunId, backoff_lengths
 
 
@@ -47,13 +47,24 @@ def create_run(
 
 
 def begin_run(
-    run_id: RunId, *, worker: str | None = None, lease: Duration | None = None
+    run_id: RunId,
+    *,
+    worker: str | None = None,
+    lease: Duration | None = None,
+    resume: bool | None = None,
 ) -> Call[RunRow]:
-    """Lease by its id a pending run, a plain run whose lease expired, or a run that was pushed.
-    Completed: the run as it is; overdue: the run, cancelled; else TD001, TD003, TD004, TD030.
+    """Lease by its id a pending run, a plain run whose lease expired, or a run that was pushed;
+    with resume a failed plain run too, from its checkpoints. Completed: the run as it is; overdue:
+    the run, cancelled; else TD001, TD003, TD004, TD030.
     """
     return call(
-        "begin_run", RunRow.columns(), RunRow.one, run_id=run_id, worker=worker, lease=lease
+        "begin_run",
+        RunRow.columns(),
+        RunRow.one,
+        run_id=run_id,
+        worker=worker,
+        lease=lease,
+        resume=resume,
     )
 
 
@@ -190,11 +201,33 @@ def release(run_id: RunId, lease_id: UUID, *, delay: Duration | None = None) -> 
     )
 
 
-def cancel(run_id: RunId, *, reason: str | None = None, actor: str | None = None) -> Call[RunRow]:
-    """Cancel an active run at once and for good; again: the same row, first reason kept. Completed
-    or failed: TD003.
+def cancel(
+    run_id: RunId,
+    *,
+    reason: str | None = None,
+    actor: str | None = None,
+    cascade: bool | None = None,
+) -> Call[RunRow]:
+    """Cancel an active run at once and for good, and its children soon after, unless cascade is
+    false; again: the same row, first reason kept. Completed or failed: TD003.
     """
-    return call("cancel", RunRow.columns(), RunRow.one, run_id=run_id, reason=reason, actor=actor)
+    return call(
+        "cancel",
+        RunRow.columns(),
+        RunRow.one,
+        run_id=run_id,
+        reason=reason,
+        actor=actor,
+        cascade=cascade,
+    )
+
+
+def recover(run_id: RunId, *, reason: str | None = None) -> Call[DeliveryRow]:
+    """Ask the application of a run to resume it, by its recovery_url: a failed run goes on from its
+    checkpoints. Returns the webhook to be sent; without a recovery_url: TD030, ended otherwise:
+    TD001 or TD003.
+    """
+    return call("recover", DeliveryRow.columns(), DeliveryRow.one, run_id=run_id, reason=reason)
 
 
 def cancel_many(

@@ -59,9 +59,11 @@ def patch_state(
     created_by: str | None = None,
     expected_version: int | None = None,
     lease_id: UUID | None = None,
+    mode: str | None = None,
 ) -> Call[VersionRow]:
-    """Merge an object into a state stream as RFC 7396 says: recursively, null deletes. Objects
-    only; another version than expected: TD021. lease_id fences a worker.
+    """Merge an object into a state stream as RFC 7396 says: recursively, null deletes; mode shallow
+    replaces keys of the first level only and keeps null. Objects only; another version than
+    expected: TD021. lease_id fences a worker.
     """
     return call(
         "patch_state",
@@ -77,6 +79,7 @@ def patch_state(
         created_by=created_by,
         expected_version=expected_version,
         lease_id=lease_id,
+        mode=mode,
     )
 
 

@@ -42,8 +42,9 @@ def finish_delivery(
     response: str | None = None,
     error: str | None = None,
 ) -> Call[DeliveryStatus]:
-    """Report how sending a delivery went: delivered for a status from 200 to 299; else it is sent
-    again after a growing pause, or dead after its last attempt or 410. A lost lease: TD002.
+    """Report how sending a delivery went: delivered for a status from 200 to 299, or when the run
+    it asks for has been begun; else it is sent again after a growing pause, or dead after its last
+    attempt or 410. A lost lease: TD002.
     """
     return call(
         "finish_delivery",
@@ -94,6 +95,13 @@ def set_webhook_secret(
     made = call("set_webhook_secret", "true", _nothing, name=name, secret=secret, keep=keep)
     # An argument left as None is omitted elsewhere; here null is what removes.
     return replace(made, arguments={**made.arguments, "secret": secret})
+
+
+def store_channel_secret(secret: str) -> Call[str]:
+    """Keep a secret that came with a channel and return the secret_name to give for it. It goes
+    with the last run whose channels name it.
+    """
+    return call("store_channel_secret", "store_channel_secret", _text, secret=secret)
 
 
 def sign(secret: str, body: str) -> Call[str]:

@@ -15,6 +15,8 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
+  -- Hashes are compared, so that time tells nothing of the token.
+  v_hash constant bytea := sha256(convert_to(coalesce(resolve_gate.token, ''), 'UTF8'));
   v_gate tide.gates;
 begin
   perform tide._require_read_committed('resolve_gate');
@@ -24,13 +26,14 @@ begin
   from tide.gates as g
   where g.gate_id = resolve_gate.gate_id;
   -- Gates that a fork copied have no token at all.
-  if sha256(convert_to(coalesce(resolve_gate.token, ''), 'UTF8'))
-    is distinct from v_gate.token_hash
+  if v_hash is distinct from v_gate.token_hash
+    and v_hash <> sha256(convert_to(tide._gate_token(v_gate.gate_id), 'UTF8'))
   then
     v_gate := tide._require_gate(resolve_gate.gate_id);
     raise exception 'the token does not open gate %', v_gate.gate_id
       using errcode = 'TD024',
-            hint = 'Use the token that open_gate returned when it made the gate.';
+            hint = 'Use the token that open_gate returned when it made the gate, or that of '
+                   'gate_tokens.';
   end if;
   return tide._resolve(
     v_gate,

@@ -35,7 +35,7 @@ begin
         and r.dedupe_key is not null
         and r.status <> 'pending';
       if found then
-        v_answer := tide._enqueue_again(run, v_active, on_conflict);
+        v_answer := tide._enqueue_again(run, v_active, on_conflict, channels);
         if v_answer.run_id is not null then
           return v_answer;
         end if;

@@ -1,7 +1,8 @@
 create or replace function tide._enqueue_again(
   run tide.runs,
   active tide.runs,
-  on_conflict text
+  on_conflict text,
+  channels jsonb
 )
 returns tide.enqueued
 language plpgsql
@@ -49,6 +50,10 @@ begin
       told_events = 0
     where r.run_id = active.run_id
     returning r.* into v_run;
+    delete from tide.channels as c
+    where c.run_id = v_run.run_id
+      and c.gate_id is null;
+    perform tide._add_channels(v_run.run_id, _enqueue_again.channels);
     if v_run.ready then
       perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at, v_run.run_id);
     end if;

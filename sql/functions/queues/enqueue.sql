@@ -156,5 +156,5 @@ $$;
 
 comment on function tide.enqueue is
   'Queue a run. With a dedupe key, at most one run of the queue with that key is active: on_conflict '
-  'return gives that run, replace gives it the new input, time and priority unless it has begun, '
+  'return gives that run, replace gives it all that is new unless it has begun, '
   'raise is TD023. run_id makes the call repeatable; channels are sent the events of the run.';

@@ -7,10 +7,21 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
+declare
+  v_queues constant text[] := tide._valid_queues(next_wakeup.queues);
 begin
-  perform tide._require_queue(n.queue)
-  from unnest(tide._valid_queues(next_wakeup.queues)) as n(queue);
-  return tide._next_wakeup(tide._valid_queues(next_wakeup.queues));
+  perform tide._require_queue(q.queue)
+  from unnest(v_queues) as q(queue);
+  if tide._is_at_work()
+    and exists (
+      select
+      from unnest(v_queues) as q(queue)
+      where tide._has_ready(q.queue)
+    )
+  then
+    return interval '0';
+  end if;
+  return tide._next_wakeup(v_queues);
 end;
 $$;
 

@@ -1,7 +1,8 @@
 create or replace function tide.begin_run(
   run_id uuid,
   worker text default null,
-  lease interval default '60 seconds'
+  lease interval default '60 seconds',
+  resume boolean default false
 )
 returns tide.runs
 language plpgsql
@@ -32,6 +33,16 @@ begin
     v_run := tide._find_run(begin_run.run_id);
     if v_run.status = 'completed' then
       return v_run;
+    elsif v_run.status = 'failed' and v_run.queue is null and begin_run.resume then
+      select r.*
+      into v_run
+      from tide.runs_finished as r
+      where r.run_id = begin_run.run_id
+        and r.status = 'failed'
+      for update;
+      if found then
+        perform tide._retry(v_run, v_worker, reset_attempts => false, run_at => tide._now());
+      end if;
     elsif v_run.finished_at is not null then
       -- Nobody's lease: _hold says what became of the run.
       return tide._hold(begin_run.run_id, null);
@@ -102,5 +113,6 @@ end;
 $$;
 
 comment on function tide.begin_run is
-  'Lease by its id a pending run, a plain run whose lease expired, or a run that was pushed. Completed: '
-  'the run as it is; overdue: the run, cancelled; else TD001, TD003, TD004, TD030.';
+  'Lease by its id a pending run, a plain run whose lease expired, or a run that was pushed; with '
+  'resume a failed plain run too, from its checkpoints. Completed: the run as it is; overdue: the run, '
+  'cancelled; else TD001, TD003, TD004, TD030.';

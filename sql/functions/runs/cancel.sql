@@ -1,7 +1,8 @@
 create or replace function tide.cancel(
   run_id uuid,
   reason text default null,
-  actor text default null
+  actor text default null,
+  cascade boolean default true
 )
 returns tide.runs
 language plpgsql
@@ -27,6 +28,10 @@ begin
       perform tide._finish(
         array[cancel.run_id], 'cancelled', reason => v_reason, actor => v_actor
       );
+      if not coalesce(cancel.cascade, true) then
+        delete from tide.cascades as c
+        where c.parent_id = cancel.run_id;
+      end if;
     else
       perform tide._require_visible(format('active run %s', cancel.run_id));
     end if;
@@ -44,5 +49,5 @@ end;
 $$;
 
 comment on function tide.cancel is
-  'Cancel an active run at once and for good; again: the same row, first reason kept. Completed or '
-  'failed: TD003.';
+  'Cancel an active run at once and for good, and its children soon after, unless cascade is false; '
+  'again: the same row, first reason kept. Completed or failed: TD003.';

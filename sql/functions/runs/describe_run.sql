@@ -81,6 +81,28 @@ begin
       from tide.state_streams as s
       where s.run_id = v_run.run_id
     ),
+    'versions', (
+      select coalesce(
+        jsonb_agg(to_jsonb(v) - 'run_id' order by v.created_at, v.stream, v.version), '[]'
+      )
+      from (
+        select n.*
+        from tide.state_versions as n
+        where n.run_id = v_run.run_id
+        order by
+          n.created_at desc,
+          n.stream,
+          n.version desc
+        limit 1000
+      ) as v
+    ),
+    'channels', (
+      select coalesce(
+        jsonb_agg(to_jsonb(c) - '{run_id,secret_name}'::text[] order by c.channel), '[]'
+      )
+      from tide.channels as c
+      where c.run_id = v_run.run_id
+    ),
     'usage', (
       select to_jsonb(u) - 'run_id'
       from tide.usage_by_run as u

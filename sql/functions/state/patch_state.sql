@@ -8,7 +8,8 @@ create or replace function tide.patch_state(
   metadata jsonb default '{}',
   created_by text default null,
   expected_version integer default null,
-  lease_id uuid default null
+  lease_id uuid default null,
+  mode text default 'merge'
 )
 returns tide.state_versions
 language plpgsql
@@ -28,6 +29,7 @@ declare
     patch_state.created_by
   );
   v_patch constant jsonb := tide._valid_payload('patch', patch_state.patch);
+  v_mode constant text := tide._valid_choice('mode', patch_state.mode, '{merge,shallow}');
   v_run constant tide.runs := tide._lock_for(patch_state.run_id, patch_state.lease_id);
   v_value jsonb;
 begin
@@ -48,7 +50,13 @@ begin
   return tide._write_state(
     v_run,
     v_stream,
-    tide._valid_payload('value', tide._merge_patch(v_value, v_patch)),
+    tide._valid_payload(
+      'value',
+      case v_mode
+        when 'merge' then tide._merge_patch(v_value, v_patch)
+        else coalesce(v_value, '{}') || v_patch
+      end
+    ),
     patch_state.expected_version,
     v_options,
     'state.updated'
@@ -57,5 +65,6 @@ end;
 $$;
 
 comment on function tide.patch_state is
-  'Merge an object into a state stream as RFC 7396 says: recursively, null deletes. Objects only; '
-  'another version than expected: TD021. lease_id fences a worker.';
+  'Merge an object into a state stream as RFC 7396 says: recursively, null deletes; mode shallow '
+  'replaces keys of the first level only and keeps null. Objects only; another version than expected: '
+  'TD021. lease_id fences a worker.';

@@ -15,7 +15,29 @@ begin
   delete from tide.stream_chunks as s where s.run_id = any (_remove_runs.run_ids);
   delete from tide.spending as s where s.run_id = any (_remove_runs.run_ids);
   delete from tide.deliveries as d where d.run_id = any (_remove_runs.run_ids);
-  delete from tide.channels as c where c.run_id = any (_remove_runs.run_ids);
+  with gone as (
+    delete from tide.channels as c
+    where c.run_id = any (_remove_runs.run_ids)
+    returning
+      c.run_id,
+      c.channel,
+      c.secret_name
+  )
+  delete from tide.webhook_secrets as s
+  where s.name in (
+      select g.secret_name
+      from gone as g
+      where g.secret_name like 'http-%'
+    )
+    -- Who has just stored it makes a run that names it.
+    and s.created_at < tide._now() - interval '1 day'
+    and not exists (
+      select
+      from tide.channels as c
+      where c.secret_name = s.name
+        and c.secret_name like 'http-%'
+        and c.run_id <> all (_remove_runs.run_ids)
+    );
   delete from tide.cascades as c where c.parent_id = any (_remove_runs.run_ids);
   delete from tide.run_edges as e where e.parent_id = any (_remove_runs.run_ids);
   if not 'gates' = any (keeps) then

@@ -23,13 +23,7 @@ begin
     n.url,
     tide._endpoint(n.url),
     n.secret_name,
-    json_build_object(
-      'type', _announce.type,
-      'run_id', n.run_id,
-      'gate_id', n.gate_id,
-      'delivery_id', n.delivery_id,
-      'payload', n.payload
-    )::text,
+    tide._event_body(_announce.type, n.run_id, n.gate_id, n.delivery_id, n.payload),
     20,
     v_now,
     v_now + interval '3 days',

@@ -8,7 +8,13 @@ begin
   if delivery.token is null then
     return delivery.body;
   end if;
-  return format('%s, "token" : "%s"}', left(delivery.body, -1), delivery.token);
+  -- Only gate.created has one: its body ends with the gate, within the payload.
+  return format(
+    '%s, "resolveToken" : "%s"}}, "token" : "%s"}',
+    left(delivery.body, -3),
+    delivery.token,
+    delivery.token
+  );
 end;
 $$;
 

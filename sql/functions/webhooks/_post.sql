@@ -28,7 +28,9 @@ begin
     json_build_object(
       'type', _post.type,
       'run_id', run.run_id,
+      'runId', tide._wire_id('run', run.run_id),
       'workflow', run.workflow,
+      'workflowName', run.workflow,
       'reason', _post.reason,
       'attempt', run.attempt + 1
     )::text,

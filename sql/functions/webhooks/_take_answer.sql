@@ -10,7 +10,16 @@ volatile
 as $$
 declare
   v_now constant timestamptz := tide._now();
-  v_delivered constant boolean := coalesce(_take_answer.http_status between 200 and 299, false);
+  -- Who answers when its whole work is done may answer too late, or with an error of that work: the
+  -- webhook has arrived all the same.
+  v_delivered constant boolean := coalesce(_take_answer.http_status between 200 and 299, false)
+    or delivery.type in ('run.invoke', 'run.resume')
+    and exists (
+      select
+      from tide.runs as r
+      where r.run_id = delivery.run_id
+        and r.started_at >= delivery.created_at
+    );
   v_due_at timestamptz;
 begin
   update tide.deliveries as d

@@ -57,5 +57,6 @@ end;
 $$;
 
 comment on function tide.finish_delivery is
-  'Report how sending a delivery went: delivered for a status from 200 to 299; else it is sent again '
-  'after a growing pause, or dead after its last attempt or 410. A lost lease: TD002.';
+  'Report how sending a delivery went: delivered for a status from 200 to 299, or when the run it asks '
+  'for has been begun; else it is sent again after a growing pause, or dead after its last attempt or '
+  '410. A lost lease: TD002.';
