@@ -216,6 +216,7 @@ class AsyncWebhooks(AsyncNamespace):
     """The secrets that sign webhooks."""
 
     set_secret = AsyncNamespace.method(calls.set_webhook_secret)
+    grant_secret = AsyncNamespace.method(calls.grant_secret)
 
 
 def new_source(given: str | AsyncPool | None) -> AsyncSource:

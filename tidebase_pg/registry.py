@@ -158,6 +158,10 @@ class QueueSettings(TypedDict, total=False):
     """Where runs are pushed to; workers do not claim them then."""
     push_secret: str | None
     """The name of the secret that signs what is pushed; default "default"."""
+    gate_channels: Sequence[Mapping[str, Any]] | None
+    """Channels of every gate of the queue, which are sent its token."""
+    operator_urls: bool | None
+    """While true only operators choose channels and recovery URLs of its runs."""
     paused: bool
     """While true nothing is claimed."""
 

@@ -253,6 +253,7 @@ class Webhooks(Namespace):
     """The secrets that sign webhooks."""
 
     set_secret = Namespace.method(calls.set_webhook_secret)
+    grant_secret = Namespace.method(calls.grant_secret)
 
 
 def new_source(given: str | Pool | None) -> Source:

@@ -263,6 +263,14 @@ class QueueRow(Record):
     """The name of the secret that signs what is pushed; None = default."""
     retention_keeps: list[str]
     """What stays when retention removes a run: gates, usage."""
+    gate_channels_text: str | None = field(repr=False)
+    operator_urls: bool
+    """Whether only operators choose channels and recovery URLs of its runs."""
+
+    @property
+    def gate_channels(self) -> Any:
+        """Channels of every gate of the queue, which are sent its token; None = none."""
+        return decode(self.gate_channels_text, f"the gate_channels of queue {self.queue}")
 
     @property
     def budget(self) -> Any:
@@ -277,6 +285,17 @@ class QueueGrant(Record):
     queue: str
     role: str
     verbs: list[str]
+    granted_at: datetime
+    granted_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecretGrant(Record):
+    """Whose a secret of webhooks is, `tide.secret_grants`."""
+
+    name: str
+    queues: list[str]
+    roles: list[str]
     granted_at: datetime
     granted_by: str
 

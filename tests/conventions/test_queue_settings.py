@@ -40,7 +40,8 @@ def test_every_setting_is_a_column(connection: Connection, settings: dict[str, A
     )
     assert set(columns) - {"queue", "created_at", "updated_at"} == set(settings)
     assert set(get_type_hints(QueueRow)) >= {
-        f"{key}_text" if setting.type == "budget" else key for key, setting in settings.items()
+        f"{key}_text" if setting.type in ("budget", "channels") else key
+        for key, setting in settings.items()
     }
 
 

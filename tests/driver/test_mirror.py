@@ -27,6 +27,7 @@ ROWS = {
     "usage": types.UsageRow,
     "pending_gates": types.PendingGate,
     "deliveries": types.DeliveryRow,
+    "secret_grants": types.SecretGrant,
     "schedules": types.Schedule,
     "schedule_fires": types.Fire,
     "health": types.Health,

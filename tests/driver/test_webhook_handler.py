@@ -6,10 +6,12 @@ import asyncio
 import json
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -53,7 +55,8 @@ def dispatching(tide: Tidebase, receiver: Receiver) -> Iterator[Dispatcher]:
 
 
 def signed(body: bytes) -> dict[str, str]:
-    return {"x-tidebase-signature": signatures([SECRET], "x", "0", body)["x-tidebase-signature"]}
+    sent = {"webhook-id": str(uuid4()), "webhook-timestamp": str(int(time.time()))}
+    return sent | signatures([SECRET], sent["webhook-id"], sent["webhook-timestamp"], body)
 
 
 def invoke(run_id: Any, type: str = "run.invoke", **message: Any) -> tuple[bytes, dict[str, str]]:

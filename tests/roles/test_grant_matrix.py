@@ -121,7 +121,9 @@ where p.pronamespace = 'tide'::regnamespace
 order by 1
 """
 
-IDS = {"run_id", "gate_id", "delivery_id", "run_ids", "outcomes", "reports", "after_gate"}
+IDS = {"run_id", "gate_id", "delivery_id", "run_ids", "outcomes", "reports", "after_gate"} | {
+    "gate_ids"
+}
 PLAIN: dict[str, Any] = {
     "approved_by": None,
     "actor": "eve",
@@ -208,6 +210,7 @@ def about(scene: Scene, state: str, real: bool) -> dict[str, Any]:
         "run_ids": [run_id],
         "gate_id": gate_id or uuid4(),
         "after_gate": gate_id or uuid4(),
+        "gate_ids": [gate_id or uuid4()],
         "delivery_id": scene.deliveries[state] if real else uuid4(),
         "name": "nightly" if real else "unknown",
         "outcomes": [{"run_id": str(run_id), "lease_id": lease, "result": 1}],
@@ -306,7 +309,7 @@ def test_a_member_is_answered(
             if told.startswith("42501") and not (state == "queued" and "gate_id" in named):
                 refusing.add(function.name)
     needing = {
-        "enqueue": {"retry", "fire_schedule"},
+        "enqueue": {"recover", "retry", "fire_schedule"},
         "claim": {"begin_run", "hold_run", "refuse_report", "renew_run"},
     }
     assert refusing == set().union(*(needing[verb] for verb in needing if verb not in verbs))

@@ -61,6 +61,7 @@ MAY: dict[str, str] = {
     "get_run":                       "cwo  ",
     "get_state":                     "cwo  ",
     "get_step":                    "  o  ",
+    "grant_secret":                  "  o  ",
     "grant_queue":                   "  o  ",
     "heartbeat":                     " w   ",
     "hold_run":                     " w   ",

@@ -83,11 +83,43 @@ def test_an_event_of_a_channel_is_read() -> None:
 
 
 @pytest.mark.parametrize("secret", [pytest.param(SECRET, id="fresh"), PLAIN, "grüße aus der ferne"])
-def test_either_signature_is_enough(secret: str) -> None:
+def test_the_dated_signature_is_asked_for(secret: str) -> None:
+    """Without it a message that was seen could be sent again at any time, under any id."""
     both = headers(secret)
     old = {"x-tidebase-signature": both.pop("x-tidebase-signature")}
-    for one in (both, old, {"X-Tidebase-Signature": old["x-tidebase-signature"][7:].upper()}):
-        assert verify_webhook_signature(BODY, one, secret).run_id == RUN_ID
+    assert verify_webhook_signature(BODY, both, secret).run_id == RUN_ID
+    for more in ({}, {"webhook-id": both["webhook-id"]}):
+        assert "no dated signature" in refuse(BODY, old | more, secret)
+        assert "no dated signature" in refuse(BODY, old | more, secret, tolerance=10**9)
+
+
+def test_without_a_date_nothing_unsigned_is_believed() -> None:
+    """Where a proxy drops the other headers: the id comes from the body, or there is none."""
+    given = {"x-tidebase-signature": headers(SECRET)["x-tidebase-signature"]}
+    for old in (given, {"X-Tidebase-Signature": given["x-tidebase-signature"][7:].upper()}):
+        made_up = old | {"webhook-id": str(UUID(int=1)), "webhook-timestamp": now()}
+        delivery = verify_webhook_signature(BODY, made_up, SECRET, dated=False)
+        assert (delivery.run_id, delivery.delivery_id) == (RUN_ID, None)
+    body = BODY[:-1] + f', "delivery_id": "{DELIVERY_ID}"}}'.encode()
+    given = {"x-tidebase-signature": headers(SECRET, body=body)["x-tidebase-signature"]}
+    made_up = given | {"webhook-id": str(UUID(int=1))}
+    delivery = verify_webhook_signature(body, made_up, SECRET, dated=False)
+    assert delivery.delivery_id == DELIVERY_ID
+
+
+def test_what_is_stale_can_be_told() -> None:
+    body = json.dumps(
+        {
+            "type": "run.failed",
+            "run_id": str(RUN_ID),
+            "seq": 7,
+            "attempt": 2,
+            "created_at": "2026-11-28T21:55:53.367123+00:00",
+        }
+    ).encode()
+    delivery = verify_webhook_signature(body, headers(SECRET, body=body), SECRET)
+    assert (delivery.seq, delivery.attempt) == (7, 2)
+    assert delivery.created_at == datetime(2026, 11, 28, 21, 55, 53, 367123, UTC)
 
 
 def test_any_of_several_secrets_is_enough_on_either_side() -> None:
@@ -180,7 +212,7 @@ def test_a_changed_body_is_refused() -> None:
     refuse(BODY + b" ", given)
     refuse(BODY.replace(b"report", b"reborn"), given)
     refuse(b"", given)
-    refuse(BODY + b" ", {"x-tidebase-signature": given["x-tidebase-signature"]})
+    refuse(BODY + b" ", {"x-tidebase-signature": given["x-tidebase-signature"]}, dated=False)
 
 
 @pytest.mark.parametrize(
@@ -189,6 +221,7 @@ def test_a_changed_body_is_refused() -> None:
 )
 def test_a_wrong_tidebase_signature_is_refused(signature: str) -> None:
     refuse(BODY, {"x-tidebase-signature": signature})
+    refuse(BODY, {"x-tidebase-signature": signature}, dated=False)
 
 
 def test_unsigned_is_refused() -> None:

@@ -36,7 +36,8 @@ def open_gate(
 ) -> Call[OpenGate]:
     """Ask people for a decision about a leased run; the same name and question again give the same
     gate. Another question under the name: TD020, or with on_change = ask another gate, name:2. The
-    token that resolves it is in the first answer, and in what is sent to the channels, only.
+    token that resolves it is in the first answer, and in what is sent to channels of the gate,
+    only.
 
     `rules` has any of answer, quorum, assignees, not_requester, escalate_after, escalate_to.
     """

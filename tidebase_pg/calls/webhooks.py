@@ -14,6 +14,7 @@ from tidebase_pg.types import (
     DeliveryStatus,
     ListedEndpoint,
     Row,
+    SecretGrant,
 )
 from tidebase_pg.values import Duration, RunId
 
@@ -41,10 +42,11 @@ def finish_delivery(
     http_status: int | None = None,
     response: str | None = None,
     error: str | None = None,
+    retry_after: Duration | None = None,
 ) -> Call[DeliveryStatus]:
     """Report how sending a delivery went: delivered for a status from 200 to 299, or when the run
-    it asks for has been begun; else it is sent again after a growing pause, or dead after its last
-    attempt or 410. A lost lease: TD002.
+    it asks for has been begun; else it is sent again after a growing pause, at the earliest after
+    retry_after, or dead after its last attempt or 410. A lost lease: TD002.
     """
     return call(
         "finish_delivery",
@@ -55,6 +57,23 @@ def finish_delivery(
         http_status=http_status,
         response=response,
         error=error,
+        retry_after=retry_after,
+    )
+
+
+def grant_secret(
+    name: str, *, queues: Sequence[str] | None = None, roles: Sequence[str] | None = None
+) -> Call[SecretGrant]:
+    """Say whose a secret of webhooks is, instead of what was said before: it signs what runs of the
+    queues send, and what logins that are members of the roles send. Operators use any secret.
+    """
+    return call(
+        "grant_secret",
+        SecretGrant.columns(),
+        SecretGrant.one,
+        name=name,
+        queues=None if queues is None else list(queues),
+        roles=None if roles is None else list(roles),
     )
 
 

@@ -17,6 +17,7 @@ COLUMNS = (
 CLEARABLE = (
     "concurrency", "rate_limit", "rate_period", "max_attempts", "backoff_base", "backoff_max",
     "backoff_jitter", "retention", "retention_keeps", "budget", "push_url", "push_secret",
+    "gate_channels", "operator_urls",
 )  # fmt: skip
 
 
@@ -53,6 +54,16 @@ def list_() -> None:
 )
 @click.option("--push-url", help="Push runs there, instead of letting workers claim them.")
 @click.option("--push-secret", help="Name of the secret that signs what is pushed.")
+@click.option(
+    "--gate-channels",
+    type=DOCUMENT,
+    help='Who is told of each gate, with its token: [{"url": "https://…"}].',
+)
+@click.option(
+    "--operator-urls/--no-operator-urls",
+    default=None,
+    help="Only operators choose channels and recovery URLs of its runs.",
+)
 @click.option(
     "--clear",
     multiple=True,

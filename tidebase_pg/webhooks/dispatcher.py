@@ -235,6 +235,7 @@ class Dispatcher:
                         http_status=answer.http_status,
                         response=answer.response,
                         error=answer.error,
+                        retry_after=answer.retry_after,
                     )
                 ).status
             except (LeaseLost, NotFound) as error:

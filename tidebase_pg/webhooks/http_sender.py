@@ -5,11 +5,13 @@ Needs httpcore and certifi, the extra `webhooks`.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import certifi
@@ -22,6 +24,7 @@ from tidebase_pg.webhooks.addresses import Forbidden, Rules
 
 LONGEST_ANSWER: Final = 65_536
 """Bytes read of an answer, headers and all."""
+LONGEST_RETRY_AFTER: Final = 86_400.0
 MOST_ADDRESSES: Final = 4
 CHUNK: Final = 16_384
 
@@ -44,6 +47,8 @@ class Answer:
     http_status: int | None = None
     response: str | None = None
     error: str | None = None
+    retry_after: float | None = None
+    """Seconds for which the receiver asks not to be asked."""
 
 
 class TookTooLong(Exception):
@@ -124,7 +129,8 @@ class Poster:
             connection.close()
         if 300 <= response.status < 400:
             complaint = "a redirect, which is not followed: set the final address"
-        return Answer(response.status, text, complaint)
+        wait = None if 200 <= response.status < 300 else _retry_after(response.headers)
+        return Answer(response.status, text, complaint, wait)
 
     def _read(self, stream: Iterable[bytes], clock: _Clock) -> tuple[str, str | None]:
         """What can be read of the body. The status has been given: trouble here is a remark."""
@@ -151,6 +157,20 @@ class Poster:
         except (OSError, UnicodeError) as error:
             raise Forbidden(f"{host} cannot be looked up: {error}") from None
         return self._rules.check(host, found)
+
+
+def _retry_after(headers: Sequence[tuple[bytes, bytes]]) -> float | None:
+    """Retry-After in seconds, at most a day; a date is read by the Date of the same answer."""
+    given = {name.lower(): value.decode("latin-1").strip() for name, value in headers}
+    value = given.get(b"retry-after", "")
+    if re.fullmatch(r"[0-9]{1,9}", value):
+        return min(float(value), LONGEST_RETRY_AFTER)
+    try:
+        until = parsedate_to_datetime(value)
+        wait = (until - parsedate_to_datetime(given[b"date"])).total_seconds()
+    except (KeyError, TypeError, ValueError):
+        return None
+    return min(max(wait, 0.0), LONGEST_RETRY_AFTER)
 
 
 def lookup(host: str, port: int) -> list[str]:

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, TypeAlias, cast
 from uuid import UUID
 
@@ -55,11 +56,15 @@ class Delivery:
     reason: str | None = None
     """Why it is to be run: queue_dispatch, ready or lease_expired."""
     attempt: int | None = None
-    """Which attempt it would be."""
+    """Which attempt of the run it would be, or of an event, which it was."""
     gate_id: UUID | None = None
     """The gate an event is about."""
     delivery_id: UUID | None = None
-    """The same at every attempt: who must act only once remembers it."""
+    """The same at every attempt, and signed: who must act only once remembers it."""
+    seq: int | None = None
+    """Which event of its run it tells of: what is below one that was seen already is stale."""
+    created_at: datetime | None = None
+    """When that happened, by the clock of the database."""
     payload: Any = None
     """The facts of an event."""
     token: str | None = field(default=None, repr=False)
@@ -151,13 +156,15 @@ def verify_webhook_signature(
     secrets: Secrets,
     *,
     tolerance: Duration = TOLERANCE,
+    dated: bool = True,
 ) -> Delivery:
     """What a webhook says, once its signature is found to be ours.
 
     `body` is the bytes as received, `headers` any mapping, WSGI's environ too; `secrets` one
-    secret or several, of which one has to fit. With the headers of Standard Webhooks the time of
-    signing may be at most `tolerance` seconds off. x-tidebase-signature alone has no time in it, so
-    an old message can be sent again: who must act only once remembers `delivery_id`.
+    secret or several, of which one has to fit. The headers of Standard Webhooks are asked for; the
+    time of signing in them may be at most `tolerance` seconds off. With `dated=False` the header
+    x-tidebase-signature alone will do, for a proxy that drops the others: it has no time in it, so
+    a message that was seen can be sent again at any time.
 
     Raises BadSignature, BadPayload for a signed body that is no webhook of ours, ValueError
     without a secret.
@@ -170,12 +177,17 @@ def verify_webhook_signature(
     given, content = _headers(headers), _bytes(body)
     if "webhook-signature" in given:
         _verify_standard(content, given, known, seconds("tolerance", tolerance))
-    elif "x-tidebase-signature" in given:
+        return read(content, given)
+    if dated and "x-tidebase-signature" in given:
+        raise BadSignature(
+            "the webhook has no dated signature: webhook-id, webhook-timestamp and "
+            "webhook-signature are missing"
+        )
+    if "x-tidebase-signature" in given:
         digest = given["x-tidebase-signature"].strip().removeprefix("sha256=").lower()
         _require_one([digest], [tidebase_signature(one, content)[7:] for one in known])
-    else:
-        raise BadSignature("the webhook is not signed")
-    return read(content, given)
+        return read(content, {})
+    raise BadSignature("the webhook is not signed")
 
 
 def _verify_standard(
@@ -209,7 +221,10 @@ def _require_one(given: Sequence[str], expected: Sequence[str]) -> None:
 
 
 def read(body: Body, headers: Mapping[Any, Any]) -> Delivery:
-    """What an unverified webhook says. Raises BadPayload when it is none of ours."""
+    """What an unverified webhook says. Raises BadPayload when it is none of ours.
+
+    Of the headers webhook-id counts, where it is signed.
+    """
     try:
         text = _bytes(body).decode()
     except UnicodeDecodeError:
@@ -218,6 +233,7 @@ def read(body: Body, headers: Mapping[Any, Any]) -> Delivery:
     if not isinstance(found, dict):
         raise BadPayload("the webhook is no JSON object")
     message = cast("dict[str, Any]", found)
+    signed = _headers(headers).get("webhook-id")
     try:
         return Delivery(
             type=_text(message, "type", required=True) or "",
@@ -227,8 +243,10 @@ def read(body: Body, headers: Mapping[Any, Any]) -> Delivery:
             attempt=message.get("attempt") if isinstance(message.get("attempt"), int) else None,
             gate_id=_identifier(message, "gate_id"),
             delivery_id=_identifier(
-                {"delivery_id": _headers(headers).get("webhook-id")} | message, "delivery_id"
+                message | {"delivery_id": signed} if signed else message, "delivery_id"
             ),
+            seq=message.get("seq") if isinstance(message.get("seq"), int) else None,
+            created_at=_time(message, "created_at"),
             payload=message.get("payload"),
             token=_text(message, "token"),
         )
@@ -243,6 +261,11 @@ def _text(message: Mapping[str, Any], name: str, *, required: bool = False) -> s
     if not isinstance(value, str) or not value:
         raise ValueError(f"{name} is missing or no text")
     return value
+
+
+def _time(message: Mapping[str, Any], name: str) -> datetime | None:
+    value = _text(message, name)
+    return None if value is None else datetime.fromisoformat(value)
 
 
 def _identifier(message: Mapping[str, Any], name: str) -> UUID | None:

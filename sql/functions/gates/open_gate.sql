@@ -75,6 +75,10 @@ begin
   set open_gates = r.open_gates + 1
   where r.run_id = v_run.run_id;
   perform tide._add_channels(v_run.run_id, open_gate.channels, v_gate.gate_id);
+  perform tide._add_channels(v_run.run_id, q.gate_channels, v_gate.gate_id, trusted => true)
+  from tide.queues as q
+  where q.queue = v_run.queue
+    and q.gate_channels is not null;
   perform tide._log(
     v_run.run_id,
     'gate.created',
@@ -86,12 +90,20 @@ begin
       'expires_at', v_gate.expires_at
     )
   );
-  -- What is sent to people has the token, so that they can decide; the event has it not.
+  -- Who enqueued the run named its channels: only those of the gate are sent the token.
   update tide.deliveries as d
   set token = v_token
   where d.run_id = v_run.run_id
     and d.gate_id = v_gate.gate_id
-    and d.type = 'gate.created';
+    and d.type = 'gate.created'
+    and exists (
+      select
+      from tide.channels as c
+      where c.run_id = d.run_id
+        and c.gate_id = d.gate_id
+        and c.url = d.url
+        and c.secret_name = d.secret_name
+    );
   return query select v_gate.gate_id, v_gate.status, v_gate.payload, v_gate.actor, v_token;
 end;
 $$;
@@ -99,4 +111,4 @@ $$;
 comment on function tide.open_gate is
   'Ask people for a decision about a leased run; the same name and question again give the same gate. '
   'Another question under the name: TD020, or with on_change = ask another gate, name:2. The token '
-  'that resolves it is in the first answer, and in what is sent to the channels, only.';
+  'that resolves it is in the first answer, and in what is sent to channels of the gate, only.';

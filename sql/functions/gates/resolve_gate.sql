@@ -27,7 +27,9 @@ begin
   where g.gate_id = resolve_gate.gate_id;
   -- Gates that a fork copied have no token at all.
   if v_hash is distinct from v_gate.token_hash
-    and v_hash <> sha256(convert_to(tide._gate_token(v_gate.gate_id), 'UTF8'))
+    and v_hash is distinct from sha256(
+      convert_to(tide._gate_token(v_gate.gate_id), 'UTF8')
+    )
   then
     v_gate := tide._require_gate(resolve_gate.gate_id);
     raise exception 'the token does not open gate %', v_gate.gate_id

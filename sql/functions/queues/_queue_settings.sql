@@ -17,7 +17,9 @@ values
   ('retention_keeps', 'choices', 'gates', 'usage', '[]'),
   ('budget', 'budget', null, null, null),
   ('push_url', 'url', null, null, null),
-  ('push_secret', 'name', null, null, null)
+  ('push_secret', 'name', null, null, null),
+  ('gate_channels', 'channels', null, null, null),
+  ('operator_urls', 'boolean', null, null, 'false')
 $$;
 
 comment on function tide._queue_settings is

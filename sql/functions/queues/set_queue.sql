@@ -38,6 +38,8 @@ begin
     retention_keeps = v_new.retention_keeps,
     push_url = v_new.push_url,
     push_secret = v_new.push_secret,
+    gate_channels = v_new.gate_channels,
+    operator_urls = v_new.operator_urls,
     budget = v_new.budget,
     updated_at = tide._now()
   where q.queue = v_queue

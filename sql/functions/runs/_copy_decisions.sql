@@ -7,7 +7,39 @@ returns void
 language plpgsql
 volatile
 as $$
+declare
+  v_edge text;
 begin
+  -- Retention passes over children whose row is held, and then finds the edges of the fork.
+  perform
+  from tide.runs_finished as r
+  where r.run_id = any (
+    array(
+      select e.child_id
+      from tide.run_edges as e
+      where e.parent_id = _copy_decisions.run_id
+        and e.created_at < _copy_decisions.before
+    )
+  )
+  for key share;
+  select e.edge
+  into v_edge
+  from tide.run_edges as e
+  where e.parent_id = _copy_decisions.run_id
+    and e.created_at < _copy_decisions.before
+    and not exists (
+      select
+      from tide.runs as r
+      where r.run_id = e.child_id
+    )
+  order by e.edge
+  limit 1;
+  if found then
+    raise exception 'run % cannot be forked: retention has removed its child %',
+        _copy_decisions.run_id, quote_literal(v_edge)
+      using errcode = 'TD030',
+            hint = 'Fork it at a step before that child was made.';
+  end if;
   insert into tide.gates (
     run_id, name, gate_id, status, prompt, data, capability, expires_at, on_timeout, actor,
     payload, created_at, resolved_at, origin_id, used_by, used_step, answer_schema, quorum,

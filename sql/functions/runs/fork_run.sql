@@ -24,13 +24,7 @@ declare
 begin
   perform tide._require_read_committed('fork_run');
   perform tide._require_run(fork_run.run_id, 'enqueue');
-  select r.*
-  into v_old
-  from tide.runs as r
-  where r.run_id = fork_run.run_id;
-  if not found then
-    v_old := tide._find_run(fork_run.run_id);
-  end if;
+  v_old := tide._keep_run(fork_run.run_id);
   select s.*
   into v_step
   from tide.steps as s

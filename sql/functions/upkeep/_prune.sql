@@ -1,5 +1,5 @@
 -- The outcome of a child is read again when its parent replays, so it stays while the parent is
--- active or may be retried.
+-- active or may be retried, and while a fork of it is.
 create or replace function tide._prune(
   queue text,
   before timestamptz,
@@ -21,12 +21,7 @@ begin
       from tide.runs_finished as r
       where r.queue is null
         and r.finished_at < _prune.before
-        and not exists (
-          select
-          from tide.runs as p
-          where p.run_id = r.parent_id
-            and p.status <> 'completed'
-        )
+        and not tide._is_asked_for(r.run_id)
       order by r.finished_at
       limit _prune.max_runs
       for update skip locked
@@ -37,17 +32,18 @@ begin
       from tide.runs_finished as r
       where r.queue = _prune.queue
         and r.finished_at < _prune.before
-        and not exists (
-          select
-          from tide.runs as p
-          where p.run_id = r.parent_id
-            and p.status <> 'completed'
-        )
+        and not tide._is_asked_for(r.run_id)
       order by r.finished_at
       limit _prune.max_runs
       for update skip locked
     );
   end if;
+  -- Once more, with what was committed before the rows were locked: a fork may have come between.
+  v_run_ids := array(
+    select l.run_id
+    from unnest(v_run_ids) as l(run_id)
+    where not tide._is_asked_for(l.run_id)
+  );
   if cardinality(v_run_ids) > 0 then
     perform tide._remove_runs(v_run_ids, keeps);
   end if;

@@ -40,6 +40,9 @@ begin
       return tide._valid_budget(value);
     when 'url' then
       return to_jsonb(tide._valid_url(key, tide._option_text(key, value, 2048)));
+    when 'channels' then
+      perform tide._valid_channels(key, value);
+      return value;
     when 'name' then
       return to_jsonb(tide._valid_name(key, tide._option_text(key, value, 128)));
   end case;

@@ -4,7 +4,8 @@ create or replace function tide._add_channels(
   run_id uuid,
   channels jsonb,
   gate_id uuid default null,
-  prefix text default ''
+  prefix text default '',
+  trusted boolean default false
 )
 returns void
 language plpgsql
@@ -12,17 +13,20 @@ volatile
 as $$
 declare
   v_channel jsonb;
-  v_events text[];
   v_position integer := 0;
-  v_argument text;
-  v_event text;
+  v_queue text;
 begin
   if coalesce(channels, 'null') in ('null', '[]') then
     return;
   end if;
-  perform tide._valid_elements(
-    prefix || 'channels', channels, '{type,url,secret_name,events}', 10
-  );
+  perform tide._valid_channels(prefix || 'channels', channels);
+  select r.queue
+  into v_queue
+  from tide.runs_active as r
+  where r.run_id = _add_channels.run_id;
+  if gate_id is null then
+    perform tide._require_urls(v_queue);
+  end if;
   select coalesce(max(c.channel), 0)
   into v_position
   from tide.channels as c
@@ -33,40 +37,22 @@ begin
     order by e.ordinality
   loop
     v_position := v_position + 1;
-    v_argument := prefix || 'channels';
-    perform tide._valid_choice(
-      v_argument || '.type', coalesce(v_channel ->> 'type', 'webhook'), '{webhook}'
-    );
-    if jsonb_typeof(v_channel -> 'events') not in ('array', 'null') then
-      raise exception '%.events is not a list of types: %', v_argument,
-          left((v_channel -> 'events')::text, 200)
-        using errcode = '22023';
+    if not trusted then
+      perform tide._require_secret(v_channel ->> 'secret_name', v_queue);
     end if;
-    v_events := array(
-      select e.type
-      from jsonb_array_elements_text(
-        coalesce(nullif(v_channel -> 'events', 'null'), '[]')
-      ) as e(type)
-    );
-    foreach v_event in array v_events loop
-      perform tide._valid_choice(v_argument || '.events', v_event, tide._event_types());
-    end loop;
     insert into tide.channels (run_id, channel, gate_id, url, secret_name, events)
     values (
       _add_channels.run_id,
       v_position,
       _add_channels.gate_id,
-      tide._valid_url(
-        v_argument || '.url', tide._option_text(v_argument || '.url', v_channel -> 'url', 2048)
-      ),
-      tide._valid_name(
-        v_argument || '.secret_name',
-        coalesce(
-          tide._option_text(v_argument || '.secret_name', v_channel -> 'secret_name', 128),
-          'default'
-        )
-      ),
-      v_events
+      v_channel ->> 'url',
+      coalesce(v_channel ->> 'secret_name', 'default'),
+      array(
+        select e.type
+        from jsonb_array_elements_text(
+          coalesce(nullif(v_channel -> 'events', 'null'), '[]')
+        ) as e(type)
+      )
     );
   end loop;
   perform tide._write_told_events(array[_add_channels.run_id]);

@@ -23,7 +23,16 @@ begin
     n.url,
     tide._endpoint(n.url),
     n.secret_name,
-    tide._event_body(_announce.type, n.run_id, n.gate_id, n.delivery_id, n.payload),
+    tide._event_body(
+      _announce.type,
+      n.run_id,
+      n.gate_id,
+      n.delivery_id,
+      n.payload,
+      n.seq,
+      n.attempt,
+      n.created_at
+    ),
     20,
     v_now,
     v_now + interval '3 days',
@@ -35,11 +44,15 @@ begin
       (e.payload ->> 'gate_id')::uuid as gate_id,
       c.url,
       c.secret_name,
+      e.seq,
+      r.attempt,
+      e.created_at,
       e.payload
     from unnest(_announce.run_ids, _announce.seqs) as n(run_id, seq)
     join tide.event_log as e
       on e.run_id = n.run_id
       and e.seq = n.seq
+    join tide.runs as r on r.run_id = n.run_id
     join tide.channels as c on c.run_id = n.run_id
     where _announce.type <> 'delivery.failed'
       and (c.gate_id is null or c.gate_id = (e.payload ->> 'gate_id')::uuid)

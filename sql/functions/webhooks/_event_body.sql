@@ -5,7 +5,10 @@ create or replace function tide._event_body(
   run_id uuid,
   gate_id uuid,
   delivery_id uuid,
-  payload jsonb
+  payload jsonb,
+  seq integer,
+  attempt integer,
+  created_at timestamptz
 )
 returns text
 language plpgsql
@@ -47,7 +50,10 @@ begin
         'gate_id', _event_body.gate_id,
         'gateId', tide._wire_id('gate', _event_body.gate_id),
         'delivery_id', _event_body.delivery_id,
-        'deliveryId', tide._wire_id('del', _event_body.delivery_id)
+        'deliveryId', tide._wire_id('del', _event_body.delivery_id),
+        'seq', _event_body.seq,
+        'attempt', _event_body.attempt,
+        'created_at', _event_body.created_at
       )::text,
       -1
     ),

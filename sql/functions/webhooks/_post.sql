@@ -32,7 +32,10 @@ begin
       'workflow', run.workflow,
       'workflowName', run.workflow,
       'reason', _post.reason,
-      'attempt', run.attempt + 1
+      'attempt', run.attempt + 1,
+      'delivery_id', v_delivery_id,
+      'seq', run.last_seq + 1,
+      'created_at', v_now
     )::text,
     5,
     v_now,

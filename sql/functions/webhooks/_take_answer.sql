@@ -2,7 +2,8 @@ create or replace function tide._take_answer(
   delivery tide.deliveries,
   http_status integer,
   response text,
-  error text
+  error text,
+  retry_after interval
 )
 returns void
 language plpgsql
@@ -44,6 +45,7 @@ begin
       end
         * power(2, least(delivery.attempts - 1, 20)) * (1 + random() / 5)
     );
+    v_due_at := greatest(v_due_at, v_now + _take_answer.retry_after);
     update tide.deliveries as d
     set due_at = v_due_at
     where d.run_id = delivery.run_id
@@ -55,8 +57,11 @@ begin
     failures = case when v_delivered then 0 else e.failures + 1 end,
     proven = v_delivered,
     answered_at = v_now,
-    -- Closed again by a success; else longer each time, from ten seconds to five minutes.
+    -- Closed again by a success; else longer each time, from ten seconds to five minutes, or as long
+    -- as the receiver asks for.
     open_until = case
+      when not v_delivered and _take_answer.retry_after > interval '0'
+        then v_now + _take_answer.retry_after
       when not v_delivered and e.failures >= 4
         then v_now + least(
           interval '5 minutes', interval '10 seconds' * power(2, least(e.failures - 4, 10))

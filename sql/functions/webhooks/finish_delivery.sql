@@ -3,7 +3,8 @@ create or replace function tide.finish_delivery(
   lease_id uuid,
   http_status integer default null,
   response text default null,
-  error text default null
+  error text default null,
+  retry_after interval default null
 )
 returns table (status text, attempts integer, due_at timestamptz)
 language plpgsql
@@ -35,7 +36,10 @@ begin
       v_delivery,
       finish_delivery.http_status,
       left(finish_delivery.response, 8000),
-      left(finish_delivery.error, 1000)
+      left(finish_delivery.error, 1000),
+      least(
+        tide._valid_retry_after(finish_delivery.retry_after), interval '1 day'
+      )
     );
   elsif v_delivery.ended_lease_id is distinct from finish_delivery.lease_id
     or finish_delivery.lease_id is null
@@ -58,5 +62,5 @@ $$;
 
 comment on function tide.finish_delivery is
   'Report how sending a delivery went: delivered for a status from 200 to 299, or when the run it asks '
-  'for has been begun; else it is sent again after a growing pause, or dead after its last attempt or '
-  '410. A lost lease: TD002.';
+  'for has been begun; else it is sent again after a growing pause, at the earliest after retry_after, '
+  'or dead after its last attempt or 410. A lost lease: TD002.';

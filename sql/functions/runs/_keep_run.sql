@@ -1,0 +1,30 @@
+create or replace function tide._keep_run(run_id uuid)
+returns tide.runs
+language plpgsql
+volatile
+as $$
+declare
+  v_run tide.runs;
+begin
+  -- Again when it ends, or a retry brings it back, between the two looks.
+  loop
+    select r.*
+    into v_run
+    from tide.runs_active as r
+    where r.run_id = _keep_run.run_id
+    for key share;
+    exit when found;
+    select r.*
+    into v_run
+    from tide.runs_finished as r
+    where r.run_id = _keep_run.run_id
+    for key share;
+    exit when found;
+    perform tide._find_run(_keep_run.run_id);
+  end loop;
+  return v_run;
+end;
+$$;
+
+comment on function tide._keep_run is
+  'The run, which no retention removes before this transaction ends; unknown: TD010.';
