@@ -47,9 +47,6 @@ comment on table tide.gate_votes is
   'Who decided what about a gate: one vote for each actor, until the quorum is reached.';
 comment on column tide.gate_votes.login is 'The login that voted; the actor is what it said.';
 
-alter table tide.steps add column approved_by uuid;
-comment on column tide.steps.approved_by is 'The gate whose approval covers the step.';
-
 drop function if exists tide.begin_step;
 drop function if exists tide.open_gate;
 drop function if exists tide.decide_gate;

@@ -42,6 +42,7 @@ def test_wheel_carries_the_package_its_types_the_sql_and_the_licence(built: Path
     assert f"tidebase_pg-{__version__}.dist-info/licenses/LICENSE" in names
     assert {name.split("/")[0] for name in names} == {
         "tidebase_pg",
+        "pytest_tidebase.py",
         f"tidebase_pg-{__version__}.dist-info",
     }
 
