@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -12,6 +13,18 @@ _LENGTH: Final = re.compile(
     r"(?:(-?)(\d+):(\d{2}):(\d{2}(?:\.\d+)?))?"
 )
 _BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+WAITS: Final[Mapping[str, str]] = {
+    "review": "needs a review",
+    "gate": "waits for a decision",
+    "children": "waits for children",
+    "timer": "sleeps",
+    "event": "waits for an event",
+    "budget": "over budget",
+    "push": "pushed, not begun",
+}
+"""What a parked run waits for, in words."""
 
 
 def visible(text: str, *, keep: str = "") -> str:

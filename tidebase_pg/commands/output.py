@@ -15,6 +15,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from tidebase_pg.admin.embedded import EmbeddedError
+from tidebase_pg.display import length, visible
 from tidebase_pg.errors import SchemaError, TideError
 
 EXIT_CODES: Final = """\b
@@ -106,7 +107,7 @@ class Failure(click.ClickException):
     exit_code = FAILED
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(visible(" ".join(message.split())))
 
 
 class SchemaFailure(Failure):
@@ -156,7 +157,7 @@ def echo_rows(rows: Iterable[object], columns: Sequence[str] | None = None) -> N
 
 def echo_fact(sentence: str, **facts: object) -> None:
     """Print a sentence for people, or the facts in it as a JSON object."""
-    click.echo(_json(facts) if settings().json else sentence)
+    click.echo(_json(facts) if settings().json else visible(sentence, keep="\n"))
 
 
 def _record(row: object) -> dict[str, object]:
@@ -168,7 +169,15 @@ def _record(row: object) -> dict[str, object]:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, default=_plain, ensure_ascii=False)
+    text = json.dumps(value, default=_plain, ensure_ascii=False)
+    if text.isascii():
+        return text.replace("\x7f", "\\u007f")
+    return "".join(letter if _harmless(letter) else f"\\u{ord(letter):04x}" for letter in text)
+
+
+def _harmless(letter: str) -> bool:
+    """Whether a terminal shows this and does nothing else; JSON may say the others by number."""
+    return letter == visible(letter)
 
 
 def _plain(value: object) -> object:
@@ -191,12 +200,14 @@ def _text(value: object) -> str:
             return "yes" if value else "no"
         case datetime():
             return value.isoformat(sep=" ", timespec="seconds")
-        case str() | int() | float() | UUID() | timedelta():
-            return str(value)
+        case timedelta():
+            return length(value)
+        case str() | int() | float() | UUID():
+            return visible(str(value))
         case _:
             return _json(value)
 
 
 def _short(value: object) -> str:
-    text = _text(value).replace("\n", " ")
+    text = _text(value.replace("\n", " ") if isinstance(value, str) else value)
     return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"

@@ -1,15 +1,28 @@
-"""Commands on runs: enqueue, runs list | show | cancel | retry | fork | budget | children, events,
-send-event."""
+"""Commands on runs: enqueue, runs list | show | watch | cancel | retry | fork | budget | children,
+events, send-event, top."""
 
 from __future__ import annotations
 
+import sys
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import click
 
+from tidebase_pg import calls
 from tidebase_pg.commands.connect import DOCUMENT, LENGTH, actor, connected
-from tidebase_pg.commands.output import Command, Group, echo_fact, echo_row, echo_rows
+from tidebase_pg.commands.output import (
+    FAILED,
+    Command,
+    Group,
+    echo_fact,
+    echo_row,
+    echo_rows,
+    settings,
+)
+from tidebase_pg.commands.screens import document_lines, event_line, run_screen, top_screen
+from tidebase_pg.commands.signals import ended
 from tidebase_pg.registry import EnqueueOptions
 
 STATUSES = ("pending", "queued", "running", "completed", "failed", "cancelled")
@@ -73,14 +86,47 @@ def list_(**filters: Any) -> None:
 @runs.command()
 @click.argument("run_id", type=click.UUID)
 def show(run_id: UUID) -> None:
-    """Show a run with its steps, and why it waits."""
+    """Show a run: facts, why it waits, its timeline and steps, and what it carries."""
     with connected() as tide:
         described = tide.runs.describe(run_id)
+        reasons: list[dict[str, Any]] = []
+        if described["run"]["status"] in ("pending", "queued", "running"):
+            reasons = tide.runs.explain_wait(run_id)["reasons"]
+    if settings().json:
         facts = dict(described["run"])
         facts["steps"] = described["steps"]
         if facts["status"] in ("pending", "queued"):
-            facts["waits"] = tide.runs.explain_wait(run_id)["reasons"]
+            facts["waits"] = reasons
         echo_row(facts)
+        return
+    documents = {
+        name: None if (value := described["run"][name]) is None else document_lines(value)
+        for name in ("error", "result", "input", "metadata")
+    }
+    for line in run_screen(described, reasons, documents, datetime.now(UTC)):
+        click.echo(line)
+
+
+@runs.command()
+@click.argument("run_id", type=click.UUID)
+@click.option("--after", type=int, default=0, help="Only events after this seq.")
+def watch(run_id: UUID, after: int) -> None:
+    """Follow the events of a run until it ends.
+
+    Exits with 0 when the run completed, with 1 when it failed or was cancelled.
+    """
+    last = ""
+    with connected() as tide:
+        since = tide.runs.get(run_id).created_at
+        for event in tide.runs.subscribe(run_id, after=after):
+            if settings().json:
+                echo_row(event.facts())
+            else:
+                click.echo(event_line(event, since))
+            last = event.type
+        outcome = last or f"run.{tide.runs.get(run_id).status}"
+    if outcome != "run.completed":
+        click.get_current_context().exit(FAILED)
 
 
 @runs.command()
@@ -168,4 +214,30 @@ def events(run_id: UUID, after: int | None, max_events: int | None) -> None:
         echo_rows((event.facts() for event in found), ("seq", "created_at", "type", "payload"))
 
 
-COMMANDS = [enqueue, runs, events, send_event]
+@click.command(cls=Command)
+@click.option("--interval", type=LENGTH, default="2s", show_default=True, help="Between two looks.")
+@click.option("--once", is_flag=True, help="Look once; so it is where there is no terminal.")
+def top(interval: timedelta, once: bool) -> None:
+    """Show what goes on: queues by pressure, running runs, failures. Ends on Ctrl-C.
+
+    Needs the rights of an operator or a viewer.
+    """
+    stop = ended(by_force=False)
+    with connected() as tide:
+        while True:
+            seen = tide.execute(calls.overview())
+            queues = tide.execute(calls.list_queues())
+            found = calls.find_runs(filters={"status": "running"}, max_runs=12)
+            running = tide.execute(found)["runs"]
+            if settings().json:
+                echo_row({**seen, "queues": [queue.facts() for queue in queues]})
+            else:
+                lines = list(top_screen(seen, queues, running))
+                if not once and sys.stdout.isatty():
+                    click.clear()
+                click.echo("\n".join(lines))
+            if once or not sys.stdout.isatty() or stop.wait(interval.total_seconds()):
+                return
+
+
+COMMANDS = [enqueue, runs, events, send_event, top]

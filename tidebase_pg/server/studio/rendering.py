@@ -60,7 +60,7 @@ class Pages:
             meter=charts.meter,
             state=words.state,
             tone=words.tone,
-            waits=words.WAITS,
+            waits=display.WAITS,
             once=_once,
             minutes=_minutes,
             took=took,

@@ -7,18 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from tidebase_pg.display import ago, count, length, moment, span
+from tidebase_pg.display import WAITS, ago, count, length, moment, span
 from tidebase_pg.types import ListedQueue
 
-WAITS: Final[Mapping[str, str]] = {
-    "review": "needs a review",
-    "gate": "waits for a decision",
-    "children": "waits for children",
-    "timer": "sleeps",
-    "event": "waits for an event",
-    "budget": "over budget",
-    "push": "pushed, not begun",
-}
 STATES: Final[Mapping[str, str]] = {
     "pending": "pending",
     "queued": "queued",

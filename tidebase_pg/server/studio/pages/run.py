@@ -14,7 +14,7 @@ from tidebase_pg import calls, display
 from tidebase_pg.display import moment
 from tidebase_pg.errors import NotFound
 from tidebase_pg.server.studio.application import Visit
-from tidebase_pg.server.studio.timeline import timeline
+from tidebase_pg.timeline import timeline
 from tidebase_pg.types import RunRow
 
 STEPS: Final = 200

@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
-from tidebase_pg.display import length, moment
-from tidebase_pg.server.studio.words import WAITS
+from tidebase_pg.display import WAITS, length, moment
 
 TICKS: Final = (
     1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400,
