@@ -93,7 +93,6 @@ MAY = {
         "worker.loop",
         "worker.renewal",
         "worker.step_batches",
-        "server.studio.pages.live",
     },
     "start threads or tasks": {
         "async_handles",

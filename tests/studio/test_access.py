@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
+import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
-from tests.studio.conftest import House, Tab
+from tests.server.conftest import Served
+from tests.studio.conftest import SHARED, House, Tab
 from tests.support import Connection, value
+from tidebase_pg.server import Settings, app
 
 MakeTab = Callable[..., Tab]
 
@@ -172,3 +180,98 @@ def test_every_answer_forbids_scripts_and_frames_of_others(tab: MakeTab) -> None
         assert "frame-ancestors 'none'" in policy
         assert headers["cache-control"] == "no-store"
         assert headers["x-content-type-options"] == "nosniff"
+
+
+def served_apart(house: House, **options: Any) -> Served:
+    return Served(Settings(dsn=house.dsn, **options)).start()
+
+
+def test_a_read_only_studio_offers_nothing_and_does_nothing(
+    house: House, connection: Connection
+) -> None:
+    served = served_apart(house, api_key=SHARED, studio_read_only=True)
+    try:
+        mine = Tab(replace(house, served=served))
+        before = told(connection)
+        for path in ("/", "/runs", "/runs/{report}", "/gates", "/queues/reports", "/doctor"):
+            text = mine.get(where(house, path)).text
+            assert "read-only" in text
+            actions = re.findall(r'<form[^>]*method="post"[^>]*action="([^"]+)"', text)
+            assert {a.rpartition("/")[2] for a in actions} <= {"theme", "logout", "bulk"}
+            assert 'name="act"' not in text
+        token = mine.form_token("/")
+        for path, fields in (*ACTS, ("/gates/{refund}", {"decision": "approved"})):
+            answer = mine.post(where(house, path), csrf=token, **fields)
+            assert answer.status_code == 403, path
+        assert told(connection) == before
+    finally:
+        served.stop()
+
+
+def test_a_proxy_that_says_who_it_let_in_is_believed_when_told_so(
+    house: House, connection: Connection
+) -> None:
+    served = served_apart(house, api_key=SHARED, user_header="x-forwarded-user")
+    try:
+        url = f"{served.url}/studio"
+        run_id = value(connection, "select run_id from tide.enqueue('w', queue => 'proxied')")
+        with httpx.Client(base_url=url, follow_redirects=True) as client:
+            assert client.get("/runs").url.path == "/studio/login"
+            client.headers["x-forwarded-user"] = "ann@example.org"
+            text = client.get(f"/runs/{run_id}").text
+            assert "ann@example.org" in text
+            fields = dict(re.findall(r'name="(csrf|seen)" value="([^"]+)"', text))
+            client.post(f"/runs/{run_id}/cancel", data=fields)
+        events = "select payload ->> 'actor' from tide.list_events(%s) where type = 'run.cancelled'"
+        assert value(connection, events, run_id) == "ann@example.org"
+    finally:
+        served.stop()
+    with httpx.Client(base_url=house.url, follow_redirects=True) as client:
+        answer = client.get("/runs", headers={"x-forwarded-user": "ann@example.org"})
+        assert answer.url.path == "/studio/login"
+
+
+async def test_a_studio_below_a_path_links_and_goes_below_it(house: House) -> None:
+    inner = app(settings=Settings(dsn=house.dsn, api_key=SHARED))
+    outer = Starlette(routes=[Mount("/tide", inner)])
+    transport = httpx.ASGITransport(outer)
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://testserver", follow_redirects=True
+    ) as client:
+        answer = await client.get("/tide/studio/runs")
+        assert answer.url.path == "/tide/studio/login"
+        await client.post("/tide/studio/login", data={"key": SHARED})
+        for path in ("/", "/runs", f"/runs/{house.scene.runs['report']}", "/doctor"):
+            page = await client.get(f"/tide/studio{path}")
+            assert page.status_code == 200
+            links = re.findall(r'(?:href|action|src)="([^"]+)"', page.text)
+            ours = [link for link in links if not link.startswith("#")]
+            assert len(ours) > 10
+            assert [link for link in ours if not link.startswith("/tide/studio/")] == []
+            static = next(link for link in ours if link.endswith("studio.css"))
+            assert (await client.get(static)).status_code == 200
+    await inner.state.gateway.close()
+
+
+def test_an_open_door_answers_to_names_of_this_machine_only(house: House) -> None:
+    served = served_apart(house)
+    try:
+        assert httpx.get(f"{served.url}/studio/").status_code == 200
+        answer = httpx.get(f"{served.url}/studio/", headers={"host": "evil.example"})
+        assert answer.status_code == 421
+        assert "Decisions" not in answer.text
+    finally:
+        served.stop()
+
+
+def test_a_key_for_programs_opens_no_page(house: House, connection: Connection) -> None:
+    key = value(connection, "select tide.create_key('program', 'client')")
+    house.keys["client"] = key
+    mine = Tab(house, "client")
+    assert mine.get("/runs").status_code in (403, 200)
+    assert "Bay of Fundy" not in mine.get(where(house, "/runs/{report}")).text
+
+
+def test_the_address_without_a_slash_goes_to_the_overview(house: House) -> None:
+    answer = httpx.get(f"{house.served.url}/studio", follow_redirects=True)
+    assert answer.url.path == "/studio/login"

@@ -45,6 +45,14 @@ MISSING: Final = "the HTTP door is not installed; run: pip install 'tidebase-pg[
 @click.option("--no-reconcile", is_flag=True, help="Leave the background work to others.")
 @click.option("--no-deliver", is_flag=True, help="Leave sending webhooks to others.")
 @click.option("--no-studio", is_flag=True, help="Serve no pages.")
+@click.option("--read-only", is_flag=True, help="Pages that show and do nothing.")
+@click.option(
+    "--base-path", default="", help="Where a proxy puts all of it: /tide, which it cuts off."
+)
+@click.option(
+    "--user-header", help="The header in which a proxy names whom it let in to the pages."
+)
+@click.option("--user-role", default="all", show_default=True, help="What they may do there.")
 @click.option("--insecure-open", is_flag=True, help="Serve everybody, without a key.")
 def serve(install: bool, **options: Any) -> None:
     """Serve HTTP to Tidebase's SDKs, browsers and programs in any language.
@@ -79,6 +87,10 @@ def prepare(
     no_reconcile: bool = False,
     no_deliver: bool = False,
     no_studio: bool = False,
+    read_only: bool = False,
+    base_path: str = "",
+    user_header: str | None = None,
+    user_role: str = "all",
     insecure_open: bool = False,
 ) -> Program:
     """What to serve. Raises Failure for a door that would be open to more than this machine."""
@@ -99,6 +111,9 @@ def prepare(
         max_body=max_body or Settings().max_body,
         rate_per_key=rate,
         trusted_proxies=frozenset(trust_proxy),
+        studio_read_only=read_only,
+        user_header=user_header,
+        user_role=user_role,
     )
     if settings.open_to_all and not insecure_open and not is_loopback(host):
         raise Failure(
@@ -113,7 +128,14 @@ def prepare(
         reconcile=not no_reconcile,
         deliver=not no_deliver,
         studio=not no_studio,
+        base_path=_path(base_path),
     )
+
+
+def _path(given: str) -> str:
+    if given and (not given.startswith("/") or given.endswith("/") or "//" in given):
+        raise Failure(f"--base-path {given[:60]!r} is no path: give one like /tide")
+    return given
 
 
 def is_loopback(host: str) -> bool:

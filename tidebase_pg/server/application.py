@@ -9,7 +9,9 @@ from functools import cache
 from importlib import import_module, util
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
 
 from tidebase_pg.server.background import Background
 from tidebase_pg.server.door import Door
@@ -52,10 +54,20 @@ def app(
     routes: list[BaseRoute] = []
     name = "tidebase_pg.server.studio"
     if studio and util.find_spec(name) is not None:
-        routes.append(Mount("/studio", import_module(name).studio(gateway)))
+        pages = import_module(name).studio(
+            gateway,
+            read_only=chosen.studio_read_only,
+            user_header=chosen.user_header,
+            user_role=chosen.user_role,
+        )
+        routes += [Route("/studio", _to_studio), Mount("/studio", pages)]
     made = Starlette(routes=routes, lifespan=lifespan)
     # Not mounted: a name may hold what a pattern of paths does not, and end in a slash.
     made.router.redirect_slashes = False
     made.router.default = Door(gateway, routed)
     made.state.gateway = gateway
     return made
+
+
+async def _to_studio(request: Request) -> Response:
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/studio/")

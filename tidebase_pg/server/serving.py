@@ -109,6 +109,8 @@ class Program:
     reconcile: bool = True
     deliver: bool = True
     studio: bool = True
+    base_path: str = ""
+    """The path below which a proxy serves all of it, and which it takes off: /tide."""
 
     def application(self) -> Starlette:
         made = app(
@@ -165,6 +167,7 @@ class Program:
             "proxy_headers": False,
             "server_header": False,
             "timeout_graceful_shutdown": GRACE,
+            "root_path": self.base_path,
         }
         return uvicorn.Config(self.application, factory=True, **options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -49,6 +50,15 @@ class Settings:
     """Requests a second under one key, with bursts of two seconds; None = unlimited."""
     trusted_proxies: frozenset[str] = frozenset()
     """Addresses whose X-Forwarded-For is believed."""
+
+    studio_read_only: bool = False
+    """The pages offer no action, and do none."""
+    user_header: str | None = None
+    """A header in which a proxy, the only way here, names whom it let in to the pages."""
+    user_role: str = "all"
+    """What they may do there whom the proxy let in: a role, or all."""
+    page_secret: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
+    """What seals the cookies of pages where there is neither gate key nor shared key."""
 
     @property
     def named_keys(self) -> bool:

@@ -420,7 +420,8 @@ def build(
     routes: Callable[[Front], Sequence[BaseRoute]],
 ) -> ASGIApp:
     """The application over the routes of the pages."""
-    secret = gateway.settings.gate_key or gateway.settings.api_key
+    settings = gateway.settings
+    secret = settings.gate_key or settings.api_key or settings.page_secret
     studio = Studio(
         gateway, options, Sessions(secret), Pages(HERE, options.read_only), Looks(options.refresh)
     )

@@ -53,8 +53,7 @@ class Pages:
         for path in sorted((folder / "static").iterdir()):
             digest.update(path.read_bytes())
         self.stamp = digest.hexdigest()[:12]
-        known = cast("dict[str, Any]", self._environment.globals)
-        known.update(
+        cast(Any, self._environment).globals.update(
             chart=charts.bars,
             spark=charts.spark,
             meter=charts.meter,
@@ -67,7 +66,7 @@ class Pages:
             why=why,
             laid=laid,
         )
-        self._environment.filters.update(
+        cast(Any, self._environment).filters.update(
             when=when,
             ago=ago,
             span=length,
@@ -77,7 +76,7 @@ class Pages:
             document=document,
             size=size,
             cron=words.cron,
-            quoted=lambda text: quote(str(text), safe=""),
+            quoted=quoted,
             query=query,
             money=money,
             json_text=json_text,
@@ -216,6 +215,11 @@ def fault(text: str) -> dict[str, str] | None:
     said = ": ".join(str(error[name]) for name in ("type", "message") if error.get(name))
     trace: str = error["traceback"]
     return {"said": shown(said, 2000), "text": display.visible(trace[:PREVIEW], keep="\n\t")}
+
+
+def quoted(text: object) -> str:
+    """For a path or a query."""
+    return quote(str(text), safe="")
 
 
 def size(number: int | None) -> str:

@@ -89,8 +89,8 @@ class Seal:
 class Sessions:
     """Reads and writes the cookies of browsers."""
 
-    def __init__(self, secret: str | None) -> None:
-        self._seal = Seal(secret.encode() if secret else secrets.token_bytes(32))
+    def __init__(self, secret: str) -> None:
+        self._seal = Seal(secret.encode())
 
     def read(self, cookie: str | None) -> Session | None:
         """The session of a cookie; None when there is none, or it has ended."""

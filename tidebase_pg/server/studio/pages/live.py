@@ -24,20 +24,29 @@ HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 async def pages(visit: Visit) -> Response:
     """A word whenever the installation looks different."""
     await visit.look("overview", calls.overview())
-    return _stream(_looks(visit))
+    return _stream(visit, _looks(visit))
 
 
 async def _looks(visit: Visit) -> AsyncGenerator[str]:
     last = ""
     for _ in range(int(LONGEST / BEAT)):
-        if visit.studio.gateway.draining:
-            return
         seen = await visit.look("overview", calls.overview())
         queues = await visit.look("queues", calls.list_queues())
         news = hashlib.sha256(f"{_still(seen)}{_quiet(queues)}".encode()).hexdigest()
         yield f"event: look\ndata: {news[:16]}\n\n" if news != last else ": still\n\n"
         last = news
-        await asyncio.sleep(BEAT)
+        if await _ends(visit):
+            return
+
+
+async def _ends(visit: Visit) -> bool:
+    """Wait for the next look; whether the server takes its leave meanwhile."""
+    try:
+        async with asyncio.timeout(BEAT):
+            await visit.studio.gateway.ending.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _still(seen: dict[str, Any]) -> str:
@@ -60,9 +69,9 @@ async def run(visit: Visit) -> Response:
     after = int(given) if given.isdecimal() else 0
     if visit.sees_payloads:
         await visit.ask(calls.get_run(run_id))
-        return _stream(_followed(visit, run_id, after))
+        return _stream(visit, _followed(visit, run_id, after))
     await visit.look(("log", run_id), calls.outline_run(run_id, max_steps=1))
-    return _stream(_polled(visit, run_id, after))
+    return _stream(visit, _polled(visit, run_id, after))
 
 
 async def _followed(visit: Visit, run_id: UUID, after: int) -> AsyncGenerator[str]:
@@ -80,15 +89,22 @@ async def _followed(visit: Visit, run_id: UUID, after: int) -> AsyncGenerator[st
 async def _polled(visit: Visit, run_id: UUID, after: int) -> AsyncGenerator[str]:
     """For those who may not follow the log: its length, looked at by all of them together."""
     for _ in range(int(LONGEST / BEAT)):
-        if visit.studio.gateway.draining:
-            return
         outline = calls.outline_run(run_id, max_steps=1)
         seen = await visit.look(("log", run_id), outline)
         last = seen["run"]["last_seq"]
         yield f"id: {last}\nevent: look\ndata: {last}\n\n" if last > after else ": still\n\n"
         after = max(after, last)
-        await asyncio.sleep(BEAT)
+        if await _ends(visit):
+            return
 
 
-def _stream(lines: AsyncGenerator[str]) -> Response:
-    return StreamingResponse(lines, media_type="text/event-stream", headers=HEADERS)
+def _stream(visit: Visit, lines: AsyncGenerator[str]) -> Response:
+    gateway = visit.studio.gateway
+    gateway.check_streams(visit.identity)
+
+    async def counted() -> AsyncGenerator[str]:
+        with gateway.stream_of(visit.identity):
+            async for line in lines:
+                yield line
+
+    return StreamingResponse(counted(), media_type="text/event-stream", headers=HEADERS)
