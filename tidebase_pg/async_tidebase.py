@@ -75,6 +75,11 @@ class AsyncRuns(AsyncNamespace):
     recover = AsyncNamespace.method(calls.recover)
     reschedule = AsyncNamespace.method(calls.reschedule)
     explain_wait = AsyncNamespace.method(calls.explain_wait)
+    find = AsyncNamespace.method(calls.find_runs)
+    search = AsyncNamespace.method(calls.search_runs)
+    count = AsyncNamespace.method(calls.count_runs)
+    outline = AsyncNamespace.method(calls.outline_run)
+    step = AsyncNamespace.method(calls.get_step)
     events = AsyncNamespace.method(calls.list_events)
     resolve_step = AsyncNamespace.method(calls.resolve_step)
     fork = AsyncNamespace.method(calls.fork_run)
@@ -172,6 +177,9 @@ class AsyncQueues(AsyncNamespace):
     pause = AsyncNamespace.method(registry.pause)
     resume = AsyncNamespace.method(registry.resume)
     list = AsyncNamespace.method(calls.queue_stats)
+    survey = AsyncNamespace.method(calls.list_queues)
+    throughput = AsyncNamespace.method(calls.throughput)
+    workers = AsyncNamespace.method(calls.list_workers)
     grant = AsyncNamespace.method(calls.grant_queue)
     revoke = AsyncNamespace.method(calls.revoke_queue)
 
@@ -462,6 +470,14 @@ class AsyncTidebase:
         `batch` is rows at a time, `budget` seconds in all; the answer counts what was done.
         """
         return await self.execute(calls.reconcile(batch=batch, budget=budget))
+
+    async def overview(self) -> dict[str, Any]:
+        """What a console shows first, by bounded looks: health, running and failed runs by
+        workflow, runs that wait for people, the oldest decisions, workers.
+
+        >>> (await tide.overview())["gates"]["pending"]
+        """
+        return await self.execute(calls.overview())
 
     async def health(self) -> Health:
         """Whether upkeep runs, and the age or number of everything that should be young or none.

@@ -113,6 +113,11 @@ class Runs(Namespace):
     recover = Namespace.method(calls.recover)
     reschedule = Namespace.method(calls.reschedule)
     explain_wait = Namespace.method(calls.explain_wait)
+    find = Namespace.method(calls.find_runs)
+    search = Namespace.method(calls.search_runs)
+    count = Namespace.method(calls.count_runs)
+    outline = Namespace.method(calls.outline_run)
+    step = Namespace.method(calls.get_step)
     events = Namespace.method(calls.list_events)
     resolve_step = Namespace.method(calls.resolve_step)
     fork = Namespace.method(calls.fork_run)
@@ -209,6 +214,9 @@ class Queues(Namespace):
     pause = Namespace.method(registry.pause)
     resume = Namespace.method(registry.resume)
     list = Namespace.method(calls.queue_stats)
+    survey = Namespace.method(calls.list_queues)
+    throughput = Namespace.method(calls.throughput)
+    workers = Namespace.method(calls.list_workers)
     grant = Namespace.method(calls.grant_queue)
     revoke = Namespace.method(calls.revoke_queue)
 
@@ -488,6 +496,14 @@ class Tidebase:
         `batch` is rows at a time, `budget` seconds in all; the answer counts what was done.
         """
         return self.execute(calls.reconcile(batch=batch, budget=budget))
+
+    def overview(self) -> dict[str, Any]:
+        """What a console shows first, by bounded looks: health, running and failed runs by
+        workflow, runs that wait for people, the oldest decisions, workers.
+
+        >>> tide.overview()["gates"]["pending"]
+        """
+        return self.execute(calls.overview())
 
     def health(self) -> Health:
         """Whether upkeep runs, and the age or number of everything that should be young or none.

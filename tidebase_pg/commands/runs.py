@@ -10,7 +10,6 @@ from uuid import UUID
 
 import click
 
-from tidebase_pg import calls
 from tidebase_pg.commands.connect import DOCUMENT, LENGTH, actor, connected
 from tidebase_pg.commands.output import (
     FAILED,
@@ -225,10 +224,9 @@ def top(interval: timedelta, once: bool) -> None:
     stop = ended(by_force=False)
     with connected() as tide:
         while True:
-            seen = tide.execute(calls.overview())
-            queues = tide.execute(calls.list_queues())
-            found = calls.find_runs(filters={"status": "running"}, max_runs=12)
-            running = tide.execute(found)["runs"]
+            seen = tide.overview()
+            queues = tide.queues.survey()
+            running = tide.runs.find(filters={"status": "running"}, max_runs=12)["runs"]
             if settings().json:
                 echo_row({**seen, "queues": [queue.facts() for queue in queues]})
             else:
