@@ -1,3 +1,14 @@
+do $$
+begin
+  if pg_catalog.current_setting('server_encoding') <> 'UTF8' then
+    raise exception 'the encoding of database % is %, and tide needs UTF8',
+        pg_catalog.current_database(), pg_catalog.current_setting('server_encoding')
+      using errcode = '0A000',
+            hint = 'Create a database of that encoding: template template0 encoding UTF8.';
+  end if;
+end
+$$;
+
 create schema if not exists tide;
 comment on schema tide is 'Tidebase: durable runs, queues and steps. Installed and upgraded by tidebase-pg.';
 

@@ -69,8 +69,6 @@ def _expression(name: str, row: str) -> str:
     if name.endswith("_text"):
         column = name.removesuffix("_text")
         return f"{row}{column}::text as {column}"
-    if name == "run_at":
-        return f"nullif({row}run_at, 'infinity') as run_at"
     if name == "fresh":
         # It was made and it was claimed: nothing else has happened.
         unset = " and ".join(

@@ -12,7 +12,7 @@ select
   r.attempt,
   r.max_attempts,
   r.last_seq,
-  nullif(r.run_at, 'infinity') as run_at,
+  r.run_at,
   r.created_at,
   r.started_at,
   r.finished_at,

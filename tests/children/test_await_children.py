@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.runs.acts import FOREVER, MINUTE, Tide, contents, refused
+from tests.runs.acts import MINUTE, Tide, contents, refused
 from tests.support import Clock, value
 
 
@@ -62,7 +62,7 @@ def test_parent_parks_without_lease_slot_and_attempt_and_the_last_child_wakes_it
         "children",
         "all",
     )
-    assert (waiting.attempt, waiting.slot, waiting.run_at) == (0, None, FOREVER)
+    assert (waiting.attempt, waiting.slot, waiting.run_at) == (0, None, None)
     end(tide, children["a"])
     assert tide.get_run(run_id=parent.run_id).waiting_on == "children"
     end(tide, children["b"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.runs.acts import FOREVER, MINUTE, NOBODY, Tide, contents, refused
+from tests.runs.acts import MINUTE, NOBODY, Tide, contents, refused
 from tests.support import Clock
 
 
@@ -20,7 +20,7 @@ def test_run_is_parked_until_the_event_comes(tide: Tide) -> None:
     assert tide.await_event(**own(run), name="paid") == (True, False, None)
     waiting = tide.get_run(run_id=run.run_id)
     assert (waiting.status, waiting.waiting_on, waiting.waiting_for) == ("queued", "event", "paid")
-    assert (waiting.attempt, waiting.slot, waiting.run_at) == (0, None, FOREVER)
+    assert (waiting.attempt, waiting.slot, waiting.run_at) == (0, None, None)
     assert tide.send_event(run_id=run.run_id, name="paid", payload={"eur": 7})
     assert tide.log(run.run_id)[-2:] == ["run.parked", "run.resumed"]
     (again,) = tide.claim()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.runs.acts import FOREVER, MINUTE, Tide, contents, refused
+from tests.runs.acts import MINUTE, Tide, contents, refused
 from tests.support import Clock, value
 
 
@@ -23,7 +23,7 @@ def test_sleeping_run_is_parked_until_its_time(tide: Tide, hour: Clock) -> None:
     assert answer == (True, due_at)
     waiting = tide.get_run(run_id=run.run_id)
     assert (waiting.status, waiting.waiting_on, waiting.waiting_for) == ("queued", "timer", "nap")
-    assert (waiting.attempt, waiting.slot, waiting.run_at) == (0, None, FOREVER)
+    assert (waiting.attempt, waiting.slot, waiting.run_at) == (0, None, None)
     hour.set(due_at - timedelta(microseconds=1))
     assert tide.reconcile()["due_waits"] == 0
     hour.set(due_at)

@@ -617,16 +617,16 @@ IMPOSSIBLE = {
         "queued", "waiting_on = 'review', ready = false, run_at = now()", "are parked and due",
     ),
     "a parked run that is ready": (
-        "queued", "waiting_on = 'review', run_at = 'infinity'", "are parked and due",
+        "queued", "waiting_on = 'review', run_at = null", "are parked and due",
     ),
     "a parked run that runs": (
-        "running", "waiting_on = 'review', run_at = 'infinity'", "run and are parked",
+        "running", "waiting_on = 'review', run_at = null", "run and are parked",
     ),
     "a ready run nobody queued": ("pending", "ready = true", "are ready and in no queue"),
     "a queued run without a queue": ("queued", "queue = null", "are queued in no queue"),
     "a lease without its secret": ("running", "lease_id = null", "lease nobody can show"),
     "a wait for nothing": (
-        "queued", "waiting_on = 'boredom', ready = false, run_at = 'infinity'", "nothing ends",
+        "queued", "waiting_on = 'boredom', ready = false, run_at = null", "nothing ends",
     ),
     "an attempt before the first": ("queued", "attempt = -1", "counted their attempts"),
     "no attempt": ("queued", "max_attempts = 0", "counted their attempts"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.runs.acts import FOREVER, MINUTE, NOBODY, Tide, contents, refused
+from tests.runs.acts import MINUTE, NOBODY, Tide, contents, refused
 from tests.support import Clock, value
 
 YEAR = timedelta(days=365)
@@ -38,7 +38,7 @@ def test_parked_run_has_no_lease_no_slot_and_no_attempt(tide: Tide) -> None:
     assert (waiting.status, waiting.waiting_on) == ("queued", "gate")
     assert waiting.waiting_for == str(gate.gate_id)
     assert (waiting.attempt, waiting.slot, waiting.leased_until) == (0, None, None)
-    assert (waiting.ready, waiting.run_at) == (False, FOREVER)
+    assert (waiting.ready, waiting.run_at) == (False, None)
     assert value(tide.connection, "select count(run_id) from tide.slots") == 0
     assert tide.last_event(run.run_id).type == "run.parked"
     assert tide.last_event(run.run_id).payload == {
@@ -233,7 +233,7 @@ def test_parked_run_can_be_cancelled(tide: Tide) -> None:
     run = tide.started(dedupe_key="k")
     parked(tide, run)
     assert tide.cancel(run_id=run.run_id).status == "cancelled"
-    assert tide.get_run(run_id=run.run_id).run_at != FOREVER
+    assert tide.get_run(run_id=run.run_id).run_at is not None
     assert not tide.enqueue(workflow="report", dedupe_key="k").deduplicated
 
 

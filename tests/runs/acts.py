@@ -5,25 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.json import Jsonb
 
 from tests.support import Clock, Connection, one, value
 
-FOREVER = datetime.max.replace(tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 NOBODY = UUID("00000000-0000-7000-8000-000000000000")
 
 MANY = frozenset(
     {"claim", "enqueue_many", "heartbeat", "list_events", "list_runs", "settle", "settle_and_claim"}
     | {"await_children", "list_children", "list_snapshots", "list_usage", "spawn_many"}
-    | {"authenticate_key", "list_keys", "gate_tokens"}
+    | {"authenticate_key", "list_keys", "gate_tokens", "report_steps"}
     | {"find_deliveries", "list_endpoints", "list_gates", "list_queues", "list_workers"}
     | {"next_fires", "outline_schedules", "throughput"}
     | {"claim_deliveries", "list_deliveries", "list_fires", "list_schedules", "state_versions"}
@@ -45,18 +43,10 @@ SCALARS = frozenset(
 )
 
 
-class InfinityLoader(TimestamptzLoader):
-    """Parked runs wait until infinity, which Python has no datetime for."""
-
-    def load(self, data: Any) -> datetime:
-        return FOREVER if bytes(data) == b"infinity" else super().load(data)
-
-
 class Tide:
     """`tide.enqueue(workflow="report")` is `select * from tide.enqueue(workflow => 'report')`."""
 
     def __init__(self, connection: Connection) -> None:
-        connection.adapters.register_loader("timestamptz", InfinityLoader)
         self.connection = connection
 
     def __getattr__(self, function: str) -> Callable[..., Any]:

@@ -478,4 +478,4 @@ def test_a_renewal_waits_for_nobody(tide: Tide, connect: Callable[..., Connectio
     run = tide.started()
     with connect(autocommit=False) as connection:
         Tide(connection).hold_run(run_id=run.run_id)
-        assert tide.renew_run(run_id=run.run_id) == 0
+        assert tide.renew_run(run_id=run.run_id) == 1

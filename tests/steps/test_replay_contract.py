@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.runs.acts import FOREVER, MINUTE, Tide, contents, refused
+from tests.runs.acts import MINUTE, Tide, contents, refused
 from tests.support import Clock
 
 CONTRACTS: list[tuple[dict[str, Any], str]] = [
@@ -95,7 +95,7 @@ def test_worker_died_inside_manual_parks_for_review(tide: Tide, hour: Clock) -> 
     assert (answer.action, answer.output) == ("review", None)
     parked = tide.get_run(run_id=run.run_id)
     assert (parked.status, parked.waiting_on, parked.ready) == ("queued", "review", False)
-    assert (parked.run_at, parked.attempt, parked.leased_until) == (FOREVER, 1, None)
+    assert (parked.run_at, parked.attempt, parked.leased_until) == (None, 1, None)
     assert step(tide, run)["status"] == "manual_review"
     assert tide.log(run.run_id)[-2:] == ["step.review", "run.parked"]
     assert tide.last_event(run.run_id).payload == {"waiting_on": "review", "waiting_for": "send"}
@@ -157,7 +157,7 @@ def test_final_failure_of_manual_parks_for_review(tide: Tide) -> None:
         "queued",
     )
     parked = tide.get_run(run_id=run.run_id)
-    assert (parked.waiting_on, parked.attempt, parked.run_at) == ("review", 0, FOREVER)
+    assert (parked.waiting_on, parked.attempt, parked.run_at) == ("review", 0, None)
     assert tide.log(run.run_id)[-3:] == ["step.failed", "step.review", "run.parked"]
 
 

@@ -311,7 +311,7 @@ SCENES: dict[str, Scene] = {
     "list_keys": lambda tide: after(tide.create_key(name="mine", role="client")),
     "list_queues": lambda tide: after(queued(tide)),
     "list_streams": lambda tide: {"run_id": streaming(tide)["run_id"]},
-    "list_workers": lambda tide: after(tide.claim(worker="w1")),
+    "list_workers": lambda tide: after(queued(tide) and tide.claim(worker="w1")),
     "next_fires": lambda tide: SCENES["next_fire"](tide),
     "outline_run": lambda tide: {"run_id": stepped(tide)["run_id"]},
     "outline_schedules": lambda tide: after(scheduled(tide)),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.runs.acts import FOREVER, MINUTE, NOBODY, Tide, contents, refused
+from tests.runs.acts import MINUTE, NOBODY, Tide, contents, refused
 from tests.support import Clock
 
 
@@ -41,7 +41,7 @@ def test_step_beyond_the_budget_parks_the_run(tide: Tide) -> None:
     assert (answer.action, answer.output) == ("budget", None)
     waiting = tide.get_run(run_id=run.run_id)
     assert (waiting.status, waiting.waiting_on) == ("queued", "budget")
-    assert (waiting.attempt, waiting.slot, waiting.run_at) == (0, None, FOREVER)
+    assert (waiting.attempt, waiting.slot, waiting.run_at) == (0, None, None)
     event = tide.last_event(run.run_id)
     assert event.type == "run.parked"
     assert event.payload["spent"]["steps"] == 2

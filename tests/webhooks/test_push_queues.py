@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.runs.acts import FOREVER, MINUTE, Tide, refused
+from tests.runs.acts import MINUTE, Tide, refused
 from tests.support import Clock, value
 from tests.webhooks.outbox import (
     APP,
@@ -54,7 +54,7 @@ def test_a_dispatch_asks_the_application(tide: Tide, hour: Clock) -> None:
     (run_id,) = pushed(tide)
     run = tide.get_run(run_id=run_id)
     assert (run.status, run.waiting_on, run.ready, run.attempt) == ("queued", "push", False, 0)
-    assert (run.run_at, run.dispatched_until, run.dispatches) == (FOREVER, hour.now + HORIZON, 1)
+    assert (run.run_at, run.dispatched_until, run.dispatches) == (None, hour.now + HORIZON, 1)
     (delivery,) = outbox(tide.connection)
     assert run.waiting_for == str(delivery.delivery_id)
     assert json.loads(delivery.body) == {

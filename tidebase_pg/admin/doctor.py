@@ -549,7 +549,7 @@ from (
       when r.finished_at is not null then 'are active and have a time at which they ended'
       when r.slot is not null and r.status <> 'running' and r.waiting_on is distinct from 'push'
         then 'hold a slot and do not run'
-      when r.waiting_on is not null and (r.ready or r.run_at < 'infinity')
+      when r.waiting_on is not null and (r.ready or r.run_at is not null)
         then 'are parked and due'
       when r.waiting_on is not null and r.status = 'running' then 'run and are parked'
       when r.ready and r.status <> 'queued' then 'are ready and in no queue'

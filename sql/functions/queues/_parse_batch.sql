@@ -77,7 +77,8 @@ begin
         _parse_batch.now,
         tide._option_interval(g.argument || '.delay', g.options -> 'delay'),
         tide._option_time(g.argument || '.run_at', g.options -> 'run_at'),
-        g.argument || '.'
+        g.argument || '.',
+        tide._option_interval(g.argument || '.deadline', g.options -> 'deadline')
       )
       else _parse_batch.now
     end,

@@ -128,7 +128,9 @@ begin
     ) > 0
   then
     v_run.priority := coalesce(tide._valid_priority(enqueue.priority), 0);
-    v_run.run_at := tide._valid_start(v_now, enqueue.delay, enqueue.run_at);
+    v_run.run_at := tide._valid_start(
+      v_now, enqueue.delay, enqueue.run_at, deadline => enqueue.deadline
+    );
     v_run.ready := v_run.run_at <= v_now;
     v_run.deadline := tide._valid_deadline(enqueue.deadline);
     v_run.deadline_at := v_now + v_run.deadline;

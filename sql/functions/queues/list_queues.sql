@@ -38,7 +38,7 @@ begin
       from tide.runs_active as d
       where d.status = 'queued'
         and not d.ready
-        and d.run_at < 'infinity'
+        and d.run_at is not null
       order by d.run_at
       limit v_most
     )
@@ -50,7 +50,7 @@ begin
       from tide.runs_active as p
       where p.status = 'queued'
         and not p.ready
-        and p.run_at = 'infinity'
+        and p.run_at is null
       order by p.run_at
       limit v_most
     )

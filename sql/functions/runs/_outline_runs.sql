@@ -19,7 +19,7 @@ begin
           'attempt', r.attempt,
           'max_attempts', r.max_attempts,
           'last_seq', r.last_seq,
-          'run_at', nullif(r.run_at, 'infinity'),
+          'run_at', r.run_at,
           'created_at', r.created_at,
           'started_at', r.started_at,
           'finished_at', r.finished_at,

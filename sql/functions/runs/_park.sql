@@ -12,7 +12,7 @@ begin
   perform tide._requeue(
     run,
     ended_by => null,
-    run_at => 'infinity',
+    run_at => null,
     counted => false,
     event => 'run.parked',
     payload => jsonb_build_object(

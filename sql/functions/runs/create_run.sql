@@ -42,7 +42,7 @@ begin
     coalesce(tide._valid_payload('input', create_run.input), '{}'),
     tide._valid_metadata('metadata', create_run.metadata),
     tide._valid_backoff(create_run.backoff),
-    create_run.deadline,
+    tide._valid_deadline(create_run.deadline),
     tide._valid_budget(create_run.budget),
     case
       when create_run.recovery_url is not null

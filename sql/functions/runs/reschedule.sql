@@ -34,6 +34,11 @@ begin
       using errcode = 'TD030',
             hint = 'Only queued runs that wait for their time or turn can be moved.';
   end if;
+  if v_run_at >= v_run.deadline_at then
+    raise exception 'run_at lies beyond the deadline of run %: %', v_run.run_id, v_run_at
+      using errcode = '22023',
+            hint = format('Give a time before %s.', v_run.deadline_at);
+  end if;
   perform tide._write_told_events(array[v_run.run_id]);
   update tide.runs_active as r
   set
@@ -55,4 +60,5 @@ end;
 $$;
 
 comment on function tide.reschedule is
-  'Move a queued run to another time and, if given, another priority; any other run: TD030.';
+  'Move a queued run to another time and, if given, another priority; any other run: TD030. '
+  'Beyond its deadline: 22023.';

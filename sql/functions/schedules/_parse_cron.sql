@@ -21,7 +21,7 @@ begin
         when '@hourly' then '0 * * * *'
         else v_text
       end,
-      '[ \t]+'
+      E'[ \t]+'
     );
   end if;
   if cardinality(v_fields) is distinct from 5 then

@@ -22,7 +22,7 @@ begin
   foreach v_item in array string_to_array(_parse_cron_field.value, ',') loop
     v_parts := regexp_match(
       v_item,
-      '^(?:(\*)|([a-z]{3}|[0-9]{1,2})(?:-([a-z]{3}|[0-9]{1,2}))?)(?:/([0-9]{1,2}))?$'
+      '^(?:([*])|([a-z]{3}|[0-9]{1,2})(?:-([a-z]{3}|[0-9]{1,2}))?)(?:/([0-9]{1,2}))?$'
     );
     v_step := coalesce(v_parts[4]::integer, 1);
     if v_parts[1] is not null then

@@ -8,7 +8,7 @@ declare
   v_text text := coalesce(input, 'null')::text;
 begin
   -- jsonb has one order of keys and one form of everything but the zeros after a decimal point.
-  if v_text ~ '\.[0-9]*0(?![0-9])' then
+  if v_text ~ '[.][0-9]*0(?![0-9])' then
     v_text := tide._without_scale(input)::text;
   end if;
   return sha256(convert_to(v_text, 'UTF8'));

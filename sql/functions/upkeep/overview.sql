@@ -38,7 +38,7 @@ begin
           from tide.runs_active as r
           where r.status = 'queued'
             and not r.ready
-            and r.run_at = 'infinity'
+            and r.run_at is null
           order by r.run_at
           limit v_most
         ) as l

@@ -6,11 +6,12 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if set_retention.retention is not null then
-    perform tide._valid_interval('retention', set_retention.retention, '0', '36500 days');
-  end if;
   update tide.settings as s
-  set retention = set_retention.retention;
+  set
+    retention = case
+      when set_retention.retention is not null
+        then tide._valid_interval('retention', set_retention.retention, '0', '36500 days')
+    end;
 end;
 $$;
 

@@ -13,7 +13,7 @@ begin
     and value #>> '{}' !~ '[^0-9a-zA-Z :.+-]'
   then
     begin
-      return (value #>> '{}')::interval;
+      return extract(epoch from (value #>> '{}')::interval) * interval '1 second';
     exception
       when data_exception then
         null;
@@ -26,4 +26,5 @@ end;
 $$;
 
 comment on function tide._option_interval is
-  'An interval out of an options object; null passes, anything else that is none is 22023.';
+  'An interval, a day of 24 hours, out of an options object; null passes, anything else that is none is '
+  '22023.';

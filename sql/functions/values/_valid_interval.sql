@@ -11,7 +11,8 @@ parallel safe
 as $$
 begin
   if value between low and high then
-    return value;
+    -- In seconds: to a time with time zone, a day is as long as the session's zone makes it.
+    return extract(epoch from value) * interval '1 second';
   end if;
   raise exception '% is out of range: %', _valid_interval.argument,
       coalesce(_valid_interval.value::text, 'null')
@@ -20,4 +21,5 @@ begin
 end;
 $$;
 
-comment on function tide._valid_interval is 'The value, or 22023 when it is null or out of range.';
+comment on function tide._valid_interval is
+  'The value, a day of 24 hours, or 22023 when it is null or out of range.';

@@ -6,7 +6,7 @@ immutable
 parallel safe
 as $$
 begin
-  if secret like 'whsec\_%' then
+  if starts_with(secret, 'whsec_') then
     if secret ~ '^whsec_([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$'
       and octet_length(decode(substring(secret from 7), 'base64')) between 24 and 64
     then

@@ -6,11 +6,11 @@ parallel safe
 as $$
 declare
   v_port constant text := substring(
-    value from '^https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})(?:[/?]|$)'
+    value from '^https?://(?:[[][0-9A-Fa-f:.]+[]]|[A-Za-z0-9._-]+):([0-9]{1,5})(?:[/?]|$)'
   );
 begin
   if octet_length(value) <= 2048
-    and value ~ '^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?([/?][!-~]*)?$'
+    and value ~ '^https?://([[][0-9A-Fa-f:.]+[]]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?([/?][!-~]*)?$'
     and value !~ '#'
     and coalesce(v_port, '443')::integer between 1 and 65535
   then

@@ -35,7 +35,7 @@ begin
     ),
     20,
     v_now,
-    v_now + interval '3 days',
+    v_now + interval '72 hours',
     v_now
   from (
     select

@@ -29,7 +29,7 @@ begin
     update tide.runs_active as r
     set
       ready = false,
-      run_at = 'infinity',
+      run_at = null,
       waiting_on = 'push',
       waiting_for = tide._post(
         v_run,

@@ -13,7 +13,7 @@ begin
   return 'v1,' || encode(
     tide._hmac_sha256(
       case
-        when secret like 'whsec\_%' then decode(substring(secret from 7), 'base64')
+        when starts_with(secret, 'whsec_') then decode(substring(secret from 7), 'base64')
         else convert_to(secret, 'UTF8')
       end,
       convert_to(format('%s.%s.%s', message_id, sent_at, body), 'UTF8')

@@ -28,7 +28,7 @@ begin
       status = 'pending',
       attempts = 0,
       due_at = v_now,
-      expires_at = v_now + interval '3 days',
+      expires_at = v_now + interval '72 hours',
       lease_id = null,
       finished_at = null,
       logged = false
