@@ -14,7 +14,7 @@ TEST_JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest $(or $(TESTS),-n $(TEST_JOBS) --dist loadfile)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-agent dev quick test test-agents test-all test-pg15 test-pgbouncer lint sql-lint types \
+.PHONY: help sync demo demo-agent dev quick test test-agents test-all test-pg15 test-pgbouncer lint sql-lint types \
   conventions bench bench-quick fuzz-http fuzz-sql chaos chaos-long docs wheel reproducible audit sbom clean
 
 help: ## Show this list
@@ -53,6 +53,9 @@ test-all: postgres-15 postgres-16 postgres-17 ## Run them on 15 to 18, also thro
 test-agents: $(AGENTS) ## Run the tests of the adapters beside the frameworks, and check their types
 	$(VENV)/agents/bin/python -m pytest $(or $(TESTS),tests/agents)
 	$(VENV)/agents/bin/python -m mypy --config-file= --strict --follow-imports=silent tidebase_pg/agents
+
+sync: $(READY) ## Write the synchronous modules of the driver from the asynchronous ones
+	$(BIN)/python tools/async_to_sync.py
 
 lint: $(READY) ## Check the form of the Python files
 	$(BIN)/ruff check .

@@ -1,8 +1,10 @@
 """Durable runs, queues and steps inside Postgres: see `Tidebase` and `AsyncTidebase`."""
 
-from tidebase_pg.async_handles import AsyncBegunStep, AsyncRun, AsyncSession
+from tidebase_pg.async_run import AsyncBegunStep, AsyncRun, AsyncTransaction
+from tidebase_pg.async_session import AsyncSession
 from tidebase_pg.async_tidebase import AsyncTidebase
-from tidebase_pg.async_waits import AsyncTransaction
+from tidebase_pg.codecs import Codec, DefaultCodec
+from tidebase_pg.current import RunLogFilter, current_run
 from tidebase_pg.errors import (
     BadPayload,
     BadSignature,
@@ -19,6 +21,7 @@ from tidebase_pg.errors import (
     MigrationDrift,
     NotFound,
     PayloadTooLarge,
+    Refusal,
     Retry,
     RunCancelled,
     RunFinished,
@@ -27,6 +30,7 @@ from tidebase_pg.errors import (
     SchemaError,
     SchemaTooNew,
     SchemaTooOld,
+    Snooze,
     StateConflict,
     StepFailedHard,
     StepInProgress,
@@ -34,7 +38,8 @@ from tidebase_pg.errors import (
     Stop,
     TideError,
 )
-from tidebase_pg.handles import BegunStep, Run, Session
+from tidebase_pg.run import BegunStep, Run, Transaction
+from tidebase_pg.session import Session
 from tidebase_pg.tidebase import Tidebase
 from tidebase_pg.types import (
     AwaitedChild,
@@ -63,7 +68,6 @@ from tidebase_pg.types import (
 from tidebase_pg.values import new_run_id
 from tidebase_pg.version import __version__
 from tidebase_pg.wait_flows import Event, GateDecision
-from tidebase_pg.waits import Transaction
 from tidebase_pg.webhooks.dispatcher import Dispatcher, DispatchReport
 from tidebase_pg.webhooks.signing import Delivery, WebhookAnswer, verify_webhook_signature
 from tidebase_pg.worker.loop import AsyncWorker, Worker
@@ -83,7 +87,9 @@ __all__ = [
     "BegunStep",
     "ChildFailed",
     "ChildRow",
+    "Codec",
     "Conflict",
+    "DefaultCodec",
     "Delivery",
     "DeliveryRow",
     "DispatchReport",
@@ -112,11 +118,13 @@ __all__ = [
     "QueueGrant",
     "QueueRow",
     "QueueStats",
+    "Refusal",
     "Retry",
     "Run",
     "RunCancelled",
     "RunFinished",
     "RunLeased",
+    "RunLogFilter",
     "RunParked",
     "RunRow",
     "Schedule",
@@ -124,6 +132,7 @@ __all__ = [
     "SchemaTooNew",
     "SchemaTooOld",
     "Session",
+    "Snooze",
     "Spawned",
     "StateConflict",
     "StateRow",
@@ -141,6 +150,7 @@ __all__ = [
     "WorkReport",
     "Worker",
     "__version__",
+    "current_run",
     "new_run_id",
     "verify_webhook_signature",
 ]

@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
-import asyncio
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from functools import wraps
 from types import TracebackType
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack, cast
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
-from tidebase_pg import calls, flows, registry, threads
-from tidebase_pg.async_handles import AsyncRun, AsyncSession, attempt, drive
+from tidebase_pg import calls, flows, registry, tasks
+from tidebase_pg.async_driver import drive
+from tidebase_pg.async_run import AsyncRun
+from tidebase_pg.async_session import AsyncSession, attempt
+from tidebase_pg.async_subscriptions import AsyncFollowing, subscribe
 from tidebase_pg.call import Call
-from tidebase_pg.client.connections import (
-    AsyncConnection,
-    AsyncFromDsn,
-    AsyncFromPool,
-    AsyncPool,
-    AsyncSource,
-    FromDsn,
-    environment,
-)
-from tidebase_pg.client.execute import PATIENCE, AsyncClient
+from tidebase_pg.client import AsyncClient
+from tidebase_pg.client.async_connections import AsyncSource, new_source
+from tidebase_pg.client.async_foreign import connection_of
+from tidebase_pg.client.connections import FromDsn
+from tidebase_pg.client.failures import PATIENCE
+from tidebase_pg.client.settings import MAX_CONNECTIONS, AsyncConnection, AsyncPool, environment
+from tidebase_pg.codecs import Codec
 from tidebase_pg.errors import NotFound, RunFinished, Stop
+from tidebase_pg.options import CreateOptions, WorkOptions
 from tidebase_pg.registry import EnqueueOptions, NewRun, Registry, ScheduleOptions
-from tidebase_pg.subscriptions import subscribe_async as subscribe
-from tidebase_pg.tidebase import WORKER_CONNECTIONS, CreateOptions, WorkOptions
+from tidebase_pg.tasks import ASYNC
 from tidebase_pg.types import Enqueued, EnqueuedMany, EventRow, Health, QueueStats, RunRow, Schedule
 from tidebase_pg.values import Duration, RunId, check_kind, seconds
 from tidebase_pg.webhooks import signing as webhooks
 from tidebase_pg.webhooks.dispatcher import Dispatcher, DispatchOptions
-from tidebase_pg.worker.active_run import Holding
+from tidebase_pg.worker.active_run import ActiveRun
 from tidebase_pg.worker.loop import AsyncWorker
-from tidebase_pg.worker.state import WorkReport, terms
+from tidebase_pg.worker.renewal import LeaseRenewer
+from tidebase_pg.worker.state import WorkReport, worker_options
 
 T = TypeVar("T")
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[[AsyncRun, Any], Any])
+G = TypeVar("G", bound=Callable[..., Any])
+
+if ASYNC:
+    ASYNCHRONOUS = True
+    WORKER_CONNECTIONS = 2
+else:
+    ASYNCHRONOUS = False
+    WORKER_CONNECTIONS = 3
 
 
 class AsyncNamespace:
@@ -118,7 +127,7 @@ class AsyncRuns(AsyncNamespace):
         >>> async for event in tide.runs.subscribe(run_id):
         ...     show(event.type, event.payload)
         """
-        async with aclosing(subscribe(self._tide.client(), run_id, after)) as events:
+        async with aclosing(self._tide.follow(run_id, after)) as events:
             async for event in events:
                 yield event
 
@@ -227,19 +236,14 @@ class AsyncWebhooks(AsyncNamespace):
     grant_secret = AsyncNamespace.method(calls.grant_secret)
 
 
-def new_source(given: str | AsyncPool | None) -> AsyncSource:
-    """Where the connections come from: a pool, a DSN, or TIDEBASE_DSN."""
-    if isinstance(given, AsyncConnectionPool):
-        return AsyncFromPool(given)
-    return AsyncFromDsn(environment() if given is None else given)
-
-
 class AsyncTidebase:
     """Durable workflows in the Postgres behind a DSN, a pool or a connection, for asyncio.
 
     Without any it reads TIDEBASE_DSN, when first used. Over a connection everything takes part in
-    that connection's transaction, and `work` is not available. While the database cannot be reached
-    calls are sent again for `patience` seconds.
+    that connection's transaction, and `work` is not available. While the database cannot be
+    reached calls are sent again for `patience` seconds. `codec` says how values become JSON and are
+    restored; by default pydantic models, dataclasses and TypedDicts are. Safe to share between
+    threads and event loops.
 
     >>> tide = AsyncTidebase("postgresql:///app")
     >>> @tide.workflow("report", queue="reports")
@@ -254,14 +258,17 @@ class AsyncTidebase:
         source: str | AsyncPool | AsyncConnection | None = None,
         *,
         patience: Duration = PATIENCE,
+        codec: Codec | None = None,
     ) -> None:
         self._given = check_kind(
             "source", source, str, AsyncConnectionPool, psycopg.AsyncConnection
         )
         self._patience = seconds("patience", patience)
+        self._lock = threading.Lock()
         self._source: AsyncSource | None = None
         self._client: AsyncClient | None = None
-        self._registry = Registry(asynchronous=True)
+        self._following: tasks.Homes[AsyncFollowing] | None = None
+        self._registry = Registry(asynchronous=ASYNCHRONOUS, codec=codec)
         self.runs = AsyncRuns(self)
         self.queues = AsyncQueues(self)
         self.keys = AsyncKeys(self)
@@ -290,8 +297,9 @@ class AsyncTidebase:
     ) -> Callable[[F], F]:
         """Register a function as a workflow; the function stays as it is.
 
-        A plain function is called in a thread of its own. `queue`, `max_attempts`, `deadline`
-        (seconds) and `budget` are the defaults of `enqueue`.
+        With AsyncTidebase a function that is not async is called in a thread of its own. The
+        annotation of its input may be a pydantic model, a dataclass or a TypedDict. `queue`,
+        `max_attempts`, `deadline` (seconds) and `budget` are the defaults of `enqueue`.
 
         >>> @tide.workflow("report", queue="reports", max_attempts=3)
         ... async def report(run: AsyncRun, input: dict) -> dict: ...
@@ -307,25 +315,26 @@ class AsyncTidebase:
         self,
         workflow: str | Callable[..., Any],
         *,
-        connection: AsyncConnection | None = None,
+        connection: Any = None,
         **options: Unpack[EnqueueOptions],
     ) -> Enqueued:
         """Enqueue a run of a workflow, given as its function or by name.
 
         With `connection` it becomes true when that connection's transaction commits, together
-        with everything else written there. Raises ValueError or TypeError naming a wrong
+        with everything else written there: one of psycopg, a session or connection of SQLAlchemy,
+        Django's connection, or one of asyncpg. Raises ValueError or TypeError naming a wrong
         argument, DuplicateRun with on_conflict="raise", PayloadTooLarge.
 
         >>> (await tide.enqueue("report", input={"topic": "tides"}, delay=60)).run_id
         """
-        return await self._on(connection).execute(self._registry.enqueue(workflow, **options))
+        return await self._on(connection, self._registry.enqueue(workflow, **options))
 
     async def enqueue_many(
         self,
         runs: Iterable[NewRun],
         *,
         queue: str | None = None,
-        connection: AsyncConnection | None = None,
+        connection: Any = None,
     ) -> list[EnqueuedMany]:
         """Enqueue many runs into one queue, all or none: mappings with the options of `enqueue`.
 
@@ -333,7 +342,7 @@ class AsyncTidebase:
         """
         bound = connection is not None or isinstance(self._given, psycopg.AsyncConnection)
         call = self._registry.enqueue_many(runs, queue=queue, repeatable=not bound)
-        return await self._on(connection).execute(call)
+        return await self._on(connection, call)
 
     async def run(
         self,
@@ -347,7 +356,7 @@ class AsyncTidebase:
 
         With the id of a run made before it is taken up where it stands, with the input stored
         then; if it has completed the stored result is returned. An error of the workflow is
-        recorded and raised.
+        recorded and raised. Raises InputMismatch when that run has another input.
 
         >>> await tide.run(report, input={"topic": "tides"})
         """
@@ -355,48 +364,71 @@ class AsyncTidebase:
         row, holding = await self._open(known.name, run_id, lease, options)
         if holding is None:
             return row.result
-        return await attempt(holding, self._clients(), known.function, self._registry)
+        client = self._clients()
+        return await attempt(holding, client, known, self._registry, LeaseRenewer.of(client))
 
     async def work(self, **options: Unpack[WorkOptions]) -> WorkReport:
         """Run what is enqueued until SIGTERM, SIGINT, or what the options say.
 
-        Uses three connections whatever the concurrency. On the first signal nothing more is
-        claimed and running runs may end within `grace`; on the second, or after it, or when this
-        task is cancelled, they are handed back for another worker.
+        Uses four connections whatever the concurrency, three without `reconcile`; idle, it is
+        notified of new runs where the connection allows it, and asks next to nothing. On the
+        first signal nothing more is claimed and running runs may end within `grace`; on the
+        second, or after it, or when its task is cancelled, they are handed back for another
+        worker.
 
         >>> await tide.work(queues=["reports"], concurrency=16)
         """
         return await self.worker(**options).run()
 
     def worker(self, **options: Unpack[WorkOptions]) -> AsyncWorker:
-        """A worker not yet running: `await worker.run()`, and `worker.stop()`."""
-        agreed = terms(self._registry.queues(), self._registry.names(), **options)
+        """A worker not yet running: `worker.run()`, and `worker.stop()`, for threads from any."""
+        agreed = worker_options(self._registry.queues(), self._registry.names(), **options)
         given = self._given
         if isinstance(given, psycopg.AsyncConnection):
             raise ValueError("a worker needs connections of its own: give a DSN or a pool")
-        if isinstance(given, AsyncConnectionPool) and given.max_size < WORKER_CONNECTIONS:
-            raise ValueError(
-                f"a worker needs {WORKER_CONNECTIONS} connections, the pool has {given.max_size}"
-            )
+        if ASYNC:
+            needed = WORKER_CONNECTIONS
+        else:
+            needed = WORKER_CONNECTIONS + (agreed.reconcile is not None) + agreed.deliver
+        if not isinstance(given, str | None) and given.max_size < needed:
+            raise ValueError(f"a worker needs {needed} connections, the pool has {given.max_size}")
         deliver = options.get("deliver")
         chosen = deliver if isinstance(deliver, dict) else DispatchOptions()
         dispatcher = self.dispatcher(**chosen) if agreed.deliver else None
-        return AsyncWorker(new_source(given), self._registry, agreed, dispatcher)
+        self._registry.park_grace = agreed.park_grace
+        places = max(MAX_CONNECTIONS, agreed.concurrency + WORKER_CONNECTIONS)
+        return AsyncWorker(new_source(given, places), self._registry, agreed, dispatcher)
 
     verify_webhook_signature = staticmethod(webhooks.verify_webhook_signature)
 
-    def dispatcher(self, **options: Unpack[DispatchOptions]) -> Dispatcher:
-        """A dispatcher not yet running, which sends webhooks with threads of its own:
-        `dispatcher.start()` and `dispatcher.stop()`; see `Tidebase.dispatcher`.
+    if ASYNC:
 
-        Raises ValueError over a pool or a connection, which belong to the event loop.
-        """
-        given = self._given
-        if not isinstance(given, str | None):
-            raise ValueError("a dispatcher needs a connection of its own: give a DSN")
-        return Dispatcher(
-            FromDsn(environment() if given is None else given), shared=False, **options
-        )
+        def dispatcher(self, **options: Unpack[DispatchOptions]) -> Dispatcher:
+            """A dispatcher not yet running, which sends webhooks with threads of its own:
+            `dispatcher.start()` and `dispatcher.stop()`; see `Tidebase.dispatcher`.
+
+            Raises ValueError over a pool or a connection, which belong to the event loop.
+            """
+            given = self._given
+            if not isinstance(given, str | None):
+                raise ValueError("a dispatcher needs a connection of its own: give a DSN")
+            source = FromDsn(environment() if given is None else given)
+            return Dispatcher(source, shared=False, **options)
+    else:
+
+        def dispatcher(self, **options: Unpack[DispatchOptions]) -> Dispatcher:
+            """A dispatcher not yet running, which sends webhooks: `dispatcher.run()` here, or
+            `dispatcher.start()` beside and `dispatcher.stop()`.
+
+            Sends to public addresses over https only, unless the options allow more. Raises
+            RuntimeError without the packages of the extra `webhooks`.
+
+            >>> tide.dispatcher(allow=["10.1.0.0/16"], allow_ports=[8443]).run()
+            """
+            given = self._given
+            if isinstance(given, psycopg.Connection):
+                raise ValueError("a dispatcher needs a connection of its own: give a DSN or a pool")
+            return Dispatcher(new_source(given), shared=False, **options)
 
     async def webhook(
         self,
@@ -413,15 +445,15 @@ class AsyncTidebase:
 
         `secrets` is one or several, default TIDEBASE_WEBHOOK_SECRET; without any, unsigned
         webhooks are accepted only when `insecure`. With `wait` the answer comes when the attempt
-        has ended, however it went; without, the run goes on in a task and the answer is 202.
+        has ended, however it went; without, the run goes on beside and the answer is 202.
         Workflows that run longer than the dispatcher waits, 15 seconds, want `wait=False`.
 
         401 not signed by us, 400 no webhook of ours, 404 unknown workflow or run, 409 not to be
         run any more, 200 also when the run has ended or is running. Raises ValueError without a
         secret.
 
-        >>> answer = await tide.webhook(await request.body(), request.headers)
-        >>> return JSONResponse(answer.body, answer.status)
+        >>> answer = await tide.webhook(body, request.headers)
+        >>> return answer.body, answer.status
         """
         received = webhooks.receive(body, headers, secrets, insecure=insecure)
         if isinstance(received, webhooks.WebhookAnswer):
@@ -433,18 +465,18 @@ class AsyncTidebase:
         )
         if isinstance(taken, webhooks.WebhookAnswer):
             return taken
-        holding = Holding(flows.leased(taken), length, since)
+        run = ActiveRun(flows.leased(taken), length, since)
         if wait:
-            await self._attend(received, holding)
+            await self._attend(received, run)
             return webhooks.acceptance(received, 200)
-        threads.task_in_background(self._attend(received, holding), f"run {taken.run_id}")
+        tasks.in_background(lambda: self._attend(received, run), f"run {taken.run_id}")
         return webhooks.acceptance(received, 202)
 
-    async def _attend(self, delivery: webhooks.Delivery, holding: Holding) -> None:
-        function = self._registry.find(holding.leased.workflow).function
+    async def _attend(self, delivery: webhooks.Delivery, run: ActiveRun) -> None:
+        client, workflow = self._clients(), self._registry.find(run.leased.workflow)
         try:
-            await attempt(holding, self._clients(), function, self._registry)
-        except Exception as error:
+            await attempt(run, client, workflow, self._registry, LeaseRenewer.of(client))
+        except (Exception, Stop) as error:
             webhooks.attempted(delivery, error)
 
     async def send_event(
@@ -453,14 +485,45 @@ class AsyncTidebase:
         name: str,
         payload: Any = None,
         *,
-        connection: AsyncConnection | None = None,
+        connection: Any = None,
     ) -> bool:
-        """Send an active run an event; whether it was the first of its name, which is the one that
-        counts. It may come before the run waits for it.
+        """Send an active run an event, and return whether it was kept. Events under one name form
+        a mailbox: each is heard once, in their order, also what comes before the run waits.
 
         >>> await tide.send_event(run_id, "paid", {"amount": 7})
         """
-        return await self._on(connection).execute(calls.send_event(run_id, name, payload=payload))
+        return await self._on(connection, calls.send_event(run_id, name, payload=payload))
+
+    def follow(self, run_id: RunId, after: int) -> AsyncGenerator[EventRow]:
+        """See `runs.subscribe`."""
+        client = self._clients()
+        with self._lock:
+            if self._following is None:
+                self._following = tasks.Homes(lambda: AsyncFollowing(client))
+        return subscribe(self._following.here(), client, run_id, after)
+
+    def around_run(self, function: G) -> G:
+        """Call a function around every run of a workflow: it is handed the run and what proceeds.
+
+        >>> @tide.around_run
+        ... async def timed(run, proceed):
+        ...     with timer(run.workflow):
+        ...         return await proceed()
+        """
+        self._registry.around_runs.append(function)
+        return function
+
+    def around_step(self, function: G) -> G:
+        """Call a function around every execution of a step, not around a replay: it is handed the
+        run, the name of the step, and what proceeds.
+
+        >>> @tide.around_step
+        ... async def traced(run, name, proceed):
+        ...     with tracer.start_span(name):
+        ...         return await proceed()
+        """
+        self._registry.around_steps.append(function)
+        return function
 
     async def reconcile(
         self, *, batch: int | None = None, budget: Duration | None = None
@@ -557,8 +620,7 @@ class AsyncTidebase:
     async def perform(self, effect: flows.Effect) -> Any:
         """Carry out one effect of a flow that holds no run."""
         if isinstance(effect, flows.Pause):
-            await asyncio.sleep(effect.seconds)
-            return None
+            return await tasks.sleep(effect.seconds)
         assert isinstance(effect, Call)
         return await self.execute(effect)
 
@@ -575,7 +637,9 @@ class AsyncTidebase:
         row, holding = await self._open(name, run_id, lease, options)
         if holding is None:
             raise RunFinished(f"run {row.run_id} has completed; there is nothing to attach to")
-        return AsyncSession(holding, self._clients(), self._registry, on_lease_lost)
+        client = self._clients()
+        renewer = LeaseRenewer.of(client)
+        return AsyncSession(holding, client, self._registry, renewer, on_lease_lost)
 
     async def set_schedule(self, name: str, options: ScheduleOptions) -> Schedule:
         """See `schedules.set`."""
@@ -599,26 +663,27 @@ class AsyncTidebase:
 
     async def _open(
         self, workflow: str, run_id: RunId | None, lease: Duration, options: CreateOptions
-    ) -> tuple[RunRow, Holding | None]:
+    ) -> tuple[RunRow, ActiveRun | None]:
         length = seconds("lease", lease, least=0.1)
         since = time.monotonic()
         create = calls.create_run(workflow, run_id=run_id, **options)
         row = await drive(flows.open_run(workflow, run_id, create, length), self.perform)
         if row.lease_id is None:
             return row, None
-        return row, Holding(flows.leased(row), length, since, inline=True)
+        return row, ActiveRun(flows.leased(row), length, since, inline=True)
 
-    def _on(self, connection: AsyncConnection | None) -> AsyncClient:
+    async def _on(self, connection: Any, call: Call[T]) -> T:
         if connection is None:
-            return self._clients()
-        return AsyncClient(check_kind("connection", connection, psycopg.AsyncConnection))
+            return await self.execute(call)
+        return cast(T, await (await connection_of(connection)).execute(call))
 
     def _clients(self) -> AsyncClient:
-        if self._client is None:
-            given = self._given
-            if isinstance(given, psycopg.AsyncConnection):
-                self._client = AsyncClient(given)
-            else:
-                self._source = new_source(given)
-                self._client = AsyncClient(self._source, patience=self._patience)
-        return self._client
+        with self._lock:
+            if self._client is None:
+                given = self._given
+                if isinstance(given, psycopg.AsyncConnection):
+                    self._client = AsyncClient(given)
+                else:
+                    self._source = new_source(given)
+                    self._client = AsyncClient(self._source, patience=self._patience)
+            return self._client

@@ -42,7 +42,15 @@ def encode(value: object, what: str) -> str:
         raise BadPayload(_complaint(value, what, error)) from None
     if "\\u0000" in text and (problem := _find(value)):
         raise BadPayload(f"{what} cannot be stored as JSON: {problem}")
+    if "{" in text and (problem := _collision(value)):
+        raise BadPayload(f"{what} cannot be stored as JSON: {problem}")
     return text
+
+
+def canonical(value: object, what: str) -> str:
+    """The JSON text of a value, the same for the same value whatever the order of its keys."""
+    encode(value, what)
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def optional(value: object, what: str) -> str | None:
@@ -62,6 +70,28 @@ def decode(text: str | None, what: str, *about: object) -> Any:
     except (ValueError, RecursionError) as error:
         named = what.format(*about) if about else what
         raise BadPayload(f"{named} cannot be read: {type(error).__name__}: {error}") from None
+
+
+def _collision(value: object, path: str = "$") -> str | None:
+    """Where two keys of a dict become one text, as 1 and "1" do."""
+    if isinstance(value, dict):
+        given = cast("dict[object, object]", value)
+        for key, part in given.items():
+            if not isinstance(key, str):
+                (name,) = cast("dict[str, int]", _decode(_encode({key: 0})))
+                if name in given:
+                    return f"at {path} the keys {key!r} and {name!r} become one; use text keys"
+            if isinstance(part, dict | list | tuple) and (
+                problem := _collision(cast(object, part), f"{path}.{key}")
+            ):
+                return problem
+    elif isinstance(value, list | tuple):
+        for index, part in enumerate(cast("Sequence[object]", value)):
+            if isinstance(part, dict | list | tuple) and (
+                problem := _collision(cast(object, part), f"{path}[{index}]")
+            ):
+                return problem
+    return None
 
 
 def _complaint(value: object, what: str, error: Exception) -> str:

@@ -13,12 +13,14 @@ from tidebase_pg.values import Duration, interval, label
 LONGEST_RETRY: Final = timedelta(days=365)
 
 
-class TideError(psycopg.DatabaseError):
+class Refusal(BaseException):
     """A refusal by the schema. `str()` is one line without payloads; facts are in `detail`.
 
     It is raised outside any statement: after it a connection in autocommit mode is usable at
     once, an open transaction has to be rolled back, as after any error of Postgres.
     """
+
+    sqlstate: str | None = None
 
     def __init__(
         self, message: str = "", *, detail: str | None = None, hint: str | None = None
@@ -28,9 +30,28 @@ class TideError(psycopg.DatabaseError):
         self.detail = detail
         self.hint = hint
 
+    def __init_subclass__(cls) -> None:
+        """A class with a SQLSTATE of ours stands for it."""
+        super().__init_subclass__()
+        sqlstate: str | None = cls.__dict__.get("sqlstate")
+        if sqlstate is not None and sqlstate.startswith("TD"):
+            BY_SQLSTATE[sqlstate] = cls
 
-class Stop(TideError):
-    """The run is no longer this worker's: unwind and record nothing."""
+
+BY_SQLSTATE: Final[dict[str, type[Refusal]]] = {}
+"""The class of each SQLSTATE; each has entered itself."""
+
+
+class TideError(Refusal, psycopg.DatabaseError):
+    """A refusal that a caller can handle."""
+
+
+class Stop(Refusal):
+    """The run is no longer this worker's: unwind and record nothing.
+
+    No Exception, so that a handler meant for the errors of tools or models lets it pass, as it
+    lets asyncio.CancelledError pass.
+    """
 
 
 class RunCancelled(Stop):
@@ -136,6 +157,10 @@ class InvalidArgument(TideError, ValueError):
     sqlstate = "22023"
 
 
+class NoPlace(psycopg.OperationalError):
+    """All connections of this Tidebase were in use for longer than a caller may wait."""
+
+
 class BadPayload(ValueError):
     """A value cannot be stored as JSON, or a stored document cannot be read."""
 
@@ -149,7 +174,7 @@ class StepTimeout(TimeoutError):
 
 
 class StepInProgress(RuntimeError):
-    """A step of this name is running in this process already; give each step its own name."""
+    """Two branches of a run use one name at once; `key=` or `input=` tells them apart."""
 
 
 class ChildFailed(Exception):
@@ -179,6 +204,21 @@ class Retry(Exception):
         super().__init__(reason or "the workflow asked to be retried")
         self.after = None if after is None else interval("after", after)
         if self.after is not None and not timedelta(0) <= self.after <= LONGEST_RETRY:
+            raise ValueError(f"after = {self.after} is out of range: give 0 seconds to 365 days")
+
+
+class Snooze(Exception):
+    """Raise it in a workflow to end this attempt, which does not count, and run again later.
+
+    `after` is a timedelta or seconds.
+
+    >>> raise Snooze("the report is not there yet", after=300)
+    """
+
+    def __init__(self, reason: str = "", *, after: Duration) -> None:
+        super().__init__(reason or "the workflow asked to be run later")
+        self.after = interval("after", after)
+        if not timedelta(0) <= self.after <= LONGEST_RETRY:
             raise ValueError(f"after = {self.after} is out of range: give 0 seconds to 365 days")
 
 
@@ -220,45 +260,38 @@ class SchemaTooNew(SchemaError):
     """The schema is newer than this package knows."""
 
 
-BY_SQLSTATE: Final[dict[str, type[TideError]]] = {
-    "TD001": RunCancelled,
-    "TD002": LeaseLost,
-    "TD003": RunFinished,
-    "TD004": RunLeased,
-    "TD005": LeaseUnproven,
-    "TD010": NotFound,
-    "TD020": InputMismatch,
-    "TD021": StateConflict,
-    "TD022": GateResolved,
-    "TD023": DuplicateRun,
-    "TD024": BadToken,
-    "TD025": NotApproved,
-    "TD030": IllegalTransition,
-    "TD040": PayloadTooLarge,
-}
-
 DATA_EXCEPTION: Final = "22"
 MISSING_OBJECT: Final = frozenset({"3F000", "42883", "42P01", "42703"})
 
 
-def translate(error: psycopg.Error) -> Exception:
+def translate(error: psycopg.Error) -> BaseException:
     """What to raise for an error psycopg reported of a call: ours, or the error itself."""
-    sqlstate = error.sqlstate or ""
+    said = error.diag
+    return (
+        refusal_of(
+            error.sqlstate or "",
+            said.message_primary or str(error),
+            detail=said.message_detail,
+            hint=said.message_hint,
+        )
+        or error
+    )
+
+
+def refusal_of(
+    sqlstate: str, message: str, *, detail: str | None, hint: str | None
+) -> Refusal | SchemaError | None:
+    """Our error for what the server said, if it is one of ours."""
     known = BY_SQLSTATE.get(sqlstate)
     if known is None and sqlstate.startswith(DATA_EXCEPTION):
         known = InvalidArgument
     if known is not None:
-        diagnosis = error.diag
-        refusal = known(
-            diagnosis.message_primary or str(error),
-            detail=diagnosis.message_detail,
-            hint=diagnosis.message_hint,
-        )
+        refusal = known(message, detail=detail, hint=hint)
         refusal.sqlstate = sqlstate
         return refusal
     if sqlstate in MISSING_OBJECT:
         return SchemaTooOld(
-            f"this database has no schema tide this package can use "
-            f"({error.diag.message_primary}); run: tidebase-pg install"
+            f"this database has no schema tide this package can use ({message}); "
+            "run: tidebase-pg install"
         )
-    return error
+    return None

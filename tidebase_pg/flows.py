@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 import traceback
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar, cast
 from uuid import UUID
@@ -16,32 +17,51 @@ import psycopg
 
 from tidebase_pg import calls
 from tidebase_pg.call import Call
-from tidebase_pg.documents import decode, encode
+from tidebase_pg.codecs import Codec
+from tidebase_pg.documents import canonical, decode, encode
 from tidebase_pg.errors import (
     BadPayload,
     Fail,
     IllegalTransition,
+    InputMismatch,
     InvalidArgument,
     NotFound,
     PayloadTooLarge,
     Retry,
     RunCancelled,
     RunParked,
+    Snooze,
     StepFailedHard,
     StepTimeout,
     Stop,
 )
+from tidebase_pg.names import Kind, Names, Use
 from tidebase_pg.types import LeasedRun, RunRow, StepStart
-from tidebase_pg.values import Duration, RunId, interval, interval_text, seconds, whole, worker_name
+from tidebase_pg.values import (
+    Duration,
+    RunId,
+    interval,
+    interval_text,
+    label,
+    seconds,
+    whole,
+    worker_name,
+)
 
 T = TypeVar("T")
 
 LONGEST_RETRY_DELAY: Final = 60.0
+SHORTEST_PAUSE: Final = 0.005
 SHORTEST_WAIT: Final = 0.02
 LONGEST_WAIT: Final = 1.0
 CASCADE_ROUNDS: Final = 20
 LONGEST_MESSAGE: Final = 4_000
 LONGEST_TRACEBACK: Final = 8_000
+LONGEST_NOTE: Final = 1_000
+MOST_PARTS: Final = 20
+"""So many errors of a group and causes are recorded."""
+JITTER: Final = 0.1
+"""The share of a delay that is added at random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +71,12 @@ class Invoke:
     function: Callable[[], Any]
     what: str
     timeout: float | None = None
+    step: str | None = None
+    """The step it is the function of."""
 
 
 @dataclass(frozen=True, slots=True)
-class Early:
+class DeferredBegin:
     """Ask the driver to begin a step that cannot have been begun before, and not to wait for the
     answer if it can be told later; `judge` says whether that stops the run."""
 
@@ -70,6 +92,19 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Park:
+    """Ask the driver to make a call that may park the run, once what the run has under way in other
+    branches has ended; its answer is the call's."""
+
+    call: Call[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """Ask the driver what time it is for the database."""
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """Ask the driver to run a child in this process, leased at that time of the clock."""
 
@@ -78,12 +113,12 @@ class Attempt:
     since: float
 
 
-Effect: TypeAlias = Call[Any] | Early | Invoke | Pause | Attempt
+Effect: TypeAlias = Call[Any] | DeferredBegin | Invoke | Pause | Park | Now | Attempt
 Flow: TypeAlias = Generator[Effect, Any, T]
 
 
 class Held(Protocol):
-    """A run held under a lease; `stop` says why it no longer is, once `lost` was told."""
+    """A run held under a lease; `stop` says why it no longer is, once that was recorded."""
 
     @property
     def run_id(self) -> UUID: ...
@@ -91,11 +126,41 @@ class Held(Protocol):
     def lease_id(self) -> UUID: ...
     @property
     def stop(self) -> Stop | None: ...
-    def lost(self, stop: Stop) -> Stop: ...
+    @property
+    def parking(self) -> int: ...
+    @property
+    def names(self) -> Names: ...
+    @property
+    def fresh(self) -> bool: ...
+    @property
+    def under_way(self) -> set[Any]: ...
+    def record_stop(self, stop: Stop) -> Stop: ...
+    def claim(
+        self, kind: Kind, name: str, *, key: str | None = None, input: str | None = None
+    ) -> Use | None: ...
 
 
 def ask(call: Call[T]) -> Flow[T]:
     return cast(T, (yield call))
+
+
+def park(call: Call[T]) -> Flow[T]:
+    return cast(T, (yield Park(call)))
+
+
+def database_time() -> Flow[datetime]:
+    """What the clock of the database says; that of this host counts nowhere."""
+    return cast(datetime, (yield Now()))
+
+
+def claimed(
+    run: Held, kind: Kind, name: str, *, key: str | None = None, input: Any = None
+) -> Flow[Use]:
+    """The name this use of a name has. Raises StepInProgress when branches race for it."""
+    given = None if input is None else canonical(input, f"the input of {kind} {name!r}")
+    while (use := run.claim(kind, name, key=key, input=given)) is None:
+        yield Pause(SHORTEST_PAUSE)
+    return use
 
 
 # Steps ------------------------------------------------------------------------------------
@@ -106,11 +171,14 @@ class StepPlan:
     """How a step is to be run: its contract with the database and its local retries."""
 
     name: str
+    key: str | None = None
     input: Any = None
     contract: Mapping[str, Any] = field(default_factory=dict[str, Any])
     retries: int = 0
     retry_delay: float = 1.0
     timeout: float | None = None
+    returns: Any = None
+    """The type its output is restored to."""
 
     @property
     def harmless(self) -> bool:
@@ -121,7 +189,9 @@ class StepPlan:
 def plan_step(
     name: str,
     *,
+    key: str | None = None,
     input: Any = None,
+    returns: Any = None,
     retries: int = 0,
     retry_delay: Duration = 1.0,
     timeout: Duration | None = None,
@@ -143,37 +213,91 @@ def plan_step(
     }
     return StepPlan(
         name,
+        None if key is None else label("key", key),
         input,
         {key: value for key, value in contract.items() if value is not None},
         whole("retries", retries, 0, 1000),
         seconds("retry_delay", retry_delay),
         None if limit is None else seconds("timeout", limit, least=0.001),
+        returns,
     )
 
 
-def step(run: Held, function: Callable[[], Any], plan: StepPlan, *, new: bool = False) -> Flow[Any]:
+def step(run: Held, function: Callable[[], Any], plan: StepPlan, codec: Codec) -> Flow[Any]:
     """Run a function once and keep its answer; on a later attempt give the kept answer.
 
-    `new`: no step of this name can have been begun before, and no budget counts it.
+    What is given is always what was kept, so that a replay gives nothing else.
     """
+    use = yield from claimed(run, "step", plan.name, key=plan.key, input=plan.input)
+    plan = replace(plan, name=use.assigned)
     failures = 0
-    while True:
-        # That a harmless step began need not survive a crash of the server; its output does.
-        early = new and plan.harmless and not failures
+    try:
+        while True:
+            # That a harmless step began need not survive a crash of the server; its output does.
+            early = use.first and run.fresh and plan.harmless and not failures
+            plan, done, output = yield from begun(run, use, plan, early=early)
+            if done:
+                break
+            run.under_way.add(use)
+            try:
+                output = yield Invoke(function, f"step {plan.name!r}", plan.timeout, plan.name)
+            except Exception as error:
+                if run.stop is not None:
+                    raise
+                yield from fail(run, plan, error, failures)
+                yield Pause(pause_before(failures, plan.retry_delay))
+                failures += 1
+            else:
+                output = yield from complete(run, plan, output, codec)
+                break
+            finally:
+                run.under_way.discard(use)
+        use.done = True
+        return codec.load(output, plan.returns, f"the output of step {plan.name!r}")
+    finally:
+        use.open = False
+
+
+def pause_before(failures: int, delay: float) -> float:
+    """Seconds before a step is repeated, a little different each time, so that what failed
+    together is not repeated together."""
+    return min(delay * 2.0**failures, LONGEST_RETRY_DELAY) * random.uniform(1.0, 1.0 + JITTER)
+
+
+def open_step(run: Held, plan: StepPlan) -> Flow[tuple[Use, StepPlan, bool, Any]]:
+    """Begin a step whose function is not called here; who begins it closes its use."""
+    use = yield from claimed(run, "step", plan.name, key=plan.key, input=plan.input)
+    try:
+        plan, done, output = yield from begun(run, use, replace(plan, name=use.assigned))
+    except BaseException:
+        use.open = False
+        raise
+    if not done:
+        run.under_way.add(use)
+    return use, plan, done, output
+
+
+def kept(report: Call[Any], what: str) -> Any:
+    """What a report keeps, as a later attempt will get it."""
+    return decode(cast("str | None", report.arguments.get("output")), what)
+
+
+def begun(
+    run: Held, use: Use, plan: StepPlan, *, early: bool = False
+) -> Flow[tuple[StepPlan, bool, Any]]:
+    """A step as it is recorded, whether it is done, and its output."""
+    while run.parking:
+        yield Pause(SHORTEST_PAUSE)
+    try:
         done, output = yield from begin(run, plan, relaxed=plan.harmless, early=early)
-        if done:
-            return output
-        try:
-            output = yield Invoke(function, f"step {plan.name!r}", plan.timeout)
-        except Exception as error:
-            if run.stop is not None:
-                raise
-            yield from fail(run, plan, error, failures)
-            yield Pause(min(plan.retry_delay * 2**failures, LONGEST_RETRY_DELAY))
-            failures += 1
-        else:
-            yield from complete(run, plan, output)
-            return output
+    except InputMismatch:
+        if not run.names.otherwise(use):
+            raise
+        plan = replace(plan, name=use.assigned)
+        done, output = yield from begin(run, plan, relaxed=plan.harmless)
+    finally:
+        use.begun = True
+    return plan, done, output
 
 
 def begin(
@@ -189,9 +313,10 @@ def begin(
     )
     if relaxed:
         call = call.relax()
-    start: StepStart = yield Early(call, partial(stopped, run, plan)) if early else call
+    answer = yield DeferredBegin(call, partial(stopped, run, plan)) if early else call
+    start = cast(StepStart, answer)
     if (stop := stopped(run, plan, start)) is not None:
-        raise run.lost(stop)
+        raise run.record_stop(stop)
     if start.action == "execute":
         return False, None
     what = f"the output of step {plan.name!r} of run {run.run_id}"
@@ -211,11 +336,15 @@ def stopped(run: Held, plan: StepPlan, start: StepStart) -> Stop | None:
             return StepFailedHard(_failed_hard(run, plan))
 
 
-def complete(run: Held, plan: StepPlan, output: Any) -> Flow[None]:
-    """Report the output; one that cannot be stored fails the step, and is raised."""
+def complete(run: Held, plan: StepPlan, output: Any, codec: Codec) -> Flow[Any]:
+    """Report the output, and give it as it is kept; one that cannot be kept fails the step."""
+    what = f"the output of step {plan.name!r}"
     try:
-        report = calls.complete_step(run.run_id, run.lease_id, plan.name, output=output)
+        report = calls.complete_step(
+            run.run_id, run.lease_id, plan.name, output=codec.dump(output, what)
+        )
         yield from reported(run, plan, report.unread())
+        return kept(report, what)
     except (BadPayload, PayloadTooLarge, InvalidArgument) as error:
         yield from fail(run, plan, error, plan.retries)
 
@@ -237,20 +366,21 @@ def fail(run: Held, plan: StepPlan, error: Exception, failures: int) -> Flow[Non
     After a timeout nobody knows whether the effect happened, so the database decides by the
     contract of the step; an error the function raised is repeated while retries are left.
     """
-    again = failures < plan.retries and not isinstance(error, Fail | Retry)
+    said = verdict_of(error)
+    again = failures < plan.retries and said is None and not final(error)
     known = not isinstance(error, StepTimeout)
     report = calls.fail_step(
         run.run_id,
         run.lease_id,
         plan.name,
         error=describe(error),
-        retryable=(again and known) or isinstance(error, Retry),
+        retryable=(again and known) or isinstance(said, Retry | Snooze),
     )
     verdict = yield from reported(run, plan, report)
     if verdict.decision == "manual_review":
-        raise run.lost(RunParked(_in_review(run, plan))) from error
+        raise run.record_stop(RunParked(_in_review(run, plan))) from error
     if verdict.decision == "fail_hard":
-        raise run.lost(StepFailedHard(_failed_hard(run, plan))) from error
+        raise run.record_stop(StepFailedHard(_failed_hard(run, plan))) from error
     if not again:
         raise error
 
@@ -279,7 +409,10 @@ def _failed_hard(run: Held, plan: StepPlan) -> str:
 def open_run(
     workflow: str, run_id: RunId | None, create: Call[RunRow], lease: float
 ) -> Flow[RunRow]:
-    """Create a run, or find the one with this id, and lease it unless it has completed."""
+    """Create a run, or find the one with this id, and lease it unless it has completed.
+
+    Raises InputMismatch when the id is of a run with another input than the one given.
+    """
     row: RunRow | None = None
     if run_id is not None:
         with contextlib.suppress(NotFound):
@@ -288,6 +421,12 @@ def open_run(
         row = yield from ask(create)
     if row.workflow != workflow:
         raise ValueError(f"run {row.run_id} is of workflow {row.workflow!r}, not {workflow!r}")
+    given = cast("str | None", create.arguments.get("input"))
+    if given is not None and decode(given, "input") != decode(row.input_text, "the input"):
+        raise InputMismatch(
+            f"run {row.run_id} has another input than the one given",
+            hint="Leave input out to go on with what is stored, or use another run_id.",
+        )
     if row.status == "completed":
         return row
     row = yield from ask(calls.begin_run(row.run_id, worker=worker_name(), lease=lease))
@@ -326,25 +465,40 @@ def cancel(
     return row
 
 
-def execute(run: Held, leased: LeasedRun, function: Callable[[Any], Any]) -> Flow[Any]:
-    """One attempt of a run begun by its id: the function's answer is also the run's result."""
+def execute(
+    run: Held, function: Callable[[], Any], given: Callable[[], Any], codec: Codec
+) -> Flow[Any]:
+    """One attempt of a run begun by its id: the function's answer, as it is kept, is the result.
+
+    `given` reads the input."""
     try:
-        given = leased.input
+        given()
     except BadPayload as error:
         yield from _report(run, bad_input(error))
         raise
     try:
-        result = yield Invoke(lambda: function(given), f"run {leased.run_id}")
+        result = yield Invoke(function, f"run {run.run_id}")
     except Exception as error:
         if run.stop is None:
-            yield from _report(run, failure(error))
+            yield from record_failure(run, error)
         raise
     try:
-        yield from ask(calls.complete(run.run_id, run.lease_id, result=result).unread())
+        what = f"the result of run {run.run_id}"
+        report = calls.complete(run.run_id, run.lease_id, result=codec.dump(result, what))
+        yield from ask(report.unread())
     except (BadPayload, PayloadTooLarge, InvalidArgument) as error:
         yield from _report(run, bad_output(error))
         raise
-    return result
+    return decode(cast("str | None", report.arguments.get("result")), what)
+
+
+def record_failure(run: Held, error: BaseException) -> Flow[None]:
+    """Record how an attempt of a run begun by its id ended."""
+    said = verdict_of(error)
+    if isinstance(said, Snooze):
+        yield from ask(calls.release(run.run_id, run.lease_id, delay=said.after).unread())
+    else:
+        yield from _report(run, failure(error))
 
 
 def _report(run: Held, failure: Failure) -> Flow[None]:
@@ -401,14 +555,54 @@ class Outcome:
     """Reported in place of an outcome that was refused; when refused too, nothing is left."""
 
 
-def failure(error: Exception) -> Failure:
+def failure(error: BaseException) -> Failure:
     """How an error raised by a workflow is recorded."""
     described = describe(error)
-    if isinstance(error, Retry):
-        return Failure(described, retry_after=error.after)
-    if isinstance(error, Fail):
-        return Failure(described, retryable=False, failure_class=error.failure_class)
-    return Failure(described)
+    match verdict_of(error):
+        case Retry(after=after):
+            return Failure(described, retry_after=jittered(after))
+        case Fail(failure_class=failure_class):
+            return Failure(described, retryable=False, failure_class=failure_class)
+        case _:
+            if final(error):
+                return Failure(described, retryable=False, failure_class="bad_output")
+            return Failure(described)
+
+
+def final(error: BaseException) -> bool:
+    """Whether a repetition would fail alike: what cannot be stored cannot be stored again."""
+    return isinstance(error, BadPayload | PayloadTooLarge)
+
+
+def jittered(after: timedelta | None) -> timedelta | None:
+    """A little more than was asked for, so that what failed together does not return together."""
+    return None if after is None else after * random.uniform(1.0, 1.0 + JITTER)
+
+
+def verdict_of(error: BaseException) -> Fail | Retry | Snooze | None:
+    """What a workflow says about its attempt, also within a group of errors or as a cause."""
+    found: Retry | Snooze | None = None
+    for one in parts_of(error):
+        if isinstance(one, Fail):
+            return one
+        if isinstance(one, Retry | Snooze):
+            found = found or one
+    return found
+
+
+def parts_of(error: BaseException) -> Iterator[BaseException]:
+    """An error, the members of a group, and what they were raised from; at most so many."""
+    pending, seen = [error], set[int]()
+    while pending and len(seen) < MOST_PARTS:
+        one = pending.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        if isinstance(one, BaseExceptionGroup):
+            pending.extend(members_of(cast(BaseException, one)))
+        if one.__cause__ is not None:
+            pending.append(one.__cause__)
 
 
 def bad_input(error: BadPayload) -> Failure:
@@ -421,11 +615,12 @@ def bad_output(error: Exception) -> Failure:
     return Failure(describe(error), retryable=False, failure_class="bad_output")
 
 
-def completed(run: LeasedRun, result: Any) -> Outcome:
+def completed(run: LeasedRun, result: Any, codec: Codec) -> Outcome:
     """Raises BadPayload when the result cannot be stored."""
     if result is None:
         return Outcome(run, "completed", f"{run.key}}}")
-    text = encode(result, f"the result of run {run.run_id}")
+    what = f"the result of run {run.run_id}"
+    text = encode(codec.dump(result, what), what)
     return Outcome(run, "completed", f'{run.key},"result":{text}}}')
 
 
@@ -439,8 +634,10 @@ def failed(run: LeasedRun, failure: Failure) -> Outcome:
     return Outcome(run, "failed", f"{run.key},{text[1:]}")
 
 
-def released(run: LeasedRun) -> Outcome:
-    return Outcome(run, "released", f'{run.key},"release":true}}')
+def released(run: LeasedRun, delay: timedelta | None = None) -> Outcome:
+    """Hand a run back at no attempt, to be claimed after a delay."""
+    later = "" if delay is None else f',"delay":"{interval_text(delay)}"'
+    return Outcome(run, "released", f'{run.key},"release":true{later}}}')
 
 
 def batch(outcomes: Sequence[Outcome]) -> str:
@@ -488,14 +685,51 @@ def _message(error: BaseException) -> str:
         return "its message could not be formatted"
 
 
+def members_of(error: BaseException) -> tuple[BaseException, ...]:
+    """The errors a group holds."""
+    return cast("tuple[BaseException, ...]", getattr(error, "exceptions", ()))
+
+
 def describe(error: BaseException) -> dict[str, Any]:
-    """Type, message and place of an error, bounded."""
+    """Type, message and place of an error, its notes, members and causes; bounded."""
+    return _described(error, [MOST_PARTS], set())
+
+
+def _described(error: BaseException, left: list[int], seen: set[int]) -> dict[str, Any]:
+    left[0] -= 1
+    seen.add(id(error))
     frames = "".join(traceback.format_tb(error.__traceback__))
-    return {
+    length = LONGEST_TRACEBACK if len(seen) == 1 else LONGEST_TRACEBACK // 8
+    found: dict[str, Any] = {
         "type": type(error).__qualname__,
         "message": _storable(_message(error)[:LONGEST_MESSAGE]),
-        "traceback": _storable(frames[-LONGEST_TRACEBACK:]),
+        "traceback": _storable(frames[-length:]),
     }
+    if notes := getattr(error, "__notes__", None):
+        found["notes"] = [_storable(str(note)[:LONGEST_NOTE]) for note in notes[:MOST_PARTS]]
+    if isinstance(error, BaseExceptionGroup):
+        members = members_of(cast(BaseException, error))
+        found["errors"] = [
+            _described(one, left, seen) for one in members if left[0] > 0 and id(one) not in seen
+        ]
+        if len(found["errors"]) < len(members):
+            found["more_errors"] = len(members) - len(found["errors"])
+    cause = error.__cause__
+    if cause is None and not error.__suppress_context__:
+        cause = error.__context__
+    if cause is not None and left[0] > 0 and id(cause) not in seen:
+        found["cause"] = _described(cause, left, seen)
+    return found
+
+
+def account(error: BaseException) -> str:
+    """An error for the log, with its place, its notes, the members of a group, and its causes."""
+    told: list[str] = []
+    for one in parts_of(error):
+        frames = "".join(traceback.format_tb(one.__traceback__))
+        notes = "".join(f"{str(note)[:LONGEST_NOTE]}\n" for note in getattr(one, "__notes__", ()))
+        told.append(f"{frames[-LONGEST_TRACEBACK:]}{one_line(one)}\n{notes}")
+    return _storable("".join(told).rstrip())
 
 
 def _storable(text: str) -> str:

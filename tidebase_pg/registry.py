@@ -10,7 +10,8 @@ from typing import Any, Literal, NotRequired, Required, TypedDict, Unpack
 
 from tidebase_pg import calls
 from tidebase_pg.call import Call
-from tidebase_pg.types import Enqueued, EnqueuedMany, QueueRow, Schedule
+from tidebase_pg.codecs import Codec, DefaultCodec, input_kind
+from tidebase_pg.types import Enqueued, EnqueuedMany, LeasedRun, QueueRow, Schedule
 from tidebase_pg.values import (
     Duration,
     RunId,
@@ -25,6 +26,8 @@ from tidebase_pg.values import (
 )
 
 DEFAULT_QUEUE = "default"
+PARK_GRACE = 300.0
+"""Seconds for which a run that is to be parked waits for what its other branches have under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,14 @@ class Workflow:
     max_attempts: int | None = None
     deadline: timedelta | None = None
     budget: Mapping[str, Any] | None = None
+    kind: Any = None
+    """What its input is, as its annotation says; None = what JSON gives."""
+
+    def given(self, leased: LeasedRun, codec: Codec) -> Any:
+        """The input of a run, as the workflow wants it. Raises BadPayload when it does not fit."""
+        if self.kind is None:
+            return leased.input
+        return codec.load(leased.input, self.kind, f"the input of run {leased.run_id}")
 
 
 class EnqueueOptions(TypedDict, total=False):
@@ -198,8 +209,12 @@ class ScheduleOptions(TypedDict, total=False):
 class Registry:
     """Workflows by name and by function."""
 
-    def __init__(self, *, asynchronous: bool) -> None:
+    def __init__(self, *, asynchronous: bool, codec: Codec | None = None) -> None:
         self._asynchronous = asynchronous
+        self.codec: Codec = DefaultCodec() if codec is None else codec
+        self.around_runs: list[Callable[..., Any]] = []
+        self.around_steps: list[Callable[..., Any]] = []
+        self.park_grace = PARK_GRACE
         self._by_name: dict[str, Workflow] = {}
         self._by_function: dict[Callable[..., Any], Workflow] = {}
 
@@ -218,7 +233,7 @@ class Registry:
         if not self._asynchronous and inspect.iscoroutinefunction(function):
             raise TypeError(f"workflow {name!r} is async: register it with AsyncTidebase")
         taken = self._by_name.get(name)
-        if taken is not None and taken.function is not function:
+        if taken is not None and not _same_place(taken.function, function):
             raise ValueError(f"workflow {name!r} is registered already, for {taken.function!r}")
         workflow = Workflow(
             text("name", name),
@@ -227,6 +242,7 @@ class Registry:
             None if max_attempts is None else whole("max_attempts", max_attempts, 1, 100),
             None if deadline is None else interval("deadline", deadline),
             budget,
+            input_kind(function),
         )
         self._by_name[name] = workflow
         self._by_function[function] = workflow
@@ -337,6 +353,15 @@ class Registry:
         if isinstance(workflow, str):
             return self._by_name.get(workflow)
         return self.find(workflow) if callable(workflow) else None
+
+
+def _same_place(former: Callable[..., Any], function: Callable[..., Any]) -> bool:
+    """Whether a function is the former one, or its new definition: a notebook's cell executed
+    again, a module that was reloaded."""
+    names = ("__module__", "__qualname__")
+    return former is function or all(
+        getattr(former, name, former) == getattr(function, name, function) for name in names
+    )
 
 
 def _write(options: dict[str, Any]) -> None:

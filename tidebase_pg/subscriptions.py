@@ -1,178 +1,135 @@
-"""Following the events of one run: listen, then read; or poll where nothing can be heard."""
+"""Following the events of runs: one connection hears for all subscribers of a Tidebase."""
+
+# Made from async_subscriptions.py by tools/async_to_sync.py: change that, then `make sync`.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import Generator
 from typing import Final
 from uuid import UUID
 
 import psycopg
 
-from tidebase_pg import calls
-from tidebase_pg.call import Call
-from tidebase_pg.client.connections import AsyncConnection, Connection
-from tidebase_pg.client.execute import AsyncClient, Client, listen, listen_async
-from tidebase_pg.types import EventRow, RunRow
-from tidebase_pg.values import RunId, identifier, whole
+from tidebase_pg import threads
+from tidebase_pg.client import Client
+from tidebase_pg.client.settings import Connection
+from tidebase_pg.client.statements import listen
+from tidebase_pg.event_reader import EventReader
+from tidebase_pg.types import EventRow
+from tidebase_pg.values import RunId
 
 CHANNEL: Final = "tide_events"
-WATCH: Final = 60.0
-"""Seconds for which the events of the run are notified; renewed at half-time."""
-MOST_EVENTS: Final = 1000
-SHORTEST_PAUSE: Final = 0.02
-LONGEST_HEARING: Final = 5.0
-"""Seconds between two looks of one who hears: an event of a transaction that was open when the
-watch began is not notified."""
-LONGEST_POLLING: Final = 1.0
-LAST: Final = frozenset({"run.completed", "run.failed", "run.cancelled"})
-AGAIN: Final = "run.retried"
+
+NOBODY: Final = UUID(int=0)
+LOOK: Final = 0.5
+"""Seconds after which the listener sees whether anybody still subscribes."""
+
+AFTER_TROUBLE: Final = 1.0
 
 
-class Subscription:
-    """What to ask next and when; shared by both colours."""
-
-    def __init__(self, run_id: RunId, after: int) -> None:
-        self.run_id: UUID = identifier("run_id", run_id)
-        self.after = whole("after", after, 0, 2**31 - 1)
-        self.over = False
-        self._ended = False
-        self._renew_at = 0.0
-        self._pause = SHORTEST_PAUSE
-
-    def watch(self) -> Call[None] | None:
-        """The call that has events notified, when it is due."""
-        now = time.monotonic()
-        if now < self._renew_at:
-            return None
-        self._renew_at = now + WATCH / 2
-        return calls.watch_run(self.run_id, duration=WATCH)
-
-    def read(self) -> Call[list[EventRow]]:
-        return calls.list_events(self.run_id, after=self.after, max_events=MOST_EVENTS)
-
-    def take(self, events: list[EventRow]) -> list[EventRow]:
-        """The events to hand out of those read; the one that ended the run is the last."""
-        if not events:
-            return events
-        self._pause = SHORTEST_PAUSE
-        kept = len(events)
-        for place, event in enumerate(events, 1):
-            if event.type in LAST:
-                self._ended, kept = True, place
-            elif event.type == AGAIN:
-                self._ended, kept = False, len(events)
-        if self._ended and len(events) < MOST_EVENTS:
-            self.over = True
-            events = events[:kept]
-        self.after = events[-1].seq
-        return events
-
-    def look(self) -> Call[RunRow]:
-        """Asked when nothing was read: whether anything can still come."""
-        return calls.get_run(self.run_id)
-
-    def seen(self, run: RunRow) -> None:
-        self.over = self._ended or (run.finished and self.after >= run.last_seq)
-
-    def pause(self, *, hearing: bool) -> float:
-        """Seconds until the next look, longer each time nothing came."""
-        pause = self._pause
-        self._pause = min(pause * 2, LONGEST_HEARING if hearing else LONGEST_POLLING)
-        return pause
-
-
-def subscribe(client: Client, run_id: RunId, after: int) -> Generator[EventRow]:
-    """See `runs.subscribe`."""
-    subscription = Subscription(run_id, after)
-    with contextlib.ExitStack() as stack:
-        ear = _Ear(client, stack)
-        while not subscription.over:
-            if ear.hears and (watch := subscription.watch()) is not None:
-                client.execute(watch)
-            events = subscription.take(client.execute(subscription.read()))
-            yield from events
-            if not events:
-                subscription.seen(client.execute(subscription.look()))
-                if not subscription.over:
-                    ear.wait(subscription.run_id, subscription.pause(hearing=ear.hears))
-
-
-async def subscribe_async(
-    client: AsyncClient, run_id: RunId, after: int
-) -> AsyncGenerator[EventRow]:
-    """See `runs.subscribe`."""
-    subscription = Subscription(run_id, after)
-    async with contextlib.AsyncExitStack() as stack:
-        ear = _AsyncEar()
-        await ear.open(client, stack)
-        while not subscription.over:
-            if ear.hears and (watch := subscription.watch()) is not None:
-                await client.execute(watch)
-            events = subscription.take(await client.execute(subscription.read()))
-            for event in events:
-                yield event
-            if not events:
-                subscription.seen(await client.execute(subscription.look()))
-                if not subscription.over:
-                    await ear.wait(subscription.run_id, subscription.pause(hearing=ear.hears))
-
-
-class _Ear:
-    """Waits for a notification about a run on a connection of its own, or for the time to pass."""
-
-    def __init__(self, client: Client, stack: contextlib.ExitStack) -> None:
-        self._connection: Connection | None = None
-        if client.bound:
-            return
-        connection = stack.enter_context(client.listener())
-        with contextlib.suppress(psycopg.OperationalError):
-            if listen(connection, CHANNEL):
-                self._connection = connection
-
-    @property
-    def hears(self) -> bool:
-        return self._connection is not None
-
-    def wait(self, run_id: UUID, seconds: float) -> None:
-        give_up_at = time.monotonic() + seconds
-        try:
-            while self._connection is not None and (left := give_up_at - time.monotonic()) > 0:
-                for note in self._connection.notifies(timeout=left, stop_after=1):
-                    if note.payload == str(run_id):
-                        return
-        except psycopg.OperationalError:
-            self._connection = None
-        time.sleep(max(0.0, give_up_at - time.monotonic()))
-
-
-class _AsyncEar:
-    """`_Ear` for asyncio."""
+class Seat:
+    """One subscriber: its news."""
 
     def __init__(self) -> None:
-        self._connection: AsyncConnection | None = None
+        self.news = threads.Event()
 
-    async def open(self, client: AsyncClient, stack: contextlib.AsyncExitStack) -> None:
-        if client.bound:
-            return
-        connection = await stack.enter_async_context(client.listener())
-        with contextlib.suppress(psycopg.OperationalError):
-            if await listen_async(connection, CHANNEL):
-                self._connection = connection
 
-    @property
-    def hears(self) -> bool:
-        return self._connection is not None
+class Following:
+    """Listens for all subscribers, on one connection that is there while there are any."""
 
-    async def wait(self, run_id: UUID, seconds: float) -> None:
-        give_up_at = time.monotonic() + seconds
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._seats: dict[UUID, set[Seat]] = {}
+        self._lock = threads.Lock()
+        self._listens = False
+        self.hears = False
+        """Whether notifications come; behind a pooler they do not."""
+
+    def join(self, run_id: UUID) -> Seat:
+        seat = Seat()
+        with self._lock:
+            self._seats.setdefault(run_id, set()).add(seat)
+            if not self._listens and self._client.bound is None:
+                self._listens = True
+                self._begin()
+        return seat
+
+    def leave(self, run_id: UUID, seat: Seat) -> None:
+        with self._lock:
+            self._seats[run_id].discard(seat)
+            if not self._seats[run_id]:
+                del self._seats[run_id]
+
+    def _begin(self) -> None:
         try:
-            while self._connection is not None and (left := give_up_at - time.monotonic()) > 0:
-                async for note in self._connection.notifies(timeout=left, stop_after=1):
-                    if note.payload == str(run_id):
-                        return
+            connection = self._client.listener()
         except psycopg.OperationalError:
-            self._connection = None
-        await asyncio.sleep(max(0.0, give_up_at - time.monotonic()))
+            self._listens = False  # the next subscriber tries again; these poll
+            return
+        if self._hear(connection):
+            threads.in_background(lambda: self._live(connection), "subscriptions")
+        else:
+            self._client.close_listener(connection)
+
+    def _hear(self, connection: Connection) -> bool:
+        try:
+            self.hears = listen(connection, CHANNEL)
+        except psycopg.OperationalError:
+            self.hears = False
+        return self.hears
+
+    def _live(self, connection: Connection) -> None:
+        try:
+            while self._seats:
+                for note in connection.notifies(timeout=LOOK):
+                    for seat in list(self._seats.get(_identifier(note.payload) or NOBODY, ())):
+                        seat.news.set()
+        except psycopg.OperationalError:
+            pass
+        finally:
+            self.hears = self._listens = False
+            for seats in list(self._seats.values()):
+                for seat in list(seats):
+                    seat.news.set()
+            self._client.close_listener(connection)
+
+    def listen_again(self) -> None:
+        """After the connection broke."""
+        with self._lock:
+            if self._seats and not self._listens and self._client.bound is None:
+                self._listens = True
+                self._begin()
+
+
+def _identifier(payload: str) -> UUID | None:
+    try:
+        return UUID(payload)
+    except ValueError:
+        return None
+
+
+def subscribe(
+    following: Following, client: Client, run_id: RunId, after: int
+) -> Generator[EventRow]:
+    """See `runs.subscribe`."""
+    reader = EventReader(run_id, after)
+    seat = following.join(reader.run_id)
+    try:
+        while not reader.over:
+            if following.hears and (watch := reader.watch()) is not None:
+                client.execute(watch)
+            seat.news.clear()
+            events = reader.take(client.execute(reader.read()))
+            yield from events
+            if not events:
+                reader.seen(client.execute(reader.look()))
+                if not reader.over:
+                    began = time.monotonic()
+                    heard = following.hears
+                    threads.wait(seat.news, reader.pause(hearing=heard))
+                    if heard and not following.hears:
+                        threads.sleep(max(0.0, began + AFTER_TROUBLE - time.monotonic()))
+                        following.listen_again()
+    finally:
+        following.leave(reader.run_id, seat)

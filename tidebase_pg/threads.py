@@ -1,122 +1,80 @@
-"""Threads and tasks beside the caller: a crew that takes work, a call with a time limit, one beside
-an event loop, and work nobody waits for."""
+"""What the two colours do differently, for threads; `tasks` has the same names."""
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
-import logging
+import inspect
+import os
 import queue
 import threading
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final, Generic, TypeVar
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Generic, TypeVar
 
 from tidebase_pg.errors import StepTimeout
 
 T = TypeVar("T")
-
-logger: Final = logging.getLogger("tidebase_pg.worker")
-
-_tasks: Final[set[asyncio.Task[None]]] = set()
-"""The event loop itself holds its tasks weakly."""
+U = TypeVar("U")
 
 
-class Crew(Generic[T]):
-    """Threads that stand in one line for work; made when there is more work than threads.
+Event = threading.Event
+Lock = threading.Lock
+Semaphore = threading.Semaphore
+sleep = time.sleep
 
-    Waking a thread takes longer than most of what it does here. So one is called at a time: when it
-    comes and there is more to do than it takes, it calls the next. Where the work blocks, soon all
-    are at work; where it does not, one thread does it all and nobody else is disturbed.
-    """
 
-    def __init__(self, work: Callable[[T], None], most: int, what: str) -> None:
-        """`work` must not raise."""
-        self._work = work
-        self._most = most
-        self._what = what
-        self._turn = threading.Lock()
-        self._line: deque[T] = deque()
-        self._idle: list[threading.Lock] = []
-        """What those who wait are woken by; who came last is called first."""
-        self._called = False
-        """Whether somebody is on the way who will look at the line."""
-        self._ended = False
-        self.threads = 0
+class Homes(Generic[T]):
+    """One of something for each process, made when first asked for."""
 
-    def put(self, items: Iterable[T]) -> None:
-        """Let these be worked on, in their order."""
-        with self._turn:
-            self._line.extend(items)
-            if self._line:
-                self._call()
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._process = os.getpid()
+        self._known = make()
+        self._inherited: list[T] = []
 
-    def end(self) -> None:
-        """Let the threads end with what they are at, and begin nothing more; waits for none."""
-        with self._turn:
-            self._ended = True
-            self._line.clear()
-            for alarm in self._idle:
-                alarm.release()
-            self._idle.clear()
+    def here(self) -> T:
+        if self._process != os.getpid():
+            # After a fork the parent goes on using what it has: it is left alone.
+            self._inherited.append(self._known)
+            self._process, self._known = os.getpid(), self._make()
+        return self._known
 
-    def _call(self) -> None:
-        if self._called:
-            return
-        if self._idle:
-            self._idle.pop().release()
-        elif self.threads < self._most:
-            thread = threading.Thread(
-                target=self._live, name=f"tidebase {self._what} {self.threads + 1}", daemon=True
-            )
-            try:
-                thread.start()
-            except RuntimeError as error:
-                if self.threads == 0:
-                    raise
-                logger.warning("going on with %d threads: %s", self.threads, error)
-                self._most = self.threads
-                return
-            self.threads += 1
-        else:
-            return
-        self._called = True
 
-    def _live(self) -> None:
-        alarm = threading.Lock()
-        alarm.acquire()
-        came = True
-        while True:
-            item: T | None = None
-            with self._turn:
-                if came:
-                    self._called = came = False
-                if self._line:
-                    item = self._line.popleft()
-                    if self._line:
-                        self._call()
-                elif self._ended:
-                    return
-                else:
-                    self._idle.append(alarm)
-            if item is not None:
-                self._work(item)
-            else:
-                alarm.acquire()
-                came = True
+def acquired(lock: threading.Lock | threading.Semaphore, seconds: float) -> bool:
+    """Whether the lock could be had within so many seconds."""
+    return lock.acquire(timeout=seconds)
+
+
+def wait(event: threading.Event, seconds: float) -> None:
+    """Until the event is set, or the time has passed."""
+    event.wait(seconds)
+
+
+def invoke(function: Callable[[], Any], what: str, limit: float | None) -> Any:
+    """What a function returns, which must not be awaitable. Raises StepTimeout at the limit."""
+    answer = function() if limit is None else call_within(function, limit, what)
+    if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise TypeError(
+            f"{what} returned something to be awaited: nothing of it was executed; "
+            "use AsyncTidebase, or a function that is not async"
+        )
+    return answer
+
+
+def gather(work: Callable[[T], U], items: Sequence[T], most: int, what: str) -> list[U]:
+    """The answers to all items, `most` under way at once; the first error is raised."""
+    with ThreadPoolExecutor(most, thread_name_prefix=f"tidebase {what}") as pool:
+        futures = [pool.submit(contextvars.copy_context().run, work, item) for item in items]
+        return [future.result() for future in futures]
 
 
 def in_background(work: Callable[[], None], what: str) -> None:
     """Do the work in a thread nobody waits for."""
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(work,), name=f"tidebase {what}", daemon=True).start()
-
-
-def task_in_background(work: Coroutine[Any, Any, None], what: str) -> None:
-    """Do the work in a task nobody waits for; it is cancelled when its loop ends."""
-    task = asyncio.get_running_loop().create_task(work, name=f"tidebase {what}")
-    _tasks.add(task)
-    task.add_done_callback(_tasks.discard)
 
 
 def call_within(function: Callable[[], T], limit: float, what: str) -> T:
@@ -143,33 +101,41 @@ def call_within(function: Callable[[], T], limit: float, what: str) -> T:
     return answer  # type: ignore[return-value]
 
 
-async def in_thread(function: Callable[[], Any]) -> Any:
-    """The answer of a blocking function; unlike asyncio.to_thread it never delays the exit."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
-    context = contextvars.copy_context()
+def current() -> object:
+    """Who is running: the thread."""
+    return threading.current_thread()
 
-    def deliver(answer: Any, error: BaseException | None) -> None:
-        if future.cancelled():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(answer)
 
-    def body() -> None:
-        answer: Any = None
-        problem: BaseException | None = None
-        try:
-            answer = context.run(function)
-        except StopIteration as error:
-            problem = RuntimeError(f"the function raised {error!r}")  # a future cannot hold it
-        except BaseException as error:
-            problem = error
-        try:
-            loop.call_soon_threadsafe(deliver, answer, problem)
-        except RuntimeError:
-            return  # the loop has ended meanwhile
+def hang() -> None:
+    """Never return: for code that cannot be told to end."""
+    threading.Event().wait()
 
-    threading.Thread(target=body, name="tidebase handler", daemon=True).start()
-    return await future
+
+def from_threads(told: Callable[[Any], None]) -> Callable[[Any], None]:
+    """The same function: any thread may call it."""
+    return told
+
+
+def interruptible(drive: Callable[[Any], T], flow: Any, run: Any, cancelled: threading.Event) -> T:
+    """What a flow gives; when the run stops its event is set, which is all a thread can be told."""
+
+    def stopped(_: object) -> None:
+        cancelled.set()
+
+    run.on_stop = stopped
+    return drive(flow)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error ends the program, and says nothing of the workflow."""
+    return isinstance(error, KeyboardInterrupt | GeneratorExit)
+
+
+def call_workflow(function: Callable[..., Any], handle: Any, given: Any) -> Any:
+    """What a workflow returns, which must not be awaitable."""
+    return invoke(lambda: function(handle, given), f"workflow {function.__name__!r}", None)
+
+
+def noticed(method: T) -> T:
+    """The method itself: there is no `await` to be missing."""
+    return method

@@ -1,87 +1,52 @@
-"""What an application begins with: Tidebase, its workflows, its runs and its queues."""
+"""`Tidebase` for asyncio: the same names, awaited."""
+
+# Made from async_tidebase.py by tools/async_to_sync.py: change that, then `make sync`.
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from datetime import timedelta
-from functools import partial, wraps
+from functools import wraps
 from types import TracebackType
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypedDict, TypeVar, Unpack
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack, cast
 
 import psycopg
 from psycopg_pool import ConnectionPool
 
 from tidebase_pg import calls, flows, registry, threads
 from tidebase_pg.call import Call
-from tidebase_pg.client.connections import Connection, FromDsn, FromPool, Pool, Source, environment
-from tidebase_pg.client.execute import PATIENCE, Client
+from tidebase_pg.client import Client
+from tidebase_pg.client.connections import Source, new_source
+from tidebase_pg.client.failures import PATIENCE
+from tidebase_pg.client.foreign import connection_of
+from tidebase_pg.client.settings import MAX_CONNECTIONS, Connection, Pool
+from tidebase_pg.codecs import Codec
+from tidebase_pg.driver import drive
 from tidebase_pg.errors import NotFound, RunFinished, Stop
-from tidebase_pg.handles import Run, Session, attempt, drive
+from tidebase_pg.options import CreateOptions, WorkOptions
 from tidebase_pg.registry import EnqueueOptions, NewRun, Registry, ScheduleOptions
-from tidebase_pg.subscriptions import subscribe
+from tidebase_pg.run import Run
+from tidebase_pg.session import Session, attempt
+from tidebase_pg.subscriptions import Following, subscribe
 from tidebase_pg.types import Enqueued, EnqueuedMany, EventRow, Health, QueueStats, RunRow, Schedule
 from tidebase_pg.values import Duration, RunId, check_kind, seconds
 from tidebase_pg.webhooks import signing as webhooks
 from tidebase_pg.webhooks.dispatcher import Dispatcher, DispatchOptions
-from tidebase_pg.worker.active_run import Holding
+from tidebase_pg.worker.active_run import ActiveRun
 from tidebase_pg.worker.loop import Worker
-from tidebase_pg.worker.state import WorkReport, terms
+from tidebase_pg.worker.renewal import LeaseRenewer
+from tidebase_pg.worker.state import WorkReport, worker_options
 
 T = TypeVar("T")
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[[Run, Any], Any])
+G = TypeVar("G", bound=Callable[..., Any])
 
+ASYNCHRONOUS = False
 WORKER_CONNECTIONS = 3
-
-
-class CreateOptions(TypedDict, total=False):
-    """What may be said about a run that is begun by its id."""
-
-    input: Any
-    """Handed to the workflow; anything JSON can say, {} when left out."""
-    metadata: Mapping[str, Any] | None
-    """Free facts to find the run by."""
-    deadline: Duration | None
-    """Cancelled when not finished so many seconds from now."""
-    max_attempts: int | None
-    """How often it may be tried; default 1."""
-    budget: Mapping[str, Any] | None
-    """What it may spend: {"max_cost_usd", "max_tokens", "max_steps"}; default without limit."""
-    recovery_url: str | None
-    """Asked to resume the run when it stalls."""
-    channels: Sequence[Mapping[str, Any]] | None
-    """Where its events are sent: [{"type": "webhook", "url", "secret_name", "events"}]."""
-
-
-class WorkOptions(TypedDict, total=False):
-    """How a worker works."""
-
-    queues: Sequence[str]
-    """In this order; default: the queues the registered workflows name."""
-    concurrency: int
-    """Runs at once, 1 to 1000; default 1."""
-    lease: Duration
-    """Seconds after which another worker may take over from a dead one; default 60."""
-    poll: Duration
-    """The longest pause in seconds between two looks at idle queues where the worker cannot be
-    notified; default 1."""
-    grace: Duration
-    """Seconds the running runs have to end once the worker is stopped; default 30."""
-    reconcile: Duration | bool
-    """Seconds between two calls of reconcile; default 5; False leaves it to others."""
-    drain: bool
-    """Return when nothing is ready any more."""
-    max_runs: int
-    """Return after so many runs."""
-    name: str
-    """Shown as the holder of its runs; default host, process and a random part."""
-    listen: bool
-    """Be notified of runs while idle, where the connection allows it; default True."""
-    deliver: bool | DispatchOptions
-    """Send webhooks too, over one more connection, perhaps with options of a dispatcher, such as
-    {"allow": ["10.1.0.0/16"]}; default False."""
 
 
 class Namespace:
@@ -91,7 +56,9 @@ class Namespace:
         self._tide = tide
 
     @staticmethod
-    def method(build: Callable[P, Call[T]]) -> Callable[Concatenate[Namespace, P], T]:
+    def method(
+        build: Callable[P, Call[T]],
+    ) -> Callable[Concatenate[Namespace, P], T]:
         """A method that executes the call `build` makes."""
 
         @wraps(build)
@@ -156,14 +123,15 @@ class Runs(Namespace):
         >>> for event in tide.runs.subscribe(run_id):
         ...     show(event.type, event.payload)
         """
-        yield from subscribe(self._tide.client(), run_id, after)
+        with closing(self._tide.follow(run_id, after)) as events:
+            yield from events
 
     def wait(self, run_id: RunId, *, timeout: Duration | None = None) -> RunRow:
         """The run once it has completed, failed or been cancelled.
 
         Raises TimeoutError after `timeout` seconds, NotFound for an unknown run.
 
-        >>> tide.runs.wait(run_id, timeout=60).result
+        >>> (tide.runs.wait(run_id, timeout=60)).result
         """
         waited = flows.wait(run_id, None if timeout is None else seconds("timeout", timeout))
         return drive(waited, self._tide.perform)
@@ -179,7 +147,6 @@ class Runs(Namespace):
     ) -> Session:
         """Create a run, or take up the one with this id, to work on it outside a worker.
 
-        `on_lease_lost` is called from the heartbeat's thread when the run is cancelled or lost.
         Raises ValueError when the id is of another workflow, RunFinished when it has completed,
         RunLeased when another worker holds it.
         """
@@ -264,19 +231,14 @@ class Webhooks(Namespace):
     grant_secret = Namespace.method(calls.grant_secret)
 
 
-def new_source(given: str | Pool | None) -> Source:
-    """Where the connections come from: a pool, a DSN, or TIDEBASE_DSN."""
-    if isinstance(given, ConnectionPool):
-        return FromPool(given)
-    return FromDsn(environment() if given is None else given)
-
-
 class Tidebase:
     """Durable workflows in the Postgres behind a DSN, a pool or a connection.
 
     Without any it reads TIDEBASE_DSN, when first used. Over a connection everything takes part in
-    that connection's transaction, and `work` is not available. While the database cannot be reached
-    calls are sent again for `patience` seconds. Safe to share between threads.
+    that connection's transaction, and `work` is not available. While the database cannot be
+    reached calls are sent again for `patience` seconds. `codec` says how values become JSON and are
+    restored; by default pydantic models, dataclasses and TypedDicts are. Safe to share between
+    threads and event loops.
 
     >>> tide = Tidebase("postgresql:///app")
     >>> @tide.workflow("report", queue="reports")
@@ -287,14 +249,19 @@ class Tidebase:
     """
 
     def __init__(
-        self, source: str | Pool | Connection | None = None, *, patience: Duration = PATIENCE
+        self,
+        source: str | Pool | Connection | None = None,
+        *,
+        patience: Duration = PATIENCE,
+        codec: Codec | None = None,
     ) -> None:
         self._given = check_kind("source", source, str, ConnectionPool, psycopg.Connection)
-        self._lock = threading.Lock()
         self._patience = seconds("patience", patience)
+        self._lock = threading.Lock()
         self._source: Source | None = None
         self._client: Client | None = None
-        self._registry = Registry(asynchronous=False)
+        self._following: threads.Homes[Following] | None = None
+        self._registry = Registry(asynchronous=ASYNCHRONOUS, codec=codec)
         self.runs = Runs(self)
         self.queues = Queues(self)
         self.keys = Keys(self)
@@ -323,7 +290,9 @@ class Tidebase:
     ) -> Callable[[F], F]:
         """Register a function as a workflow; the function stays as it is.
 
-        `queue`, `max_attempts`, `deadline` (seconds) and `budget` are the defaults of `enqueue`.
+        With Tidebase a function that is not async is called in a thread of its own. The
+        annotation of its input may be a pydantic model, a dataclass or a TypedDict. `queue`,
+        `max_attempts`, `deadline` (seconds) and `budget` are the defaults of `enqueue`.
 
         >>> @tide.workflow("report", queue="reports", max_attempts=3)
         ... def report(run: Run, input: dict) -> dict: ...
@@ -339,33 +308,34 @@ class Tidebase:
         self,
         workflow: str | Callable[..., Any],
         *,
-        connection: Connection | None = None,
+        connection: Any = None,
         **options: Unpack[EnqueueOptions],
     ) -> Enqueued:
         """Enqueue a run of a workflow, given as its function or by name.
 
         With `connection` it becomes true when that connection's transaction commits, together
-        with everything else written there. Raises ValueError or TypeError naming a wrong
+        with everything else written there: one of psycopg, a session or connection of SQLAlchemy,
+        Django's connection, or one of asyncpg. Raises ValueError or TypeError naming a wrong
         argument, DuplicateRun with on_conflict="raise", PayloadTooLarge.
 
-        >>> tide.enqueue("report", input={"topic": "tides"}, delay=60).run_id
+        >>> (tide.enqueue("report", input={"topic": "tides"}, delay=60)).run_id
         """
-        return self._on(connection).execute(self._registry.enqueue(workflow, **options))
+        return self._on(connection, self._registry.enqueue(workflow, **options))
 
     def enqueue_many(
         self,
         runs: Iterable[NewRun],
         *,
         queue: str | None = None,
-        connection: Connection | None = None,
+        connection: Any = None,
     ) -> list[EnqueuedMany]:
         """Enqueue many runs into one queue, all or none: mappings with the options of `enqueue`.
 
-        >>> tide.enqueue_many([{"workflow": report, "input": {"page": n}} for n in range(100)])
+        >>> tide.enqueue_many([{"workflow": report, "input": {"page": 1}}])
         """
         bound = connection is not None or isinstance(self._given, psycopg.Connection)
         call = self._registry.enqueue_many(runs, queue=queue, repeatable=not bound)
-        return self._on(connection).execute(call)
+        return self._on(connection, call)
 
     def run(
         self,
@@ -379,7 +349,7 @@ class Tidebase:
 
         With the id of a run made before it is taken up where it stands, with the input stored
         then; if it has completed the stored result is returned. An error of the workflow is
-        recorded and raised.
+        recorded and raised. Raises InputMismatch when that run has another input.
 
         >>> tide.run(report, input={"topic": "tides"})
         """
@@ -387,33 +357,37 @@ class Tidebase:
         row, holding = self._open(known.name, run_id, lease, options)
         if holding is None:
             return row.result
-        return attempt(holding, self._clients(), known.function, self._registry)
+        client = self._clients()
+        return attempt(holding, client, known, self._registry, LeaseRenewer.of(client))
 
     def work(self, **options: Unpack[WorkOptions]) -> WorkReport:
         """Run what is enqueued until SIGTERM, SIGINT, or what the options say.
 
-        Uses three connections whatever the concurrency; idle, it is notified of new runs where the
-        connection allows it, and asks next to nothing. On the first signal nothing more is
-        claimed and running runs may end within `grace`; on the second, or after it, they are
-        handed back for another worker.
+        Uses four connections whatever the concurrency, three without `reconcile`; idle, it is
+        notified of new runs where the connection allows it, and asks next to nothing. On the
+        first signal nothing more is claimed and running runs may end within `grace`; on the
+        second, or after it, or when its task is cancelled, they are handed back for another
+        worker.
 
         >>> tide.work(queues=["reports"], concurrency=16)
         """
         return self.worker(**options).run()
 
     def worker(self, **options: Unpack[WorkOptions]) -> Worker:
-        """A worker not yet running: `worker.run()`, and `worker.stop()` from another thread."""
-        agreed = terms(self._registry.queues(), self._registry.names(), **options)
+        """A worker not yet running: `worker.run()`, and `worker.stop()`, for threads from any."""
+        agreed = worker_options(self._registry.queues(), self._registry.names(), **options)
         given = self._given
         if isinstance(given, psycopg.Connection):
             raise ValueError("a worker needs connections of its own: give a DSN or a pool")
-        needed = WORKER_CONNECTIONS + agreed.deliver
-        if isinstance(given, ConnectionPool) and given.max_size < needed:
+        needed = WORKER_CONNECTIONS + (agreed.reconcile is not None) + agreed.deliver
+        if not isinstance(given, str | None) and given.max_size < needed:
             raise ValueError(f"a worker needs {needed} connections, the pool has {given.max_size}")
         deliver = options.get("deliver")
         chosen = deliver if isinstance(deliver, dict) else DispatchOptions()
         dispatcher = self.dispatcher(**chosen) if agreed.deliver else None
-        return Worker(new_source(given), self._registry, agreed, dispatcher)
+        self._registry.park_grace = agreed.park_grace
+        places = max(MAX_CONNECTIONS, agreed.concurrency + WORKER_CONNECTIONS)
+        return Worker(new_source(given, places), self._registry, agreed, dispatcher)
 
     verify_webhook_signature = staticmethod(webhooks.verify_webhook_signature)
 
@@ -446,14 +420,14 @@ class Tidebase:
 
         `secrets` is one or several, default TIDEBASE_WEBHOOK_SECRET; without any, unsigned
         webhooks are accepted only when `insecure`. With `wait` the answer comes when the attempt
-        has ended, however it went; without, the run goes on in a thread and the answer is 202.
+        has ended, however it went; without, the run goes on beside and the answer is 202.
         Workflows that run longer than the dispatcher waits, 15 seconds, want `wait=False`.
 
         401 not signed by us, 400 no webhook of ours, 404 unknown workflow or run, 409 not to be
         run any more, 200 also when the run has ended or is running. Raises ValueError without a
         secret.
 
-        >>> answer = tide.webhook(request.get_data(), request.headers)
+        >>> answer = tide.webhook(body, request.headers)
         >>> return answer.body, answer.status
         """
         received = webhooks.receive(body, headers, secrets, insecure=insecure)
@@ -464,14 +438,19 @@ class Tidebase:
         taken = drive(webhooks.take_up(received, length, self._registry.names()), self.perform)
         if isinstance(taken, webhooks.WebhookAnswer):
             return taken
-        holding = Holding(flows.leased(taken), length, since)
-        function = self._registry.find(taken.workflow).function
-        work = partial(attempt, holding, self._clients(), function, self._registry)
+        run = ActiveRun(flows.leased(taken), length, since)
         if wait:
-            webhooks.quietly(received, work)
+            self._attend(received, run)
             return webhooks.acceptance(received, 200)
-        threads.in_background(partial(webhooks.quietly, received, work), f"run {taken.run_id}")
+        threads.in_background(lambda: self._attend(received, run), f"run {taken.run_id}")
         return webhooks.acceptance(received, 202)
+
+    def _attend(self, delivery: webhooks.Delivery, run: ActiveRun) -> None:
+        client, workflow = self._clients(), self._registry.find(run.leased.workflow)
+        try:
+            attempt(run, client, workflow, self._registry, LeaseRenewer.of(client))
+        except (Exception, Stop) as error:
+            webhooks.attempted(delivery, error)
 
     def send_event(
         self,
@@ -479,14 +458,45 @@ class Tidebase:
         name: str,
         payload: Any = None,
         *,
-        connection: Connection | None = None,
+        connection: Any = None,
     ) -> bool:
-        """Send an active run an event; whether it was the first of its name, which is the one that
-        counts. It may come before the run waits for it.
+        """Send an active run an event, and return whether it was kept. Events under one name form
+        a mailbox: each is heard once, in their order, also what comes before the run waits.
 
         >>> tide.send_event(run_id, "paid", {"amount": 7})
         """
-        return self._on(connection).execute(calls.send_event(run_id, name, payload=payload))
+        return self._on(connection, calls.send_event(run_id, name, payload=payload))
+
+    def follow(self, run_id: RunId, after: int) -> Generator[EventRow]:
+        """See `runs.subscribe`."""
+        client = self._clients()
+        with self._lock:
+            if self._following is None:
+                self._following = threads.Homes(lambda: Following(client))
+        return subscribe(self._following.here(), client, run_id, after)
+
+    def around_run(self, function: G) -> G:
+        """Call a function around every run of a workflow: it is handed the run and what proceeds.
+
+        >>> @tide.around_run
+        ... def timed(run, proceed):
+        ...     with timer(run.workflow):
+        ...         return proceed()
+        """
+        self._registry.around_runs.append(function)
+        return function
+
+    def around_step(self, function: G) -> G:
+        """Call a function around every execution of a step, not around a replay: it is handed the
+        run, the name of the step, and what proceeds.
+
+        >>> @tide.around_step
+        ... def traced(run, name, proceed):
+        ...     with tracer.start_span(name):
+        ...         return proceed()
+        """
+        self._registry.around_steps.append(function)
+        return function
 
     def reconcile(
         self, *, batch: int | None = None, budget: Duration | None = None
@@ -501,14 +511,14 @@ class Tidebase:
         """What a console shows first, by bounded looks: health, running and failed runs by
         workflow, runs that wait for people, the oldest decisions, workers.
 
-        >>> tide.overview()["gates"]["pending"]
+        >>> (tide.overview())["gates"]["pending"]
         """
         return self.execute(calls.overview())
 
     def health(self) -> Health:
         """Whether upkeep runs, and the age or number of everything that should be young or none.
 
-        >>> tide.health().oldest_ready_run_age
+        >>> (tide.health()).oldest_ready_run_age
         """
         return self.execute(calls.health())
 
@@ -581,8 +591,7 @@ class Tidebase:
     def perform(self, effect: flows.Effect) -> Any:
         """Carry out one effect of a flow that holds no run."""
         if isinstance(effect, flows.Pause):
-            time.sleep(effect.seconds)
-            return None
+            return threads.sleep(effect.seconds)
         assert isinstance(effect, Call)
         return self.execute(effect)
 
@@ -599,7 +608,9 @@ class Tidebase:
         row, holding = self._open(name, run_id, lease, options)
         if holding is None:
             raise RunFinished(f"run {row.run_id} has completed; there is nothing to attach to")
-        return Session(holding, self._clients(), self._registry, on_lease_lost)
+        client = self._clients()
+        renewer = LeaseRenewer.of(client)
+        return Session(holding, client, self._registry, renewer, on_lease_lost)
 
     def set_schedule(self, name: str, options: ScheduleOptions) -> Schedule:
         """See `schedules.set`."""
@@ -623,19 +634,19 @@ class Tidebase:
 
     def _open(
         self, workflow: str, run_id: RunId | None, lease: Duration, options: CreateOptions
-    ) -> tuple[RunRow, Holding | None]:
+    ) -> tuple[RunRow, ActiveRun | None]:
         length = seconds("lease", lease, least=0.1)
         since = time.monotonic()
         create = calls.create_run(workflow, run_id=run_id, **options)
         row = drive(flows.open_run(workflow, run_id, create, length), self.perform)
         if row.lease_id is None:
             return row, None
-        return row, Holding(flows.leased(row), length, since, inline=True)
+        return row, ActiveRun(flows.leased(row), length, since, inline=True)
 
-    def _on(self, connection: Connection | None) -> Client:
+    def _on(self, connection: Any, call: Call[T]) -> T:
         if connection is None:
-            return self._clients()
-        return Client(check_kind("connection", connection, psycopg.Connection))
+            return self.execute(call)
+        return cast(T, connection_of(connection).execute(call))
 
     def _clients(self) -> Client:
         with self._lock:

@@ -6,10 +6,11 @@ inline, the process itself waits.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final, Literal, Protocol, TypedDict
 from uuid import UUID
 
@@ -18,18 +19,38 @@ from tidebase_pg.documents import decode
 from tidebase_pg.errors import (
     ChildFailed,
     LeaseLost,
+    Refusal,
     RunCancelled,
     RunFinished,
     RunLeased,
     RunParked,
     Stop,
 )
-from tidebase_pg.flows import LONGEST_WAIT, SHORTEST_WAIT, Attempt, Flow, Held, Pause, ask, leased
-from tidebase_pg.registry import NewEdge
+from tidebase_pg.flows import (
+    LONGEST_WAIT,
+    SHORTEST_WAIT,
+    Attempt,
+    Flow,
+    Held,
+    Pause,
+    ask,
+    claimed,
+    database_time,
+    leased,
+    park,
+)
+from tidebase_pg.names import Use
+from tidebase_pg.registry import NewChild, NewEdge, Registry
 from tidebase_pg.types import AwaitedChild, LeasedRun, OpenGate, RunRow, Spawned
-from tidebase_pg.values import Duration, seconds, worker_name
+from tidebase_pg.values import Duration, seconds, text, worker_name
 
 Decision = Literal["approved", "rejected", "canceled"]
+
+MOST_SPAWNED: Final = 500
+"""Children of a fan-out in one call; the steps of other runs go in between."""
+SHORTEST_LOOK: Final = 1.0
+LONGEST_LOOK: Final = 30.0
+"""Seconds between two looks of a run at a child that is parked."""
 
 AFTER_DUE: Final = 0.2
 """Seconds between two looks when the database does not yet find a time due that is due here."""
@@ -83,8 +104,8 @@ class Waiter(Held, Protocol):
     def lease(self) -> float: ...
     @property
     def inline(self) -> bool: ...
-    def put_down(self) -> None: ...
-    def take_up(self, leased: LeasedRun, since: float) -> None: ...
+    def suspend(self) -> None: ...
+    def resume(self, leased: LeasedRun, since: float) -> None: ...
 
 
 # Gates ------------------------------------------------------------------------------------
@@ -96,13 +117,25 @@ def open_gate(run: Held, name: str, prompt: str, options: GateOptions) -> Flow[O
 
 def gate(run: Waiter, name: str, prompt: str, options: GateOptions) -> Flow[GateDecision]:
     """The decision of a gate; while there is none the run waits."""
-    gate = yield from open_gate(run, name, prompt, options)
+    use = yield from claimed(run, "gate", name)
+    try:
+        decision = yield from _decided(run, name, use.assigned, prompt, options)
+    finally:
+        use.open = False
+    use.done = True
+    return decision
+
+
+def _decided(
+    run: Waiter, name: str, assigned: str, prompt: str, options: GateOptions
+) -> Flow[GateDecision]:
+    gate = yield from open_gate(run, assigned, prompt, options)
     if gate.status != "pending":
         return _decision(gate.gate_id, name, gate.status, gate.actor, gate.payload_text)
     while True:
         if run.inline:
             yield from _watch(run, gate.gate_id)
-        answer = yield from ask(calls.await_gate(run.run_id, run.lease_id, gate.gate_id))
+        answer = yield from park(calls.await_gate(run.run_id, run.lease_id, gate.gate_id))
         if not answer.parked:
             return _decision(gate.gate_id, name, answer.status, answer.actor, answer.payload_text)
         yield from _parked(run, f"a decision about gate {name!r}", time.monotonic() + AFTER_DUE)
@@ -114,10 +147,10 @@ def _watch(run: Held, gate_id: UUID) -> Flow[None]:
     while True:
         gate = yield from ask(calls.get_gate(gate_id))
         if gate.run_status == "cancelled":
-            raise run.lost(RunCancelled(f"run {run.run_id} is cancelled"))
+            raise run.record_stop(RunCancelled(f"run {run.run_id} is cancelled"))
         if gate.status != "pending":
             return
-        if gate.expires_at is not None and gate.expires_at <= datetime.now(UTC):
+        if gate.expires_at is not None and gate.expires_at <= (yield from database_time()):
             return
         yield Pause(pause)
         pause = min(pause * 2, LONGEST_WAIT)
@@ -150,6 +183,59 @@ def spawn(run: Held, child: NewEdge) -> Flow[Spawned]:
     )
 
 
+def named_spawn(run: Held, child: NewEdge) -> Flow[Spawned]:
+    """Enqueue a child under the name this use of its name has."""
+    use = yield from claimed(run, "child", child.edge)
+    try:
+        spawned = yield from spawn(run, replace(child, edge=use.assigned))
+    finally:
+        use.open = False
+    use.done = True
+    return spawned
+
+
+def child(run: Waiter, child: NewEdge) -> Flow[Any]:
+    """The result of a child: run here, or by a worker of its queue. Raises ChildFailed."""
+    use = yield from claimed(run, "child", child.edge)
+    named = replace(child, edge=use.assigned)
+    try:
+        if child.queue is None:
+            return (yield from inline_child(run, named))
+        return (yield from queued_child(run, named))
+    finally:
+        use.open = False
+        use.done = run.stop is None
+
+
+def plan_fanout(
+    run: Held,
+    registry: Registry,
+    name: str,
+    children: Sequence[NewChild],
+    queue: str | None,
+    on_failure: str,
+) -> Flow[tuple[Use, list[NewEdge]]]:
+    """The edges of a fan-out, and its name. Raises ValueError or TypeError naming what is wrong."""
+    text("name", name)
+    if on_failure not in ("fail_fast", "collect"):
+        raise ValueError(f"on_failure = {on_failure!r} is not known: give fail_fast or collect")
+    edges: list[NewEdge] = []
+    use = yield from claimed(run, "child", name)
+    try:
+        for place, child in enumerate(children):
+            options: dict[str, Any] = {"edge_type": "fanout", **child}
+            workflow = options.pop("workflow", None)
+            options.pop("name", None)
+            edge = f"{use.assigned}/{child.get('name', place)}"
+            edges.append(registry.child(workflow, edge, queue, options))
+        if len({edge.edge for edge in edges}) < len(edges):
+            raise ValueError(f"two children of fanout {name!r} have the same name")
+    except BaseException:
+        use.open = False
+        raise
+    return use, edges
+
+
 def queued_child(run: Waiter, child: NewEdge) -> Flow[Any]:
     """The result of a child that a worker of its queue runs. Raises ChildFailed."""
     yield from spawn(run, child)
@@ -159,20 +245,35 @@ def queued_child(run: Waiter, child: NewEdge) -> Flow[Any]:
 
 def queued_children(
     run: Waiter, children: Sequence[NewEdge], mode: Literal["all", "fail_fast"]
-) -> Flow[list[AwaitedChild]]:
-    """The children in the order given, ended; with fail_fast at the latest when one has failed."""
+) -> Flow[list[Any]]:
+    """The results in the order given, and ChildFailed in place of a failure, which with fail_fast
+    is raised; those that have not begun by then are cancelled."""
     if not children:
         return []
-    elements = [child.element() for child in children]
-    yield from ask(calls.spawn_many(run.run_id, run.lease_id, elements))
+    for start in range(0, len(children), MOST_SPAWNED):
+        elements = [child.element() for child in children[start : start + MOST_SPAWNED]]
+        yield from ask(calls.spawn_many(run.run_id, run.lease_id, elements))
     ended = yield from await_children(run, [child.edge for child in children], mode)
     by_edge = {child.edge: child for child in ended}
-    return [by_edge[child.edge] for child in children]
+    found = [by_edge[child.edge] for child in children]
+    failed = next((child for child in found if child.status in ("failed", "cancelled")), None)
+    if mode == "fail_fast" and failed is not None:
+        detached = {child.edge for child in children if child.options.get("detached")}
+        for child in found:
+            if child.status == "queued" and child.edge not in detached:
+                with contextlib.suppress(Refusal):
+                    yield from ask(
+                        calls.cancel(
+                            child.child_id, reason=f"child {failed.edge!r} of the fan-out failed"
+                        ).unread()
+                    )
+        return [outcome(failed)]
+    return [_result_or_failure(child) for child in found]
 
 
 def await_children(run: Waiter, edges: Sequence[str] | None, mode: str) -> Flow[list[AwaitedChild]]:
     while True:
-        ended = yield from ask(
+        ended = yield from park(
             calls.await_children(run.run_id, run.lease_id, edges=edges, mode=mode)
         )
         if not (ended and ended[0].parked):
@@ -183,7 +284,9 @@ def await_children(run: Waiter, edges: Sequence[str] | None, mode: str) -> Flow[
 def inline_child(run: Waiter, child: NewEdge) -> Flow[Any]:
     """The result of a child run here. Raises ChildFailed.
 
-    After a crash the lease of an earlier attempt on the child has to end first.
+    After a crash the lease of an earlier attempt on the child has to end first. A child that is
+    parked is waited for here when the run itself is inline; else the run lets its worker go too,
+    and looks again a little later.
     """
     assert child.function is not None
     attempts = run.leased.max_attempts
@@ -195,7 +298,10 @@ def inline_child(run: Waiter, child: NewEdge) -> Flow[Any]:
         row = yield from ask(calls.get_run(child_id))
         if row.finished:
             return _result(child.edge, row)
-        wait = _not_before(row)
+        now = yield from database_time()
+        if row.waiting_on is not None and not run.inline:
+            yield from _look_again_later(run, row, now)
+        wait = _not_before(row, now)
         if wait <= 0:
             since = time.monotonic()
             try:
@@ -214,22 +320,36 @@ def inline_child(run: Waiter, child: NewEdge) -> Flow[Any]:
         pause = min(pause * 2, LONGEST_WAIT)
 
 
+def _look_again_later(run: Waiter, child: RunRow, now: datetime) -> Flow[None]:
+    """Hand the run back while a child that runs here is parked; the longer that is, the later it
+    looks again. It costs no attempt."""
+    begun = 0.0 if child.started_at is None else (now - child.started_at).total_seconds()
+    delay = min(max(begun / 8, SHORTEST_LOOK), LONGEST_LOOK)
+    yield from park(calls.release(run.run_id, run.lease_id, delay=delay).unread())
+    raise run.record_stop(
+        RunParked(f"run {run.run_id} is handed back: its child {child.run_id} is parked")
+    )
+
+
 def _attempted(run: Held, attempt: Attempt) -> Flow[None]:
     """What became of the attempt is recorded with the child; only our own end is raised."""
+    run.under_way.add(attempt)
     try:
         yield attempt
-    except Exception:
+    except (Exception, Stop):
         if run.stop is not None:
             raise
+    finally:
+        run.under_way.discard(attempt)
 
 
-def _not_before(row: RunRow) -> float:
+def _not_before(row: RunRow, now: datetime) -> float:
     """Seconds until a child may be begun: parked, leased or backing off it may not yet."""
     if row.waiting_on is not None:
         return LONGEST_WAIT
     if row.status != "pending" or row.run_at is None:
         return 0.0
-    return (row.run_at - datetime.now(UTC)).total_seconds()
+    return (row.run_at - now).total_seconds()
 
 
 def _result(edge: str, row: RunRow) -> Any:
@@ -245,16 +365,6 @@ def outcome(child: AwaitedChild) -> Any:
     return child.result
 
 
-def collected(children: Sequence[AwaitedChild], *, fail_fast: bool) -> list[Any]:
-    """Results in their order, and in place of what failed its ChildFailed, which with fail_fast
-    is raised."""
-    if fail_fast:
-        for child in children:
-            if child.status in ("failed", "cancelled"):
-                outcome(child)
-    return [_result_or_failure(child) for child in children]
-
-
 def _result_or_failure(child: AwaitedChild) -> Any:
     try:
         return outcome(child)
@@ -266,23 +376,41 @@ def _result_or_failure(child: AwaitedChild) -> Any:
 
 
 def sleep(run: Waiter, name: str, duration: Duration) -> Flow[None]:
+    use = yield from claimed(run, "sleep", name)
+    try:
+        yield from _slept(run, use.assigned, duration)
+    finally:
+        use.open = False
+    use.done = True
+
+
+def _slept(run: Waiter, name: str, duration: Duration) -> Flow[None]:
     while True:
-        answer = yield from ask(calls.sleep(run.run_id, run.lease_id, name, duration))
+        answer = yield from park(calls.sleep(run.run_id, run.lease_id, name, duration))
         if not answer.parked:
             return
-        left = max((answer.due_at - datetime.now(UTC)).total_seconds(), AFTER_DUE)
+        now = yield from database_time()
+        left = max((answer.due_at - now).total_seconds(), AFTER_DUE)
         yield from _parked(run, f"the end of sleep {name!r}", time.monotonic() + left)
 
 
 def wait_event(run: Waiter, name: str, timeout: Duration | None) -> Flow[Event | None]:
-    """The event, or None when the time-out was over first."""
+    """The oldest event of this name not yet heard, or None when the time-out was over first."""
     limit = None if timeout is None else seconds("timeout", timeout)
-    while True:
-        answer = yield from ask(calls.await_event(run.run_id, run.lease_id, name, timeout=timeout))
-        if not answer.parked:
-            break
-        due = None if limit is None else time.monotonic() + max(limit, AFTER_DUE)
-        yield from _parked(run, f"event {name!r}", due)
+    use = yield from claimed(run, "event", name)
+    wait = None if use.assigned == name else use.assigned
+    try:
+        while True:
+            answer = yield from park(
+                calls.await_event(run.run_id, run.lease_id, name, timeout=timeout, wait=wait)
+            )
+            if not answer.parked:
+                break
+            due = None if limit is None else time.monotonic() + max(limit, AFTER_DUE)
+            yield from _parked(run, f"event {name!r}", due)
+    finally:
+        use.open = False
+    use.done = True
     if not answer.received:
         return None
     return Event(name, decode(answer.payload_text, f"the payload of event {name!r}"))
@@ -294,8 +422,8 @@ def wait_event(run: Waiter, name: str, timeout: Duration | None) -> Flow[Event |
 def _parked(run: Waiter, what: str, due: float | None = None) -> Flow[None]:
     """The run has been parked: end here, or inline wait until it is woken or due and lease it."""
     if not run.inline:
-        raise run.lost(RunParked(f"run {run.run_id} is parked: it waits for {what}"))
-    run.put_down()
+        raise run.record_stop(RunParked(f"run {run.run_id} is parked: it waits for {what}"))
+    run.suspend()
     pause = SHORTEST_WAIT
     while True:
         row = yield from ask(calls.get_run(run.run_id))
@@ -308,15 +436,12 @@ def _parked(run: Waiter, what: str, due: float | None = None) -> Flow[None]:
     try:
         row = yield from ask(calls.begin_run(run.run_id, worker=worker_name(), lease=run.lease))
     except RunLeased as error:
-        raise run.lost(LeaseLost(f"run {run.run_id} was taken up elsewhere: {error}")) from None
+        raise run.record_stop(
+            LeaseLost(f"run {run.run_id} was taken up elsewhere: {error}")
+        ) from None
     except Stop as stop:
-        raise run.lost(stop) from None
+        raise run.record_stop(stop) from None
     if row.lease_id is None:
         kind = RunCancelled if row.status == "cancelled" else RunFinished
-        raise run.lost(kind(f"run {run.run_id} is {row.status}"))
-    run.take_up(leased(row), since)
-
-
-def edge_name(fanout: str, child: Mapping[str, Any], place: int) -> str:
-    """The edge of one child of a fan-out."""
-    return f"{fanout}/{child.get('name', place)}"
+        raise run.record_stop(kind(f"run {run.run_id} is {row.status}"))
+    run.resume(leased(row), since)

@@ -37,15 +37,37 @@ def test_early_event_is_kept(tide: Tide) -> None:
     assert "run.parked" not in tide.log(run_id)
 
 
-def test_first_event_counts(tide: Tide) -> None:
+def test_events_of_one_name_are_heard_once_each_and_in_order(tide: Tide) -> None:
     run = tide.started()
-    assert tide.send_event(run_id=run.run_id, name="paid", payload=1)
-    before = contents(tide.connection)
-    assert not tide.send_event(run_id=run.run_id, name="paid", payload=2)
-    assert contents(tide.connection) == before
+    for payload in (1, 2):
+        assert tide.send_event(run_id=run.run_id, name="paid", payload=payload)
     assert tide.await_event(**own(run), name="paid").payload == 1
-    assert not tide.send_event(run_id=run.run_id, name="paid", payload=3)
-    assert tide.await_event(**own(run), name="paid").payload == 1
+    assert tide.send_event(run_id=run.run_id, name="paid", payload=3)
+    for _ in range(2):  # and each wait replays what it heard
+        assert tide.await_event(**own(run), name="paid").payload == 1
+        assert tide.await_event(**own(run), name="paid", wait="paid:2").payload == 2
+    assert tide.await_event(**own(run), name="paid", wait="paid:3").payload == 3
+    assert tide.await_event(**own(run), name="paid", wait="paid:4").parked
+
+
+def test_event_after_a_time_out_is_for_the_next_wait(tide: Tide, clock: Clock) -> None:
+    run = tide.started(lease="1 day")
+    clock.set()
+    assert tide.await_event(**own(run), name="paid", timeout="0 seconds").received is False
+    assert tide.send_event(run_id=run.run_id, name="paid", payload="late")
+    assert tide.await_event(**own(run), name="paid").received is False
+    assert tide.await_event(**own(run), name="paid", wait="paid:2").payload == "late"
+
+
+def test_event_wakes_the_wait_that_parked_whatever_its_name(tide: Tide) -> None:
+    run = tide.started()
+    tide.send_event(run_id=run.run_id, name="paid", payload=1)
+    tide.await_event(**own(run), name="paid")
+    assert tide.await_event(**own(run), name="paid", wait="paid:2").parked
+    assert tide.get_run(run_id=run.run_id).waiting_for == "paid:2"
+    assert tide.send_event(run_id=run.run_id, name="paid", payload=2)
+    (run,) = tide.claim()
+    assert tide.await_event(**own(run), name="paid", wait="paid:2").payload == 2
 
 
 def test_event_of_another_name_leaves_the_run_parked(tide: Tide) -> None:

@@ -21,13 +21,14 @@ def test_no_class_has_a_sqlstate_outside_the_contract() -> None:
     own = {
         kind.__dict__["sqlstate"]
         for _, kind in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(kind, errors.TideError) and kind.__dict__.get("sqlstate")
+        if issubclass(kind, errors.Refusal) and kind.__dict__.get("sqlstate")
     }
     assert own - STANDARD_ERRORS == set(ERRORS)
 
 
 def test_refusals_are_database_errors_and_stops_are_one_family() -> None:
     assert issubclass(errors.TideError, psycopg.DatabaseError)
+    assert not issubclass(errors.Stop, Exception), "handlers of errors would swallow it"
     stops = {"TD001", "TD002", "TD003", "TD005"}
     assert {code for code, kind in errors.BY_SQLSTATE.items() if issubclass(kind, errors.Stop)} == (
         stops

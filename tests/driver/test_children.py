@@ -13,7 +13,6 @@ from tidebase_pg import (
     AsyncTidebase,
     ChildFailed,
     Fail,
-    InputMismatch,
     NotFound,
     Run,
     RunFinished,
@@ -89,7 +88,7 @@ async def test_an_async_child_runs_here(afamily: AsyncTidebase, called: list[Any
         return [first, await run.child("double", input={"n": 1})]
 
     assert await afamily.run(parent) == [2, 2]
-    assert called == [1]
+    assert called == [1, 1]  # the same name again is the next child
 
 
 def test_a_child_on_a_queue_parks_its_parent(family: Tidebase, called: list[Any]) -> None:
@@ -317,11 +316,10 @@ def test_a_child_cancelled_by_hand_is_a_failure_of_the_child_not_of_the_lease(
     assert results == ["cancelled"]
 
 
-def test_a_name_leads_to_one_child_only(family: Tidebase) -> None:
+def test_a_name_used_again_is_the_next_child(family: Tidebase) -> None:
     with family.runs.attach("parent") as run:
-        run.spawn("double", input={"n": 1}, name="a")
-        with pytest.raises(InputMismatch):
-            run.spawn("double", input={"n": 2}, name="a")
+        assert run.spawn("double", input={"n": 1}, name="a").edge == "a"
+        assert run.spawn("double", input={"n": 2}, name="a").edge == "a:2"
         with pytest.raises(NotFound):
             run.await_children(["b"])
         run.complete()

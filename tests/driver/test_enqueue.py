@@ -95,11 +95,11 @@ def test_the_same_key_gives_the_same_run(tide: Tidebase) -> None:
 def test_a_lost_answer_to_enqueue_makes_no_second_run(
     tide: Tidebase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    perform = client._perform
+    perform = client.perform
     lost: list[Any] = []
 
-    def losing(connection: Any, call: Any) -> Any:
-        answer = perform(connection, call)
+    def losing(connection: Any, call: Any, meeting: Any) -> Any:
+        answer = perform(connection, call, meeting)
         if call.name.startswith("enqueue") and not lost:
             lost.append(answer)
             connection.close()
@@ -107,7 +107,7 @@ def test_a_lost_answer_to_enqueue_makes_no_second_run(
         return answer
 
     tide.runs.list()
-    monkeypatch.setattr(client, "_perform", losing)
+    monkeypatch.setattr(client, "perform", losing)
     assert tide.enqueue("w").run_id == lost[0].run_id
     assert len(tide.runs.list()) == 1
     lost.clear()

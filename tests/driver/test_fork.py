@@ -49,16 +49,16 @@ def test_a_fork_whose_answer_was_lost_is_made_once(
 ) -> None:
     tide.work(drain=True)
     lost: list[Any] = []
-    perform = client._perform
+    perform = client.perform
 
-    def losing(connection: Any, call: Any) -> Any:
-        answer = perform(connection, call)
+    def losing(connection: Any, call: Any, meeting: Any) -> Any:
+        answer = perform(connection, call, meeting)
         if call.name == "fork_run" and not lost:
             lost.append(answer.run_id)
             raise psycopg.OperationalError("the answer was lost")
         return answer
 
-    monkeypatch.setattr(client, "_perform", losing)
+    monkeypatch.setattr(client, "perform", losing)
     assert tide.runs.fork(report, "write").run_id == lost[0]
     assert len(tide.runs.list()) == 2
 

@@ -314,17 +314,17 @@ def test_a_lost_answer_to_complete_step_is_asked_for_again_not_worked_for(
 ) -> None:
     lost: list[str] = []
     called: list[int] = []
-    perform = client._perform
+    perform = client.perform
 
-    def losing(connection: Any, call: Any) -> Any:
-        answer = perform(connection, call)
+    def losing(connection: Any, call: Any, meeting: Any) -> Any:
+        answer = perform(connection, call, meeting)
         if call.name == "complete_step" and not lost:
             lost.append(call.name)
             connection.close()
             raise psycopg.OperationalError("the answer was lost")
         return answer
 
-    monkeypatch.setattr(client, "_perform", losing)
+    monkeypatch.setattr(client, "perform", losing)
 
     @tide.workflow("w")
     def w(run: Run, input: Any) -> Any:

@@ -36,16 +36,16 @@ def test_usage_whose_answer_was_lost_counts_once(
     tide: Tidebase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost: list[str] = []
-    perform = client._perform
+    perform = client.perform
 
-    def losing(connection: Any, call: Any) -> Any:
-        answer = perform(connection, call)
+    def losing(connection: Any, call: Any, meeting: Any) -> Any:
+        answer = perform(connection, call, meeting)
         if call.name == "record_usage" and not lost:
             lost.append(call.name)
             raise psycopg.OperationalError("the answer was lost")
         return answer
 
-    monkeypatch.setattr(client, "_perform", losing)
+    monkeypatch.setattr(client, "perform", losing)
     with tide.runs.attach("w") as run:
         run.usage.record(cost_usd=1)
         assert len(run.usage.list()) == 1

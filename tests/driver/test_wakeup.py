@@ -15,7 +15,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from tests.support import Connection, value
 from tests.webhooks.receivers import Receiver, serve
 from tidebase_pg import AsyncRun, AsyncTidebase, Run, Tidebase, WorkReport, calls
-from tidebase_pg.worker import polling as idling
+from tidebase_pg.worker import polling
 
 PATIENCE = 60
 SOON = 20
@@ -25,8 +25,8 @@ SOON = 20
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker looks once when idle and then waits, for a minute, to be told."""
-    monkeypatch.setattr(idling, "SHORTEST_STEP", 60.0)
-    monkeypatch.setattr(idling, "LONGEST_STEP", 60.0)
+    monkeypatch.setattr(polling, "SHORTEST_STEP", 60.0)
+    monkeypatch.setattr(polling, "LONGEST_STEP", 60.0)
 
 
 @pytest.fixture
@@ -373,7 +373,7 @@ def test_a_worker_behind_a_pooler_polls(
 
 
 def test_a_connection_goes_back_to_its_pool_as_it_was(direct_dsn: str, patient: None) -> None:
-    with ConnectionPool(direct_dsn, min_size=0, max_size=3, open=True) as pool:
+    with ConnectionPool(direct_dsn, min_size=0, max_size=4, open=True) as pool:
         tide = Tidebase(pool)
         tide.workflow("w")(lambda run, given: None)
         worker = tide.worker(name="one")
@@ -392,7 +392,7 @@ def test_a_connection_goes_back_to_its_pool_as_it_was(direct_dsn: str, patient: 
 async def test_a_connection_goes_back_to_its_async_pool_as_it_was(
     direct_dsn: str, patient: None
 ) -> None:
-    async with AsyncConnectionPool(direct_dsn, min_size=0, max_size=3, open=False) as pool:
+    async with AsyncConnectionPool(direct_dsn, min_size=0, max_size=4, open=False) as pool:
         tide = AsyncTidebase(pool)
 
         @tide.workflow("w")
@@ -450,8 +450,8 @@ def test_a_worker_sends_webhooks_with_the_options_of_its_dispatcher(
 
 
 def test_a_pool_too_small_for_sending_webhooks_is_refused(dsn: str) -> None:
-    with ConnectionPool(dsn, min_size=0, max_size=3, open=True) as pool:
+    with ConnectionPool(dsn, min_size=0, max_size=4, open=True) as pool:
         tide = Tidebase(pool)
         tide.workflow("w")(lambda run, given: None)
-        with pytest.raises(ValueError, match="needs 4 connections, the pool has 3"):
+        with pytest.raises(ValueError, match="needs 5 connections, the pool has 4"):
             tide.worker(deliver=True)

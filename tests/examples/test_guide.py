@@ -40,7 +40,7 @@ def test_codes_the_skill_names_are_those_of_the_errors() -> None:
     known = {
         error.sqlstate
         for error in vars(errors).values()
-        if isinstance(error, type) and issubclass(error, errors.TideError) and error.sqlstate
+        if isinstance(error, type) and issubclass(error, errors.Refusal) and error.sqlstate
     }
     assert len(named) >= 6
     assert set(named) <= known

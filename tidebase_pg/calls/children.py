@@ -114,8 +114,8 @@ def sleep(run_id: RunId, lease_id: UUID, name: str, duration: Duration) -> Call[
 
 
 def send_event(run_id: RunId, name: str, *, payload: Any = None) -> Call[bool]:
-    """Send an active run an event by name; the first one counts and is kept until the run waits for
-    it. Returns whether this was the first.
+    """Send an active run an event by name. Events of one name form a mailbox: each is heard once,
+    in the order of sending, and kept until the run waits for it. Returns true.
     """
     return call(
         "send_event",
@@ -128,10 +128,16 @@ def send_event(run_id: RunId, name: str, *, payload: Any = None) -> Call[bool]:
 
 
 def await_event(
-    run_id: RunId, lease_id: UUID, name: str, *, timeout: Duration | None = None
+    run_id: RunId,
+    lease_id: UUID,
+    name: str,
+    *,
+    timeout: Duration | None = None,
+    wait: str | None = None,
 ) -> Call[AwaitedEvent]:
-    """The event sent to a leased run under a name, or park the run until it comes (parked = true:
-    drop it) or the timeout is over (received = false). What was answered once replays.
+    """The oldest event of a name not yet heard, or park the run until one comes (parked = true:
+    drop it) or the timeout is over (received = false). Each wait hears one event and replays it;
+    wait names it, default as the event.
     """
     return call(
         "await_event",
@@ -141,6 +147,7 @@ def await_event(
         lease_id=lease_id,
         name=name,
         timeout=timeout,
+        wait=wait,
     )
 
 

@@ -1,5 +1,6 @@
 """Connections, and calls executed on them."""
 
-from tidebase_pg.client.execute import AsyncClient, Client
+from tidebase_pg.client.async_execute import AsyncClient
+from tidebase_pg.client.execute import Client
 
 __all__ = ["AsyncClient", "Client"]

@@ -16,7 +16,7 @@ from psycopg_pool import PoolTimeout
 
 from tidebase_pg.admin.embedded import EmbeddedError
 from tidebase_pg.display import length, visible
-from tidebase_pg.errors import SchemaError, TideError
+from tidebase_pg.errors import Refusal, SchemaError
 
 EXIT_CODES: Final = """\b
 Exit codes:
@@ -123,7 +123,7 @@ def one_line() -> Generator[None, None, None]:
         yield
     except SchemaError as error:
         raise SchemaFailure(str(error)) from error
-    except (TideError, EmbeddedError, ValueError, OSError) as error:
+    except (Refusal, EmbeddedError, ValueError, OSError) as error:
         raise Failure(str(error)) from error
     except PoolTimeout as error:
         raise Failure(f"no connection to the database: {error}") from error

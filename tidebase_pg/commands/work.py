@@ -15,7 +15,8 @@ import click
 from tidebase_pg.async_tidebase import AsyncTidebase
 from tidebase_pg.commands.connect import LENGTH
 from tidebase_pg.commands.output import Command, dsn, echo_row
-from tidebase_pg.tidebase import Tidebase, WorkOptions
+from tidebase_pg.options import WorkOptions
+from tidebase_pg.tidebase import Tidebase
 
 
 @click.command(cls=Command)

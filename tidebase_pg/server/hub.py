@@ -14,7 +14,7 @@ import psycopg
 from tidebase_pg import calls
 from tidebase_pg.call import Call
 from tidebase_pg.client import AsyncClient
-from tidebase_pg.client.execute import listen_async
+from tidebase_pg.client.async_statements import listen
 from tidebase_pg.types import EventRow
 
 logger: Final = logging.getLogger("tidebase_pg.server")
@@ -122,7 +122,7 @@ class Hub:
             try:
                 connection = await psycopg.AsyncConnection.connect(**self._parameters(self._dsn))
                 async with connection:
-                    self.hears = await listen_async(connection, CHANNEL)
+                    self.hears = await listen(connection, CHANNEL)
                     if not self.hears:
                         logger.info("event streams poll: notifications do not pass the pooler")
                         return

@@ -56,7 +56,7 @@ _CODES: Final[Mapping[type[TideError], str]] = {
 }
 
 
-_REASONS: Final[Mapping[type[TideError], str]] = {
+_REASONS: Final[Mapping[type[Stop], str]] = {
     RunCancelled: "cancelled",
     LeaseLost: "lease_lost",
     RunFinished: "finished",

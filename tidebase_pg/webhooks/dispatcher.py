@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
 import psycopg
 
 from tidebase_pg import calls
-from tidebase_pg.client.connections import Kept, Source
-from tidebase_pg.client.execute import Client, may_pass, pauses
+from tidebase_pg.client import Client
+from tidebase_pg.client.connections import PinnedConnection, Source
+from tidebase_pg.client.failures import may_pass, pauses
 from tidebase_pg.errors import LeaseLost, NotFound, TideError
 from tidebase_pg.flows import one_line
 from tidebase_pg.types import ClaimedDelivery
@@ -96,7 +97,7 @@ class Dispatcher:
         self._concurrency = whole("concurrency", options.get("concurrency", 32), 1, 1000)
         self._poll = seconds("poll", options.get("poll", 1.0), least=0.001)
         environment_secrets()  # a wrong one is told now, not by each webhook
-        kept = Kept(source)
+        kept = PinnedConnection(source)
         self._sources: list[Source] = [kept] if shared else [kept, source]
         self._client = Client(kept, patience=0.0)
         self._to_send: queue.SimpleQueue[ClaimedDelivery | None] = queue.SimpleQueue()

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeAlias, cast
@@ -355,7 +355,7 @@ def acceptance(delivery: Delivery, status: int) -> WebhookAnswer:
     return WebhookAnswer(status, body, delivery)
 
 
-def attempted(delivery: Delivery, error: Exception) -> None:
+def attempted(delivery: Delivery, error: BaseException) -> None:
     """Log how an attempt ended that nobody waits for the result of; the run has it recorded."""
     if isinstance(error, Stop):
         logger.info("run %s stopped here: %s", delivery.run_id, error)
@@ -363,11 +363,3 @@ def attempted(delivery: Delivery, error: Exception) -> None:
         logger.warning(
             "run %s of %s failed: %s", delivery.run_id, delivery.workflow, one_line(error)
         )
-
-
-def quietly(delivery: Delivery, work: Callable[[], Any]) -> None:
-    """Do the work; its error is logged."""
-    try:
-        work()
-    except Exception as error:
-        attempted(delivery, error)

@@ -1,4 +1,4 @@
-"""Runs held by this process: when their leases were last renewed, and why one is lost."""
+"""Runs this process holds: when their leases were last renewed, and why one has stopped."""
 
 from __future__ import annotations
 
@@ -8,28 +8,38 @@ from uuid import UUID
 
 from tidebase_pg import calls
 from tidebase_pg.call import Call
-from tidebase_pg.errors import LeaseLost, RunCancelled, RunFinished, StepInProgress, Stop
+from tidebase_pg.errors import LeaseLost, RunCancelled, RunFinished, Stop
+from tidebase_pg.names import Kind, Names, Use
 from tidebase_pg.types import Beat, LeasedRun
 
+PATIENCE_WITH_HANDLERS = 100
+"""So often is code told that its run has stopped; what swallows that too is given up."""
 
-class Holding:
-    """One leased run. `interrupt` is called once, from the heart, when the run is lost."""
+
+class ActiveRun:
+    """One leased run. `on_stop` is called once, from any thread, when it stops."""
 
     __slots__ = (
         "_key",
         "_since",
-        "_steps",
+        "abandon",
         "alone",
-        "beaten_at",
+        "ended",
         "fresh",
         "given_at",
+        "in_transaction",
         "inline",
-        "interrupt",
         "lease",
         "lease_id",
         "leased",
+        "names",
+        "on_stop",
+        "parking",
+        "refusals",
+        "renewed_at",
         "run_id",
         "stop",
+        "under_way",
     )
 
     def __init__(
@@ -42,16 +52,27 @@ class Holding:
         self._key: str | None = None
         self.inline = inline
         """Whether this process itself waits for what a worker would park the run for."""
-        self.beaten_at = self._since = since
+        self.renewed_at = self._since = since
         self.given_at = since
         """When a worker began with it."""
         self.fresh = leased.fresh
         """Whether a step is new if this process has not begun it."""
         self.alone = False
         """Whether the begins of its steps are asked for one by one."""
+        self.names = Names()
         self.stop: Stop | None = None
-        self.interrupt: Callable[[Stop], None] | None = None
-        self._steps: dict[str, bool] = {}
+        self.ended = False
+        """Whether its function has returned: branches it left behind may do nothing more."""
+        self.on_stop: Callable[[Stop], None] | None = None
+        self.abandon: Callable[[], None] | None = None
+        """Tells the worker that the function will not return."""
+        self.refusals = 0
+        self.under_way: set[object] = set()
+        """The steps and children being executed."""
+        self.in_transaction = False
+        """Whether a branch is inside run.transaction."""
+        self.parking = 0
+        """How many branches wait for those to end, in order to park the run."""
 
     @property
     def key(self) -> str:
@@ -61,36 +82,57 @@ class Holding:
         return self._key
 
     def check(self) -> None:
-        """Raises Stop when the run is lost, or its lease may have ended unrenewed."""
-        if self.stop is None and time.monotonic() - self.beaten_at > self.lease:
-            self.lose(self._unrenewed())
+        """Raises Stop when the run has stopped, or its lease may have ended unrenewed."""
+        if self.stop is None and time.monotonic() - self.renewed_at > self.lease:
+            self.interrupt(self._unrenewed())
         if self.stop is not None:
+            self.refusals += 1
             raise self.stop
+        if self.ended:
+            self.refusals += 1
+            raise RunFinished(
+                f"attempt {self.leased.attempt} of run {self.run_id} has ended: what it left "
+                "behind can do nothing more"
+            )
 
-    def lost(self, stop: Stop) -> Stop:
-        """Remember why the run is lost; the first reason stays."""
+    @property
+    def hopeless(self) -> bool:
+        """Whether code goes on however often it is told that the run has stopped."""
+        return self.refusals > PATIENCE_WITH_HANDLERS
+
+    def record_stop(self, stop: Stop) -> Stop:
+        """Remember why the run has stopped; the first reason stays."""
         if self.stop is None:
             self.stop = stop
         return self.stop
 
-    def lose(self, stop: Stop) -> None:
-        """Remember it, and interrupt whoever works on the run."""
+    def interrupt(self, stop: Stop) -> None:
+        """Remember it, and tell what works on the run."""
         if self.stop is None:
             self.stop = stop
-            interrupt = self.interrupt
-            if interrupt is not None:
-                interrupt(stop)
+            on_stop = self.on_stop
+            if on_stop is not None:
+                on_stop(stop)
 
-    def put_down(self) -> None:
+    def end(self) -> None:
+        """Its function has returned. What is not let go here would live as long as the run."""
+        self.ended = True
+        self.on_stop = self.abandon = None
+
+    def others_under_way(self) -> bool:
+        """Whether branches beside the caller's have steps or children under way."""
+        return any(self.names.elsewhere(one) for one in list(self.under_way))
+
+    def suspend(self) -> None:
         """The run is parked, and this process waits for it without a lease."""
-        self.beaten_at = self._since = float("inf")
+        self.renewed_at = self._since = float("inf")
 
-    def take_up(self, leased: LeasedRun, since: float) -> None:
+    def resume(self, leased: LeasedRun, since: float) -> None:
         """The run goes on here under a new lease."""
         self.leased, self.lease_id = leased, leased.lease_id
         self._key = None
         self.fresh = leased.fresh
-        self.beaten_at = self._since = since
+        self.renewed_at = self._since = since
 
     def judge(self, state: str, sent_at: float) -> None:
         """Take in the answer to a heartbeat sent at that time, unless about an earlier lease."""
@@ -98,38 +140,32 @@ class Holding:
             return
         match state:
             case "held" | "busy":
-                self.beaten_at = max(self.beaten_at, sent_at)
+                self.renewed_at = max(self.renewed_at, sent_at)
             case "cancelled":
-                self.lose(RunCancelled(f"run {self.run_id} is cancelled"))
+                self.interrupt(RunCancelled(f"run {self.run_id} is cancelled"))
             case "finished":
-                self.lose(RunFinished(f"run {self.run_id} is finished"))
+                self.interrupt(RunFinished(f"run {self.run_id} is finished"))
             case _:
-                self.lose(LeaseLost(f"the lease on run {self.run_id} is lost"))
+                self.interrupt(LeaseLost(f"the lease on run {self.run_id} is lost"))
 
     def fence(self, now: float) -> None:
         """Give the run up when another worker may own it by now."""
-        if self.stop is None and now - self.beaten_at > self.lease:
-            self.lose(self._unrenewed())
+        if self.stop is None and now - self.renewed_at > self.lease:
+            self.interrupt(self._unrenewed())
 
     def ask_alone(self) -> None:
         """From now on ask for every step before it is executed."""
         self.fresh = False
         self.alone = True
 
-    def open_step(self, name: str) -> bool:
-        """Whether no step of this name can have been begun before. Raises StepInProgress when one
-        is open."""
-        known = self._steps.get(name)
-        if known:
-            raise StepInProgress(
-                f"step {name!r} of run {self.run_id} is in progress already: "
-                "give every step of a run its own name"
-            )
-        self._steps[name] = True
-        return known is None and self.fresh
-
-    def close_step(self, name: str) -> None:
-        self._steps[name] = False
+    def claim(
+        self, kind: Kind, name: str, *, key: str | None = None, input: str | None = None
+    ) -> Use | None:
+        """See `Names.claim`."""
+        use = self.names.claim(kind, name, key=key, input=input)
+        if use is not None and self.fresh:
+            use.begun = True  # nothing can be recorded under it
+        return use
 
     def _unrenewed(self) -> LeaseLost:
         return LeaseLost(
@@ -137,24 +173,20 @@ class Holding:
         )
 
 
-def heartbeat(holdings: Sequence[Holding], lease: float) -> Call[list[Beat]]:
+def heartbeat(runs: Sequence[ActiveRun], lease: float) -> Call[list[Beat]]:
     """One call that renews the leases of all these runs."""
     return calls.heartbeat(
-        [holding.run_id for holding in holdings],
-        [holding.lease_id for holding in holdings],
-        lease=lease,
+        [run.run_id for run in runs], [run.lease_id for run in runs], lease=lease
     )
 
 
-def due(holdings: Iterable[Holding], now: float, age: float) -> list[Holding]:
+def due(runs: Iterable[ActiveRun], now: float, age: float) -> list[ActiveRun]:
     """Those whose last renewal is older than `age` seconds."""
-    return [
-        holding for holding in holdings if holding.stop is None and now - holding.beaten_at >= age
-    ]
+    return [run for run in runs if run.stop is None and now - run.renewed_at >= age]
 
 
-def judge(holdings: Sequence[Holding], beats: Sequence[Beat], sent_at: float) -> None:
+def judge(runs: Sequence[ActiveRun], beats: Sequence[Beat], sent_at: float) -> None:
     """Take in the answers to one heartbeat."""
     states = {beat.run_id: beat.state for beat in beats}
-    for holding in holdings:
-        holding.judge(states.get(holding.run_id, "lost"), sent_at)
+    for run in runs:
+        run.judge(states.get(run.run_id, "lost"), sent_at)

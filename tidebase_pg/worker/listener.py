@@ -1,4 +1,4 @@
-"""Hearing what is said to an idle worker, on the connection it claims with; and waiting for it."""
+"""Notifications for a worker, on the connection it claims with; and waiting for them."""
 
 from __future__ import annotations
 
@@ -11,38 +11,48 @@ from typing import Final
 
 import psycopg
 
-from tidebase_pg.client.connections import AsyncConnection, AsyncKept, Connection, Kept
-from tidebase_pg.client.execute import listen, listen_async, unlisten, unlisten_async
+from tidebase_pg.client import async_statements, statements
+from tidebase_pg.client.async_connections import AsyncPinnedConnection
+from tidebase_pg.client.connections import PinnedConnection
+from tidebase_pg.client.settings import AsyncConnection, Connection
 
 CHANNEL: Final = "tide_work"
-EVERYBODY: Final = "*"
+EVERY_WORKER: Final = "*"
+STOPPED: Final = "!"
+"""After the name of a worker: a run it holds has been cancelled."""
 
 
-class Heard:
+class Inbox:
     """What came since the last look; `alone` when it was said to this worker only."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, holder: str) -> None:
+        """`holder` is the name under which the worker holds its runs."""
         self._name = name
+        self._holder = holder
         self.any = False
         self.alone = False
+        self.stopped = False
+        """Whether one of its runs has been cancelled."""
 
     def take(self, channel: str, payload: str) -> None:
-        if channel == CHANNEL and payload in (self._name, EVERYBODY):
+        if channel == CHANNEL and payload == self._holder + STOPPED:
+            self.stopped = True
+        if channel == CHANNEL and payload in (self._name, EVERY_WORKER):
             self.any = True
             self.alone = self.alone or payload == self._name
 
     def forget(self) -> None:
-        self.any = self.alone = False
+        self.any = self.alone = self.stopped = False
 
 
-class _Hearing:
-    """Shared by both colours: one connection, and what was heard on it.
+class _Listening:
+    """Shared by both colours: one connection, and what came on it.
 
     Notifications come with the answers of queries, to the handler, and between queries, to `look`.
     """
 
-    def __init__(self, name: str) -> None:
-        self.heard = Heard(name)
+    def __init__(self, name: str, holder: str) -> None:
+        self.inbox = Inbox(name, holder)
         self._connection: Connection | AsyncConnection | None = None
 
     @property
@@ -50,17 +60,17 @@ class _Hearing:
         return self._connection is not None and not self._connection.closed
 
     def look(self) -> bool:
-        """Whether anything has come; never waits. Raises OperationalError when the line is dead."""
+        """Whether anything has come; never waits. Raises OperationalError when it is broken."""
         connection = self._connection
         if connection is not None and not connection.closed:
             connection.pgconn.consume_input()
             encoding = connection.info.encoding
             while (note := connection.pgconn.notifies()) is not None:
-                self.heard.take(note.relname.decode(encoding), note.extra.decode(encoding))
-        return self.heard.any
+                self.inbox.take(note.relname.decode(encoding), note.extra.decode(encoding))
+        return self.inbox.any or self.inbox.stopped
 
-    def lose(self) -> None:
-        """The line is dead: close it, so that whoever holds it gets another."""
+    def drop(self) -> None:
+        """The connection is broken: close it, so that its user gets another."""
         if self._connection is not None:
             self._connection.pgconn.finish()
             self._connection = None
@@ -78,75 +88,75 @@ class _Hearing:
         return True
 
     def _take(self, note: psycopg.Notify) -> None:
-        self.heard.take(note.channel, note.payload)
+        self.inbox.take(note.channel, note.payload)
 
 
-class Ear(_Hearing):
+class Listener(_Listening):
     """Listens on the connection that a worker keeps for its claims."""
 
-    def __init__(self, name: str, kept: Kept) -> None:
-        super().__init__(name)
-        self._kept = kept
+    def __init__(self, name: str, holder: str, pinned: PinnedConnection) -> None:
+        super().__init__(name, holder)
+        self._pinned = pinned
 
     def listen(self) -> bool:
         """Listen, unless it does on this connection. False where nothing can be heard."""
-        connection = self._kept.acquire()
+        connection = self._pinned.acquire()
         try:
             if connection is not self._connection:
-                if not listen(connection, CHANNEL):
+                if not statements.listen(connection, CHANNEL):
                     return False
                 self._begin(connection)
             return True
         finally:
-            self._kept.release(connection)
+            self._pinned.release(connection)
 
-    def wait(self, bell: Bell, seconds: float) -> None:
-        """Until something is heard, the bell rings, or the time has passed."""
+    def wait(self, waker: Waker, seconds: float) -> None:
+        """Until something comes, the waker wakes, or the time has passed."""
         connection = self._connection
         if connection is not None and not connection.closed and not self.look():
-            bell.wait(seconds, connection.fileno())
+            waker.wait(seconds, connection.fileno())
             self.look()
 
     def close(self) -> None:
         """Leave the connection as it was; it may be of the application's pool."""
         if not self.open:
             return
-        connection = self._kept.acquire()
+        connection = self._pinned.acquire()
         try:
             if self._end(connection):
-                unlisten(connection, CHANNEL)
+                statements.unlisten(connection, CHANNEL)
         finally:
-            self._kept.release(connection)
+            self._pinned.release(connection)
 
 
-class AsyncEar(_Hearing):
-    """`Ear` for asyncio."""
+class AsyncListener(_Listening):
+    """`Listener` for asyncio."""
 
-    def __init__(self, name: str, kept: AsyncKept) -> None:
-        super().__init__(name)
-        self._kept = kept
+    def __init__(self, name: str, holder: str, pinned: AsyncPinnedConnection) -> None:
+        super().__init__(name, holder)
+        self._pinned = pinned
 
     async def listen(self) -> bool:
-        connection = await self._kept.acquire()
+        connection = await self._pinned.acquire()
         try:
             if connection is not self._connection:
-                if not await listen_async(connection, CHANNEL):
+                if not await async_statements.listen(connection, CHANNEL):
                     return False
                 self._begin(connection)
             return True
         finally:
-            await self._kept.release(connection)
+            await self._pinned.release(connection)
 
-    async def wait(self, bell: AsyncBell, seconds: float | None) -> None:
-        """Until something is heard, the bell rings, or the time has passed."""
+    async def wait(self, waker: AsyncWaker, seconds: float | None) -> None:
+        """Until something comes, the waker wakes, or the time has passed."""
         connection = self._connection
         if connection is None or connection.closed or self.look():
             return
         loop, descriptor = asyncio.get_running_loop(), connection.fileno()
         # psycopg watches the same descriptor during queries; here none is under way.
-        loop.add_reader(descriptor, bell.ring)
+        loop.add_reader(descriptor, waker.wake)
         try:
-            await bell.wait(seconds)
+            await waker.wait(seconds)
         finally:
             loop.remove_reader(descriptor)
         self.look()
@@ -154,15 +164,15 @@ class AsyncEar(_Hearing):
     async def close(self) -> None:
         if not self.open:
             return
-        connection = await self._kept.acquire()
+        connection = await self._pinned.acquire()
         try:
             if self._end(connection):
-                await unlisten_async(connection, CHANNEL)
+                await async_statements.unlisten(connection, CHANNEL)
         finally:
-            await self._kept.release(connection)
+            await self._pinned.release(connection)
 
 
-class Bell:
+class Waker:
     """Wakes one thread that waits for it, also beside a socket; costs next to nothing while none
     does."""
 
@@ -174,7 +184,7 @@ class Bell:
         self._reader.setblocking(False)
         self._writer.setblocking(False)
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """For any thread or signal handler, after what `pending` looks at."""
         if self._waits and self._pending():
             self._waits = False
@@ -182,7 +192,7 @@ class Bell:
                 self._writer.send(b"\0")
 
     def wait(self, seconds: float, descriptor: int | None = None) -> None:
-        """Until the bell rings, the descriptor can be read, or the time has passed."""
+        """Until the waker wakes, the descriptor can be read, or the time has passed."""
         poll = select.poll()
         poll.register(self._reader, select.POLLIN)
         if descriptor is not None:
@@ -201,24 +211,24 @@ class Bell:
         self._writer.close()
 
 
-class AsyncBell:
-    """`Bell` for one task of an event loop. Rung while nobody waits, it is heard by the next."""
+class AsyncWaker:
+    """`Waker` for one task. Woken while none waits, it is noticed by the next that does."""
 
     def __init__(self) -> None:
-        self._rung = False
+        self._woken = False
         self._waiter: asyncio.Future[None] | None = None
 
-    def ring(self) -> None:
-        self._rung = True
+    def wake(self) -> None:
+        self._woken = True
         self._wake()
 
-    def hush(self) -> None:
-        """Forget what was rung so far."""
-        self._rung = False
+    def reset(self) -> None:
+        """Forget what was woken so far."""
+        self._woken = False
 
     async def wait(self, seconds: float | None) -> None:
-        """Until the bell rings, or the time has passed."""
-        if self._rung:
+        """Until the waker wakes, or the time has passed."""
+        if self._woken:
             return
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()

@@ -1,36 +1,45 @@
-"""Workers: threads, tasks and signals around a Shift, which decides everything."""
+"""Workers: threads, tasks and signals around a WorkerState, which decides everything."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
+import contextvars
 import logging
 import signal
 import threading
 from collections import deque
-from collections.abc import Generator
-from functools import partial
+from collections.abc import Generator, Sequence
 from typing import Any, Final, cast
 
 import psycopg
 
-from tidebase_pg import flows
-from tidebase_pg.async_handles import AsyncRun
-from tidebase_pg.client.connections import AsyncKept, AsyncSource, Kept, Source
-from tidebase_pg.client.execute import AsyncClient, Client
-from tidebase_pg.errors import BadPayload, Stop, TideError
+from tidebase_pg import current, flows
+from tidebase_pg.async_driver import AsyncDriver
+from tidebase_pg.async_run import AsyncRun
+from tidebase_pg.async_session import called as async_called
+from tidebase_pg.async_session import run_child as async_run_child
+from tidebase_pg.client import AsyncClient, Client
+from tidebase_pg.client.async_connections import AsyncPinnedConnection, AsyncSource
+from tidebase_pg.client.connections import PinnedConnection, Source
+from tidebase_pg.client.limits import cut
+from tidebase_pg.client.thread_sources import threaded
+from tidebase_pg.driver import Driver
+from tidebase_pg.errors import BadPayload, Snooze, Stop
 from tidebase_pg.flows import Outcome
-from tidebase_pg.handles import Run
 from tidebase_pg.registry import Registry
-from tidebase_pg.threads import Crew, in_thread
+from tidebase_pg.run import Run
+from tidebase_pg.session import called, run_child
+from tidebase_pg.tasks import from_threads, in_thread
 from tidebase_pg.types import LeasedRun
 from tidebase_pg.webhooks.dispatcher import Dispatcher
-from tidebase_pg.worker.active_run import Holding
-from tidebase_pg.worker.listener import AsyncBell, AsyncEar, Bell, Ear
-from tidebase_pg.worker.renewal import AsyncHeart, Heart
-from tidebase_pg.worker.state import Registration, Request, Shift, Terms, WorkReport
-from tidebase_pg.worker.step_batches import AsyncReporter, Reporter
+from tidebase_pg.worker.active_run import ActiveRun
+from tidebase_pg.worker.listener import AsyncListener, AsyncWaker, Listener, Waker
+from tidebase_pg.worker.renewal import LeaseRenewer
+from tidebase_pg.worker.state import Registration, Request, WorkerOptions, WorkerState, WorkReport
+from tidebase_pg.worker.step_batches import AsyncStepReporter, StepReporter
+from tidebase_pg.worker.thread_pool import ThreadPool
+from tidebase_pg.worker.ticker import Ticker
 
 logger: Final = logging.getLogger("tidebase_pg.worker")
 
@@ -42,7 +51,12 @@ LONGEST_WAIT: Final = 0.5
 """Seconds after which a blocked wait looks up: Python notices a signal that arrives just before
 the wait begins only at its end."""
 
-Ended = tuple[Holding, Outcome | None, BaseException | None]
+LAST_REPORTS: Final = 2.0
+"""Seconds a worker that was stopped twice waits for the server."""
+STEP_LIMIT: Final = 0.5
+"""The share of a lease after which a call of a worker is cut off and made again."""
+
+Ended = tuple[ActiveRun, Outcome | None]
 
 
 class Worker:
@@ -52,179 +66,196 @@ class Worker:
         self,
         source: Source,
         registry: Registry,
-        terms: Terms,
+        options: WorkerOptions,
         dispatcher: Dispatcher | None = None,
     ) -> None:
         """`dispatcher` sends webhooks as long as the worker works."""
         self._registry = registry
         self._dispatcher = dispatcher
-        self._shift = Shift(terms)
-        sources = [Kept(source) for _ in range(3)]
-        self._sources = [*sources, source]
-        self._claims = Client(sources[0], patience=0.0)
-        self._ear = Ear(self._shift.waiter, sources[0])
-        self._steps = Client(sources[1], patience=terms.lease)
-        self._reporter = Reporter(self._steps)
-        self._heart = Heart(
-            Client(sources[2], patience=0.0),
-            terms.lease,
-            reconcile=terms.reconcile,
-            holdings=self._shift.held.values(),
+        self._options = options
+        self._state = WorkerState(options)
+        limit = max(options.lease * STEP_LIMIT, 1.0)
+        self._pinned = [PinnedConnection(source) for _ in range(2)]
+        self._source = source
+        self._claims = Client(self._pinned[0], patience=0.0, limit=limit)
+        self._listener = Listener(self._state.waiter, options.name, self._pinned[0])
+        self._steps = Client(self._pinned[1], patience=options.lease, limit=limit, persistent=True)
+        self._reporter = StepReporter(self._steps)
+        self._renewer = LeaseRenewer(
+            threaded(source), lease=options.lease, runs=self._state.leased.values()
         )
-        self._crew = Crew(self._slot, terms.concurrency, "slot")
-        self._fresh: list[Holding] = []
-        """Claimed, and to be begun as soon as the next call is on its way, if there is one."""
+        self._ticker = (
+            None if options.reconcile is None else Ticker(threaded(source), options.reconcile)
+        )
+        self._threads = ThreadPool(self._slot, options.concurrency, "slot")
         self._ended: deque[Ended] = deque()
         self._awaited = 1
         self._urgent = False
-        self._bell = Bell(lambda: self._urgent or len(self._ended) >= self._awaited)
+        self._waker = Waker(lambda: self._urgent or len(self._ended) >= self._awaited)
 
     def stop(self) -> None:
         """Claim nothing more and return when the running runs have ended, or after the grace
         handed back; a second call hands them back at once. For any thread or signal handler."""
-        self._shift.stop()
+        self._state.stop()
+        if self._state.hurried:
+            cut_off_soon(self._pinned)
         self._urgent = True
-        self._bell.ring()
+        self._waker.wake()
 
     def run(self) -> WorkReport:
-        """Work until stopped, drained, or max_runs is reached. Raises what cannot be mended."""
-        shift = self._shift
-        logger.info("worker %s starts on queues %s", shift.terms.name, shift.terms.queues)
-        interrupt: BaseException | None = None
+        """Work until stopped, drained, or max_runs is reached. Raises what concerns the worker
+        itself: no database at first, a schema that does not fit, a pool that was closed."""
+        state = self._state
+        logger.info("worker %s starts on queues %s", state.options.name, state.options.queues)
         with self._signals():
-            self._heart.start()
-            if self._dispatcher is not None:
-                self._dispatcher.start()
             try:
-                while not shift.over():
-                    if (registration := shift.registration()) is not None:
-                        self._begin()
+                self._take_connections()
+                self._renewer.start()
+                if self._ticker is not None:
+                    self._ticker.start()
+                if self._dispatcher is not None:
+                    self._dispatcher.start()
+                while not state.over():
+                    if (registration := state.registration()) is not None:
                         self._register(registration)
-                    elif (request := shift.request()) is not None:
+                    elif (request := state.request()) is not None:
                         self._exchange(request)
                     else:
-                        self._begin()
-                        self._wait(shift.pause())
-                    interrupt = self._collect() or interrupt
+                        self._wait(state.pause())
+                    self._collect()
                     self._take_notice()
-                    if interrupt is not None and not shift.stopping:
-                        shift.stop()
-                    if shift.impatient():
-                        shift.release_all()
+                    if state.impatient():
+                        state.release_all()
             finally:
-                self._heart.stop()
-                self._crew.end()
+                self._renewer.stop()
+                if self._ticker is not None:
+                    self._ticker.stop()
+                self._threads.end()
                 self._withdraw()
                 if self._dispatcher is not None:
-                    farewell(self._dispatcher, shift)
-                self._bell.close()
+                    end_dispatcher(self._dispatcher, state)
+                self._waker.close()
                 self._reporter.close()
-                for source in self._sources:
+                for source in (*self._pinned, self._source):
                     source.close()
-        logger.info("worker %s ends: %s", shift.terms.name, shift.report())
-        if interrupt is not None:
-            raise interrupt
-        return shift.report()
+        logger.info("worker %s ends: %s", state.options.name, state.report())
+        return state.report()
+
+    def _take_connections(self) -> None:
+        """What runs later cannot take the last connection from the worker itself."""
+        self._renewer.take_connection()
+        for pinned in self._pinned:
+            pinned.release(pinned.acquire())
 
     def _exchange(self, request: Request) -> None:
         try:
-            settlement = self._claims.execute(request.call, self._begin if self._fresh else None)
-        except (psycopg.Error, TideError) as error:
-            self._shift.troubled(request, error)
+            settlement = self._claims.execute(request.call)
+        except Exception as error:
+            self._state.on_error(request, error)
             return
-        self._begin()
-        self._fresh = self._shift.settled(request, settlement)
-
-    def _begin(self) -> None:
-        if self._fresh:
-            fresh, self._fresh = self._fresh, []
-            self._crew.put(fresh)
+        self._threads.put(self._state.settled(request, settlement))
 
     def _register(self, registration: Registration) -> None:
         try:
-            if not registration.withdraws and not self._ear.listen():
-                self._shift.deaf()
+            if not registration.withdraws and not self._listener.listen():
+                self._state.cannot_listen()
                 return
             foreseen = self._claims.execute(registration.call)
-        except (psycopg.Error, TideError) as error:
-            self._shift.unregistered(registration, error)
+        except Exception as error:
+            self._state.unregistered(registration, error)
         else:
-            self._shift.registered(registration, foreseen)
+            self._state.registered(registration, foreseen)
 
     def _withdraw(self) -> None:
         """What fails here is forgotten soon anyway."""
-        with contextlib.suppress(psycopg.Error, TideError):
-            if (farewell := self._shift.farewell()) is not None:
-                self._claims.execute(farewell.call)
-            self._ear.close()
+        with contextlib.suppress(Exception):
+            if (last := self._state.unregister()) is not None and not self._state.hurried:
+                self._claims.execute(last.call)
+            self._listener.close()
 
     def _wait(self, pause: float | None) -> None:
         """Until runs end, a run may be ready, or the pause is over."""
         seconds = LONGEST_WAIT if pause is None else min(pause, LONGEST_WAIT)
-        self._heart.rest(self._shift.resting)
-        self._awaited = self._shift.awaited
-        if not self._ear.open:
-            self._bell.wait(seconds)
+        self._rest(self._state.resting)
+        self._awaited = self._state.awaited
+        if not self._listener.open:
+            self._waker.wait(seconds)
             return
         try:
-            self._ear.wait(self._bell, seconds)
+            self._listener.wait(self._waker, seconds)
         except psycopg.OperationalError:
-            self._ear.lose()
-            self._shift.cut_off()
+            self._listener.drop()
+            self._state.cut_off()
 
     def _take_notice(self) -> None:
-        """Tell the shift what was heard, during whatever was done last."""
-        heard = self._ear.heard
-        if heard.any:
-            self._shift.heard(alone=heard.alone)
-            heard.forget()
-        if not self._shift.resting:
-            self._heart.rest(False)
+        """Tell the state what came, during whatever was done last."""
+        inbox = self._listener.inbox
+        if inbox.stopped:
+            self._renewer.look_now()
+        if inbox.any:
+            self._state.notified(alone=inbox.alone)
+        inbox.forget()
+        if not self._state.resting:
+            self._rest(False)
 
-    def _collect(self) -> BaseException | None:
+    def _rest(self, resting: bool) -> None:
+        """Whether there is nothing to do."""
+        self._renewer.rest(resting)
+        if self._ticker is not None:
+            self._ticker.rest(resting)
+
+    def _collect(self) -> None:
         """Take in the runs that have ended."""
-        interrupt: BaseException | None = None
         self._urgent = False
         while self._ended:
-            holding, outcome, error = self._ended.popleft()
-            self._shift.ended(holding, outcome)
-            interrupt = interrupt or error
-        return interrupt
+            run, outcome = self._ended.popleft()
+            self._state.ended(run, outcome)
 
-    def _slot(self, holding: Holding) -> None:
-        outcome, interrupt = None, None
-        try:
-            outcome = self._attend(holding)
-        except BaseException as error:
-            # SystemExit and its like end the worker, not the run.
-            interrupt = error
-            if holding.stop is None:
-                outcome = flows.released(holding.leased)
-        holding.interrupt = None  # with it, the run would live until the next garbage collection
-        self._ended.append((holding, outcome, interrupt))
-        if interrupt is not None:
-            self._urgent = True
-        self._bell.ring()
+    def _slot(self, run: ActiveRun) -> None:
+        outcome = contextvars.copy_context().run(self._attend, run)
+        abandoned = run.abandon is None and run.hopeless
+        run.end()
+        if abandoned:
+            return
+        self._report(run, outcome)
 
-    def _attend(self, holding: Holding) -> Outcome | None:
-        leased = holding.leased
-        if holding.stop is not None:
+    def _report(self, run: ActiveRun, outcome: Outcome | None) -> None:
+        self._ended.append((run, outcome))
+        self._waker.wake()
+
+    def _attend(self, run: ActiveRun) -> Outcome | None:
+        leased = run.leased
+        if run.stop is not None:
             return None  # lost, or handed back, before its turn came
+        codec = self._registry.codec
         try:
-            given = leased.input
+            workflow = self._registry.find(leased.workflow)
+            workflow.given(leased, codec)
         except BadPayload as error:
             return flows.failed(leased, flows.bad_input(error))
-        function = self._registry.find(leased.workflow).function
+        driver = Driver(run, self._steps, self._registry, run_child, self._reporter)
+        handle = Run(driver)
+        run.on_stop = lambda stop: driver.cancelled.set()
+        run.abandon = lambda: self._abandon(run)
+        begins(leased)
         try:
-            run = Run(holding, self._steps, self._registry, self._reporter)
-            result = function(run, given)
-        except Exception as error:
-            return raised(holding, error)
-        return returned(leased, result)
+            with current.handled(handle):
+                result = called(workflow, handle, self._registry)
+        except BaseException as error:
+            return raised(run, error)
+        return returned(run, result, self._registry)
+
+    def _abandon(self, run: ActiveRun) -> None:
+        """The code of a run that has stopped cannot be made to end: its thread is left to it."""
+        logger.error("run %s of %s swallows its end: abandoned", run.run_id, run.leased.workflow)
+        self._threads.replace()
+        self._report(run, None)
 
     @contextlib.contextmanager
     def _signals(self) -> Generator[None]:
-        if threading.current_thread() is not threading.main_thread():
+        if threading.current_thread() is not threading.main_thread() or (
+            self._options.signals is False
+        ):
             yield
             return
 
@@ -248,180 +279,218 @@ class AsyncWorker:
         self,
         source: AsyncSource,
         registry: Registry,
-        terms: Terms,
+        options: WorkerOptions,
         dispatcher: Dispatcher | None = None,
     ) -> None:
         """`dispatcher` sends webhooks as long as the worker works, in threads."""
         self._registry = registry
         self._dispatcher = dispatcher
-        self._shift = Shift(terms)
-        sources = [AsyncKept(source) for _ in range(3)]
-        self._sources = [*sources, source]
-        self._claims = AsyncClient(sources[0], patience=0.0)
-        self._ear = AsyncEar(self._shift.waiter, sources[0])
-        self._steps = AsyncClient(sources[1], patience=terms.lease)
-        self._reporter = AsyncReporter(self._steps)
-        self._heart = AsyncHeart(
-            AsyncClient(sources[2], patience=0.0),
-            terms.lease,
-            reconcile=terms.reconcile,
-            holdings=self._shift.held.values(),
+        self._options = options
+        self._state = WorkerState(options)
+        limit = max(options.lease * STEP_LIMIT, 1.0)
+        self._pinned = [AsyncPinnedConnection(source) for _ in range(2)]
+        self._source = source
+        self._claims = AsyncClient(self._pinned[0], patience=0.0, limit=limit)
+        self._listener = AsyncListener(self._state.waiter, options.name, self._pinned[0])
+        self._steps = AsyncClient(
+            self._pinned[1], patience=options.lease, limit=limit, persistent=True
         )
+        self._reporter = AsyncStepReporter(self._steps)
+        self._renewer: LeaseRenewer
+        self._ticker: Ticker | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._bell = AsyncBell()
-        self._interrupt: BaseException | None = None
+        self._waker = AsyncWaker()
 
     def stop(self) -> None:
         """Claim nothing more and return when the running runs have ended, or after the grace
         handed back; a second call hands them back at once. For the loop's own thread."""
-        self._shift.stop()
-        self._bell.ring()
+        self._state.stop()
+        if self._state.hurried:
+            cut_off_soon(self._pinned)
+        self._waker.wake()
 
     async def run(self) -> WorkReport:
-        """Work until stopped, drained, or max_runs is reached. Raises what cannot be mended.
+        """Work until stopped, drained, or max_runs is reached. Raises what concerns the worker
+        itself: no database at first, a schema that does not fit, a pool that was closed.
 
         When its task is cancelled it hands back what it holds before it ends.
         """
-        shift = self._shift
-        logger.info("worker %s starts on queues %s", shift.terms.name, shift.terms.queues)
+        state = self._state
+        logger.info("worker %s starts on queues %s", state.options.name, state.options.queues)
+        # Threads of their own: whatever holds up the event loop, leases are renewed.
+        self._renewer = LeaseRenewer(
+            threaded(self._source), lease=state.options.lease, runs=state.leased.values()
+        )
+        if state.options.reconcile is not None:
+            self._ticker = Ticker(threaded(self._source), state.options.reconcile)
         with self._signals():
-            self._heart.start()
-            if self._dispatcher is not None:
-                self._dispatcher.start()
-            loop = asyncio.create_task(self._loop(), name="tidebase worker")
+            loop: asyncio.Task[None] | None = None
             try:
+                await self._take_connections()
+                self._renewer.start()
+                if self._ticker is not None:
+                    self._ticker.start()
+                if self._dispatcher is not None:
+                    self._dispatcher.start()
+                loop = asyncio.create_task(self._loop(), name="tidebase worker")
                 await asyncio.shield(loop)
             except asyncio.CancelledError:
-                if not loop.done():
+                if loop is not None and not loop.done():
                     self.stop()
                     self.stop()
                     await loop
                 raise
             finally:
                 await self._unwind()
-                await self._heart.stop()
+                self._renewer.stop()
+                if self._ticker is not None:
+                    self._ticker.stop()
                 await self._withdraw()
                 if (dispatcher := self._dispatcher) is not None:
-                    await in_thread(lambda: farewell(dispatcher, shift))
+                    await in_thread(lambda: end_dispatcher(dispatcher, state))
                 self._reporter.close()
-                for source in self._sources:
+                for source in (*self._pinned, self._source):
                     await source.close()
-        logger.info("worker %s ends: %s", shift.terms.name, shift.report())
-        if self._interrupt is not None:
-            raise self._interrupt
-        return shift.report()
+        logger.info("worker %s ends: %s", state.options.name, state.report())
+        return state.report()
+
+    async def _take_connections(self) -> None:
+        """What runs later cannot take the last connection from the worker itself."""
+        await in_thread(self._renewer.take_connection)
+        for pinned in self._pinned:
+            await pinned.release(await pinned.acquire())
 
     async def _loop(self) -> None:
-        shift = self._shift
-        while not shift.over():
-            if (registration := shift.registration()) is not None:
+        state = self._state
+        while not state.over():
+            if (registration := state.registration()) is not None:
                 await self._register(registration)
-            elif (request := shift.request()) is not None:
+            elif (request := state.request()) is not None:
                 await self._exchange(request)
             else:
-                await self._wait(shift.pause())
-            self._bell.hush()
+                await self._wait(state.pause())
+            self._waker.reset()
             self._take_notice()
-            if shift.impatient():
-                shift.release_all()
+            if state.impatient():
+                state.release_all()
 
     async def _exchange(self, request: Request) -> None:
         try:
             settlement = await self._claims.execute(request.call)
-        except (psycopg.Error, TideError) as error:
-            self._shift.troubled(request, error)
+        except Exception as error:
+            self._state.on_error(request, error)
             return
         # Not before the next call is on its way, if there is one to make: then they run beside it.
-        started = self._shift.settled(request, settlement)
+        started = self._state.settled(request, settlement)
         asyncio.get_running_loop().call_soon(self._begin, started)
 
-    def _begin(self, started: list[Holding]) -> None:
+    def _begin(self, started: list[ActiveRun]) -> None:
         loop = asyncio.get_running_loop()
-        for holding in started:
-            name = f"tidebase {holding.run_id.hex}"
-            self._tasks.add(loop.create_task(self._slot(holding), name=name))
+        for run in started:
+            name = f"tidebase {run.run_id.hex}"
+            self._tasks.add(loop.create_task(self._slot(run), name=name))
 
     async def _register(self, registration: Registration) -> None:
         try:
-            if not registration.withdraws and not await self._ear.listen():
-                self._shift.deaf()
+            if not registration.withdraws and not await self._listener.listen():
+                self._state.cannot_listen()
                 return
             foreseen = await self._claims.execute(registration.call)
-        except (psycopg.Error, TideError) as error:
-            self._shift.unregistered(registration, error)
+        except Exception as error:
+            self._state.unregistered(registration, error)
         else:
-            self._shift.registered(registration, foreseen)
+            self._state.registered(registration, foreseen)
 
     async def _withdraw(self) -> None:
         """What fails here is forgotten soon anyway."""
-        with contextlib.suppress(psycopg.Error, TideError):
-            if (farewell := self._shift.farewell()) is not None:
-                await self._claims.execute(farewell.call)
-            await self._ear.close()
+        with contextlib.suppress(Exception):
+            if (last := self._state.unregister()) is not None and not self._state.hurried:
+                await self._claims.execute(last.call)
+            await self._listener.close()
 
     async def _wait(self, pause: float | None) -> None:
         """Until a run ends, a run may be ready, or the pause is over."""
-        self._heart.rest(self._shift.resting)
-        if not self._ear.open:
-            await self._bell.wait(pause)
+        self._rest(self._state.resting)
+        if not self._listener.open:
+            await self._waker.wait(pause)
             return
         try:
-            await self._ear.wait(self._bell, pause)
+            await self._listener.wait(self._waker, pause)
         except psycopg.OperationalError:
-            self._ear.lose()
-            self._shift.cut_off()
+            self._listener.drop()
+            self._state.cut_off()
 
     def _take_notice(self) -> None:
-        """Tell the shift what was heard, during whatever was done last."""
-        heard = self._ear.heard
-        if heard.any:
-            self._shift.heard(alone=heard.alone)
-            heard.forget()
-        if not self._shift.resting:
-            self._heart.rest(False)
+        """Tell the state what came, during whatever was done last."""
+        inbox = self._listener.inbox
+        if inbox.stopped:
+            self._renewer.look_now()
+        if inbox.any:
+            self._state.notified(alone=inbox.alone)
+        inbox.forget()
+        if not self._state.resting:
+            self._rest(False)
 
-    async def _slot(self, holding: Holding) -> None:
-        outcome: Outcome | None = None
+    def _rest(self, resting: bool) -> None:
+        """Whether there is nothing to do."""
+        self._renewer.rest(resting)
+        if self._ticker is not None:
+            self._ticker.rest(resting)
+
+    async def _slot(self, run: ActiveRun) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
+        outcome: Outcome | None = None
         try:
             # Only from here on there is something to cancel: a task that has not begun would be
             # gone without a word.
-            if holding.stop is None:
-                run = AsyncRun(holding, self._steps, self._registry, self._reporter)
-                holding.interrupt = partial(_interrupt, run, task)
-                outcome = await self._attend(holding, run)
+            if run.stop is None:
+                outcome = await self._attend(run, task)
         except asyncio.CancelledError:
-            if holding.stop is None:
+            if run.stop is None:
                 error = RuntimeError("the task of the workflow was cancelled from within")
-                outcome = raised(holding, error)
-        except BaseException as error:
-            # SystemExit and its like end the worker, not the run.
-            self._interrupt = error
-            if holding.stop is None:
-                outcome = flows.released(holding.leased)
-            self._shift.stop()
-        holding.interrupt = None  # with it, the run would live until the next garbage collection
+                outcome = raised(run, error)
+        abandoned = run.abandon is None and run.hopeless
+        run.end()
         self._tasks.discard(task)
-        self._shift.ended(holding, outcome)
-        self._bell.ring()
+        if not abandoned:
+            self._report(run, outcome)
 
-    async def _attend(self, holding: Holding, run: AsyncRun) -> Outcome | None:
-        leased = holding.leased
+    def _report(self, run: ActiveRun, outcome: Outcome | None) -> None:
+        self._state.ended(run, outcome)
+        self._waker.wake()
+
+    async def _attend(self, run: ActiveRun, task: asyncio.Task[None]) -> Outcome | None:
+        leased = run.leased
+        codec = self._registry.codec
         try:
-            given = leased.input
+            workflow = self._registry.find(leased.workflow)
+            workflow.given(leased, codec)
         except BadPayload as error:
             return flows.failed(leased, flows.bad_input(error))
-        function = self._registry.find(leased.workflow).function
+        driver = AsyncDriver(run, self._steps, self._registry, async_run_child, self._reporter)
+        handle = AsyncRun(driver)
+
+        def stopped(_: Stop) -> None:
+            driver.cancelled.set()
+            task.cancel()
+
+        run.on_stop = from_threads(stopped)
+        run.abandon = lambda: self._abandon(run, task)
+        begins(leased)
         try:
-            if inspect.iscoroutinefunction(function):
-                result = await function(run, given)
-            else:
-                result = await in_thread(lambda: function(run, given))
-                if inspect.isawaitable(result):
-                    result = await result
-        except Exception as error:
-            return raised(holding, error)
-        return returned(leased, result)
+            with current.handled(handle):
+                result = await async_called(workflow, handle, self._registry)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            return raised(run, error)
+        return returned(run, result, self._registry)
+
+    def _abandon(self, run: ActiveRun, task: asyncio.Task[None]) -> None:
+        """The code of a run that has stopped cannot be made to end: its task is left to it."""
+        logger.error("run %s of %s swallows its end: abandoned", run.run_id, run.leased.workflow)
+        self._tasks.discard(task)
+        self._report(run, None)
 
     async def _unwind(self) -> None:
         """Give what is still running a moment; a task that ignores its cancellation is left."""
@@ -435,6 +504,9 @@ class AsyncWorker:
     @contextlib.contextmanager
     def _signals(self) -> Generator[None]:
         loop = asyncio.get_running_loop()
+        if self._options.signals is False:
+            yield
+            return
         handled: list[signal.Signals] = []
         before: dict[signal.Signals, Any] = {}
         for number in SIGNALS:
@@ -450,21 +522,72 @@ class AsyncWorker:
                 signal.signal(number, before[number])
 
 
-def returned(leased: LeasedRun, result: Any) -> Outcome:
+def begins(leased: LeasedRun) -> None:
+    logger.info(
+        "run %s of %s, attempt %d of %d, begins",
+        leased.run_id,
+        leased.workflow,
+        leased.attempt,
+        leased.max_attempts,
+        extra=facts(leased),
+    )
+
+
+def facts(leased: LeasedRun) -> dict[str, object]:
+    """What structured logs say of a run."""
+    return {
+        "run_id": str(leased.run_id),
+        "workflow": leased.workflow,
+        "attempt": leased.attempt,
+    }
+
+
+def returned(run: ActiveRun, result: Any, registry: Registry) -> Outcome | None:
     """What to settle for the answer of a workflow."""
-    try:
-        return flows.completed(leased, result)
-    except BadPayload as error:
-        logger.warning("run %s of %s failed: %s", leased.run_id, leased.workflow, error)
-        return flows.failed(leased, flows.bad_output(error))
-
-
-def raised(holding: Holding, error: Exception) -> Outcome | None:
-    """What to settle for an error of a workflow; nothing when the run is no longer held."""
-    leased = holding.leased
-    if holding.stop is not None:
-        logger.info("run %s of %s dropped: %s", leased.run_id, leased.workflow, holding.stop)
+    leased = run.leased
+    if run.stop is not None:
+        logger.info(
+            "run %s of %s dropped: %s",
+            leased.run_id,
+            leased.workflow,
+            run.stop,
+            extra=facts(leased),
+        )
         return None
+    try:
+        outcome = flows.completed(leased, result, registry.codec)
+    except BadPayload as error:
+        logger.warning(
+            "run %s of %s failed: %s", leased.run_id, leased.workflow, error, extra=facts(leased)
+        )
+        return flows.failed(leased, flows.bad_output(error))
+    logger.info("run %s of %s completed", leased.run_id, leased.workflow, extra=facts(leased))
+    return outcome
+
+
+def raised(run: ActiveRun, error: BaseException) -> Outcome | None:
+    """What to settle for an error of a workflow; nothing when the run is no longer held."""
+    leased = run.leased
+    if run.stop is not None:
+        logger.info(
+            "run %s of %s dropped: %s",
+            leased.run_id,
+            leased.workflow,
+            run.stop,
+            extra=facts(leased),
+        )
+        return None
+    said = flows.verdict_of(error)
+    if isinstance(said, Snooze):
+        logger.info(
+            "run %s of %s runs again after %s: %s",
+            leased.run_id,
+            leased.workflow,
+            said.after,
+            said,
+            extra=facts(leased),
+        )
+        return flows.released(leased, said.after)
     failure = flows.failure(error)
     logger.warning(
         "run %s of %s, attempt %d of %d, failed: %s: %s\n%s",
@@ -474,19 +597,29 @@ def raised(holding: Holding, error: Exception) -> Outcome | None:
         leased.max_attempts,
         failure.error["type"],
         failure.error["message"],
-        failure.error["traceback"],
+        flows.account(error),
+        extra=facts(leased),
     )
     return flows.failed(leased, failure)
 
 
-def farewell(dispatcher: Dispatcher, shift: Shift) -> None:
+def end_dispatcher(dispatcher: Dispatcher, state: WorkerState) -> None:
     """Let what is being sent come to its end, unless there is hurry: then it is sent again."""
-    if shift.hurried:
+    if state.hurried:
         dispatcher.end()
     else:
         dispatcher.stop()
 
 
-def _interrupt(run: AsyncRun, task: asyncio.Task[None], stop: Stop) -> None:
-    run.cancelled.set()
-    task.cancel()
+def cut_off_soon(pinned: Sequence[PinnedConnection | AsyncPinnedConnection]) -> None:
+    """A server that does not take the last reports within a moment is not waited for."""
+
+    def cut_off() -> None:
+        for one in pinned:
+            if (connection := one.pinned) is not None:
+                cut(connection)
+
+    for seconds in (LAST_REPORTS, 2 * LAST_REPORTS):
+        timer = threading.Timer(seconds, cut_off)
+        timer.daemon = True
+        timer.start()

@@ -28,8 +28,8 @@ DEAF: Final = 10.0
 """Seconds for which a worker polls after it could not register."""
 
 
-class Idling:
-    """Told what claims give and what is heard; says when to claim again and when to register.
+class Polling:
+    """Told what claims give and what is inbox; says when to claim again and when to register.
 
     Times are of the monotonic clock, lengths are seconds. A worker that does not listen is never
     told to register and polls, at most `poll` apart.
@@ -58,14 +58,14 @@ class Idling:
         return self._waits and self._floor < PRESSING
 
     def found(self) -> None:
-        """There is work: begin anew."""
+        """There is work: start over."""
         self._pauses = _pauses(SHORTEST_PAUSE, self._poll)
         self._quick = _pauses(QUICKEST_PAUSE, self._poll)
         self._since: float | None = None
         self._floor = 0.0
         self._again()
 
-    def heard(self, *, alone: bool) -> None:
+    def notified(self, *, alone: bool) -> None:
         """A notification came; `alone`: to this worker, whose registration is thereby gone."""
         if alone:
             self.registered = False
@@ -75,7 +75,7 @@ class Idling:
         """The connection that listened is gone."""
         self._again()
 
-    def deaf(self, now: float, *, forever: bool = False) -> None:
+    def cannot_listen(self, now: float, *, forever: bool = False) -> None:
         """The worker could not register, or not listen at all: poll."""
         self.listens = self.listens and not forever
         self._deaf_until = now + DEAF

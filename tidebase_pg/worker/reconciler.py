@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import psycopg
 
-from tidebase_pg.client.execute import may_pass, pauses
+from tidebase_pg.client.failures import may_pass, pauses
 from tidebase_pg.flows import one_line
 
 logger: Final = logging.getLogger("tidebase_pg.reconciler")

@@ -1,203 +1,194 @@
-"""The heart of a process: renews all its leases, notices cancellation, runs the tick."""
+"""Renews the leases of runs, from a thread of its own that shares its connection with nothing.
+
+What is not renewed in time is given up by the watch, which waits for no database.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Final
+from weakref import WeakKeyDictionary
 
-from tidebase_pg import calls
-from tidebase_pg.client.execute import AsyncClient, Client
+from tidebase_pg.client import AsyncClient, Client
+from tidebase_pg.client.connections import PinnedConnection, Source
+from tidebase_pg.client.limits import cut, watch
+from tidebase_pg.client.thread_sources import InTransaction, thread_source
 from tidebase_pg.flows import one_line
-from tidebase_pg.types import Beat
-from tidebase_pg.worker.active_run import Holding, due, heartbeat, judge
+from tidebase_pg.worker.active_run import ActiveRun, due, heartbeat, judge
 
-logger: Final = logging.getLogger("tidebase_pg.heartbeat")
+logger: Final = logging.getLogger("tidebase_pg.renewal")
 
 MOST_RUNS: Final = 1000
 AFTER_TROUBLE: Final = 1.0
-RESTING: Final = 60.0
-"""Seconds between two ticks while a listening worker has nothing to do; its claims carry the
-small tick."""
+SHORTEST_LIMIT: Final = 0.5
+IDLE: Final = 30.0
+"""Seconds without a run after which the thread ends; the next run begins another."""
 
 
-class Rhythm:
-    """When to do what; shared by both colours. Times are of the monotonic clock."""
+class RenewalSchedule:
+    """Which leases to renew when; no I/O. Times are of the monotonic clock."""
 
-    def __init__(
-        self, lease: float, reconcile: float | None, holdings: Collection[Holding] | None = None
-    ) -> None:
-        """`holdings`: the runs of somebody else's collection instead of those added one by one.
-        Other threads change it: it is only ever copied by list(), which none can interrupt."""
-        self.lease = lease
-        self.interval = lease / 3
-        self.reconcile = reconcile
-        self._added: set[Holding] = set()
-        self.holdings: Collection[Holding] = self._added if holdings is None else holdings
-        now = time.monotonic()
-        self._beat_at = now + self.interval
-        self._ticked_at = now
-        self.resting = False
+    def __init__(self, runs: Collection[ActiveRun] | None = None) -> None:
+        """`runs`: another collection instead of those added one by one. Other threads change it:
+        it is only ever copied by list(), which none can interrupt."""
+        self._added: set[ActiveRun] = set()
+        self._runs: Collection[ActiveRun] = self._added if runs is None else runs
+        self._again_at = 0.0
+        self._hurried = False
 
-    def add(self, holding: Holding) -> None:
-        self._added.add(holding)
+    def hurry(self) -> None:
+        self._hurried = True
 
-    def discard(self, holding: Holding) -> None:
-        self._added.discard(holding)
+    def add(self, run: ActiveRun) -> None:
+        self._added.add(run)
 
-    def pause(self) -> float:
-        return max(0.0, min(self._beat_at, self._tick_at()) - time.monotonic())
-
-    def to_renew(self, now: float) -> list[Holding]:
-        """The runs whose turn it is; a run claimed just now can wait for the next beat."""
-        if now < self._beat_at:
-            return []
-        self._beat_at = now + self.interval
-        return due(list(self.holdings), now, self.interval / 2)
-
-    def renewed(self, holdings: list[Holding], beats: list[Beat], sent_at: float) -> None:
-        judge(holdings, beats, sent_at)
-
-    def fence(self) -> None:
-        now = time.monotonic()
-        for holding in list(self.holdings):
-            holding.fence(now)
-
-    def tick_is_due(self, now: float) -> bool:
-        if now < self._tick_at():
-            return False
-        self._ticked_at = now
-        return True
-
-    def _tick_at(self) -> float:
-        if self.reconcile is None:
-            return float("inf")
-        return self._ticked_at + (max(RESTING, self.reconcile) if self.resting else self.reconcile)
+    def discard(self, run: ActiveRun) -> None:
+        self._added.discard(run)
 
     @property
-    def budget(self) -> float:
-        """Seconds a tick may take: never so many that a beat comes too late."""
-        return min(1.0, self.interval / 2)
+    def runs(self) -> list[ActiveRun]:
+        return list(self._runs)
+
+    def pause(self, longest: float) -> float:
+        """Seconds until a lease is to be renewed."""
+        now = time.monotonic()
+        moments = [run.renewed_at + run.lease / 3 for run in self.runs if run.stop is None]
+        wait = min(moments, default=now + longest) - now
+        return max(0.0, min(max(wait, self._again_at - now), longest))
+
+    def to_renew(self, now: float) -> Iterator[tuple[float, list[ActiveRun]]]:
+        """The runs whose turn it is, by the length of their leases; those due soon go along."""
+        by_lease: dict[float, list[ActiveRun]] = {}
+        hurried, self._hurried = self._hurried, False
+        for run in self.runs:
+            by_lease.setdefault(run.lease, []).append(run)
+        for lease, runs in by_lease.items():
+            if hurried or due(runs, now, lease / 3):
+                turn = due(runs, now, 0.0 if hurried else lease / 6)
+                for start in range(0, len(turn), MOST_RUNS):
+                    yield lease, turn[start : start + MOST_RUNS]
+
+    def fence(self, now: float) -> None:
+        for run in self.runs:
+            run.fence(now)
 
     def trouble(self, error: Exception) -> None:
-        """A failed beat is repeated soon; the runs go on until their leases have ended."""
-        logger.warning("heartbeat or tick failed, trying again: %s", one_line(error))
-        self._beat_at = min(self._beat_at, time.monotonic() + min(AFTER_TROUBLE, self.interval / 4))
+        """A failed renewal is repeated soon; the runs go on until their leases have ended."""
+        logger.warning("leases could not be renewed, trying again: %s", one_line(error))
+        shortest = min((run.lease for run in self.runs), default=AFTER_TROUBLE)
+        self._again_at = time.monotonic() + min(AFTER_TROUBLE, shortest / 12)
 
 
-class Heart:
-    """A thread that beats for all runs given to it, until it is stopped."""
+class LeaseRenewer:
+    """A thread that renews the leases of all runs given to it."""
+
+    _known: Final[WeakKeyDictionary[Client | AsyncClient, LeaseRenewer]] = WeakKeyDictionary()
+
+    @classmethod
+    def of(cls, client: Client | AsyncClient) -> LeaseRenewer:
+        """The renewer of the runs that are worked on over this client."""
+        found = cls._known.get(client)
+        if found is None:
+            found = LeaseRenewer(thread_source(client), beside=client.bound is not None)
+            cls._known[client] = found
+        return found
 
     def __init__(
         self,
-        client: Client,
-        lease: float,
+        source: Source,
         *,
-        reconcile: float | None = None,
-        holdings: Collection[Holding] | None = None,
+        lease: float = 60.0,
+        runs: Collection[ActiveRun] | None = None,
+        beside: bool = False,
     ) -> None:
-        self._client = client
-        self._rhythm = Rhythm(lease, reconcile, holdings)
-        self._stopped = False
+        """`lease` is the length of most leases: a third of it limits each call. `beside` a
+        connection of a caller each renewal has to look first whether a transaction is open."""
+        self._pinned = PinnedConnection(source)
+        limit = max(lease / 3, SHORTEST_LIMIT)
+        self._client = Client(source if beside else self._pinned, patience=0.0, limit=limit)
+        self._schedule = RenewalSchedule(runs)
+        self._lease = lease
+        self._own = runs is None
         self._news = threading.Event()
-        self._thread = threading.Thread(target=self._live, name="tidebase heartbeat", daemon=True)
-        self.add = self._rhythm.add
-        self.discard = self._rhythm.discard
+        self._lock = threading.Lock()
+        self._alive = False
+        self._stopped = False
+
+    def take_connection(self) -> None:
+        """Connect now, so that what runs later cannot leave it without a connection."""
+        self._pinned.release(self._pinned.acquire())
+
+    def add(self, run: ActiveRun) -> None:
+        self._schedule.add(run)
+        self.start()
+
+    def discard(self, run: ActiveRun) -> None:
+        self._schedule.discard(run)
 
     def start(self) -> None:
-        self._thread.start()
+        watch.add(self)
+        with self._lock:
+            if not self._alive:
+                self._alive = True
+                threading.Thread(
+                    target=self._live, name="tidebase lease renewal", daemon=True
+                ).start()
+        self._news.set()
 
     def stop(self) -> None:
+        """Renew nothing more; waits for nothing."""
         self._stopped = True
+        watch.discard(self)
+        self._news.set()
+        if (connection := self._pinned.pinned) is not None:
+            cut(connection)
+
+    def look_now(self) -> None:
+        """Renew all leases at once: one of the runs is said to have stopped."""
+        self._schedule.hurry()
         self._news.set()
 
     def rest(self, resting: bool) -> None:
-        """Whether there is nothing to do: then it ticks less often."""
-        if resting is not self._rhythm.resting:
-            self._rhythm.resting = resting
-            if not resting:
-                self._news.set()
+        """Whether there is nothing to hold: then nothing is looked at."""
+        if resting:
+            watch.discard(self)
+        else:
+            watch.add(self)
+
+    def check(self, now: float) -> None:
+        """Give up what was not renewed in time; called by the watch."""
+        self._schedule.fence(now)
 
     def _live(self) -> None:
-        while True:
-            self._news.wait(self._rhythm.pause())
-            self._news.clear()
-            if self._stopped:
-                return
-            try:
-                self._beat()
-            except Exception as error:
-                self._rhythm.trouble(error)
-            self._rhythm.fence()
-
-    def _beat(self) -> None:
-        now = time.monotonic()
-        held = self._rhythm.to_renew(now)
-        for start in range(0, len(held), MOST_RUNS):
-            some = held[start : start + MOST_RUNS]
-            sent_at = time.monotonic()
-            beats = self._client.execute(heartbeat(some, self._rhythm.lease))
-            self._rhythm.renewed(some, beats, sent_at)
-        if self._rhythm.tick_is_due(now):
-            self._client.execute(calls.reconcile(budget=self._rhythm.budget))
-
-
-class AsyncHeart:
-    """`Heart` as a task."""
-
-    def __init__(
-        self,
-        client: AsyncClient,
-        lease: float,
-        *,
-        reconcile: float | None = None,
-        holdings: Collection[Holding] | None = None,
-    ) -> None:
-        self._client = client
-        self._rhythm = Rhythm(lease, reconcile, holdings)
-        self._task: asyncio.Task[None] | None = None
-        self._news = asyncio.Event()
-        self.add = self._rhythm.add
-        self.discard = self._rhythm.discard
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._live(), name="tidebase heartbeat")
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-
-    def rest(self, resting: bool) -> None:
-        """Whether there is nothing to do: then it ticks less often."""
-        if resting is not self._rhythm.resting:
-            self._rhythm.resting = resting
-            if not resting:
-                self._news.set()
-
-    async def _live(self) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), self._rhythm.pause())
+        idle_since = time.monotonic()
+        while not self._stopped:
+            longest = min(self._lease / 3, IDLE)
+            self._news.wait(self._schedule.pause(longest))
             self._news.clear()
             try:
-                await self._beat()
+                self._renew()
             except Exception as error:
-                self._rhythm.trouble(error)
-            self._rhythm.fence()
+                self._schedule.trouble(error)
+            if self._schedule.runs or not self._own:
+                idle_since = time.monotonic()
+            elif time.monotonic() - idle_since > IDLE:
+                with self._lock:
+                    if not self._schedule.runs:
+                        self._alive = False
+                        watch.discard(self)
+                        break
+        self._pinned.close()
 
-    async def _beat(self) -> None:
-        now = time.monotonic()
-        held = self._rhythm.to_renew(now)
-        for start in range(0, len(held), MOST_RUNS):
-            some = held[start : start + MOST_RUNS]
+    def _renew(self) -> None:
+        for lease, runs in list(self._schedule.to_renew(time.monotonic())):
             sent_at = time.monotonic()
-            beats = await self._client.execute(heartbeat(some, self._rhythm.lease))
-            self._rhythm.renewed(some, beats, sent_at)
-        if self._rhythm.tick_is_due(now):
-            await self._client.execute(calls.reconcile(budget=self._rhythm.budget))
+            try:
+                beats = self._client.execute(heartbeat(runs, lease))
+            except InTransaction:
+                for run in runs:
+                    run.judge("busy", sent_at)
+            else:
+                judge(runs, beats, sent_at)

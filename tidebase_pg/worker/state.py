@@ -5,26 +5,30 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from inspect import signature
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from psycopg.errors import ProgramLimitExceeded
+from psycopg_pool import PoolClosed
 
 from tidebase_pg import calls, flows
 from tidebase_pg.call import Call
-from tidebase_pg.client.execute import may_pass, pauses
-from tidebase_pg.errors import InvalidArgument, LeaseLost, PayloadTooLarge
+from tidebase_pg.client.failures import is_timeout, may_pass, pauses
+from tidebase_pg.errors import InvalidArgument, LeaseLost, PayloadTooLarge, SchemaError
 from tidebase_pg.flows import Outcome
 from tidebase_pg.types import Settlement
 from tidebase_pg.values import Duration, seconds, text, texts, whole, worker_name
-from tidebase_pg.worker.active_run import Holding
-from tidebase_pg.worker.polling import Idling
+from tidebase_pg.worker.active_run import ActiveRun
+from tidebase_pg.worker.polling import Polling
 
 logger: Final = logging.getLogger("tidebase_pg.worker")
 
+_KNOWS_SESSIONS: Final = "session_id" in signature(calls.settle_and_claim).parameters
 _REFUSALS: Final = (InvalidArgument, PayloadTooLarge, ProgramLimitExceeded)
 
 SMALLEST_SHARE: Final = 50
@@ -32,10 +36,12 @@ SMALLEST_SHARE: Final = 50
 itself weighs more than what the overlap saves."""
 LINGER: Final = 0.001
 """Seconds for which the first outcome waits for those of the other runs, where runs are short."""
+BUSY_PAUSE: Final = 0.05
+"""Seconds until an outcome is sent again that another transaction kept from being stored."""
+REFUSED: Final = 60.0
+"""Seconds for which a queue is left alone whose claims are refused."""
 SHORT: Final = 0.002
 """Seconds up to which a run is short."""
-BUSY_PAUSE: Final = 0.05
-"""Seconds until outcomes are sent again that other transactions kept from being stored."""
 MOST_OUTCOMES: Final = 1000
 LAST_WORDS: Final = 5.0
 """Seconds to report the last outcomes when the database is gone at the end."""
@@ -56,7 +62,7 @@ class WorkReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class WorkerOptions:
     """How a worker works; the options of `work` after checking. Times are seconds."""
 
     queues: list[str]
@@ -71,9 +77,11 @@ class Terms:
     name: str
     listen: bool
     deliver: bool
+    signals: bool | None
+    park_grace: float
 
 
-def terms(
+def worker_options(
     registered_queues: Sequence[str],
     workflows: Sequence[str],
     *,
@@ -88,7 +96,9 @@ def terms(
     name: str | None = None,
     listen: bool = True,
     deliver: bool | Mapping[str, Any] = False,
-) -> Terms:
+    park_grace: Duration = 300.0,
+    signals: bool | None = None,
+) -> WorkerOptions:
     """Raises ValueError or TypeError naming the wrong option."""
     if not workflows:
         raise ValueError(
@@ -98,7 +108,7 @@ def terms(
     if not named:
         raise ValueError("queues is empty: name at least one queue")
     interval = 5.0 if reconcile is True else reconcile
-    return Terms(
+    return WorkerOptions(
         queues=named,
         workflows=list(workflows),
         concurrency=whole("concurrency", concurrency, 1, 1000),
@@ -111,6 +121,8 @@ def terms(
         name=worker_name() if name is None else text("name", name),
         listen=bool(listen),
         deliver=isinstance(deliver, Mapping) or bool(deliver),
+        signals=signals,
+        park_grace=seconds("park_grace", park_grace),
     )
 
 
@@ -122,6 +134,8 @@ class Request:
     outcomes: list[Outcome]
     room: int
     sent_at: float
+    runs: Mapping[UUID, ActiveRun] = field(default_factory=dict[UUID, ActiveRun])
+    """The runs the outcomes are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +146,24 @@ class Registration:
     withdraws: bool
 
 
-class Shift:
+class WorkerState:
     """The state of one worker, told of everything that happens; the loops only obey it."""
 
-    def __init__(self, terms: Terms) -> None:
-        self.terms = terms
-        self.held: dict[UUID, Holding] = {}
+    def __init__(self, options: WorkerOptions) -> None:
+        self.options = options
+        self.held: dict[UUID, ActiveRun] = {}
+        """What is being worked on."""
+        self.leased: dict[UUID, ActiveRun] = {}
+        """The same, and what has ended and is not yet reported: all leases to be renewed."""
+        self.session_id = uuid4()
+        """A secret of this worker, by which it gets back what a lost answer to a claim leased."""
+        self._ask_holding_until = 0.0
+        self._one_queue: deque[str] = deque()
+        """Queues to be claimed from one at a time, to find out which one errs."""
+        self._refused: dict[str, float] = {}
+        """Queues that were refused, and when to ask again."""
+        self._later: list[tuple[float, Outcome]] = []
+        """Outcomes that another transaction kept from being stored, and when to send them again."""
         self.stopping = False
         self._stopped_at = 0.0
         self._hurry = False
@@ -148,13 +174,15 @@ class Shift:
         self._dropped = 0
         self._claim_at = 0.0
         self._found_nothing = False
-        self.waiter = f"{terms.name[:200]}/{secrets.token_hex(4)}"
+        self.waiter = f"{options.name[:200]}/{secrets.token_hex(4)}"
         """Who is notified: this worker alone, even when others were given the same name."""
-        self._share = max(SMALLEST_SHARE, (terms.concurrency + 1) // 2)
+        self._share = max(SMALLEST_SHARE, (options.concurrency + 1) // 2)
         """How many runs one call takes and gives at most: of many slots half, so that there is
         always something to do both for the database and for the slots."""
         self._lingers_until = 0.0
-        self.idling = Idling(terms.poll, terms.lease, listens=terms.listen and not terms.drain)
+        self.polling = Polling(
+            options.poll, options.lease, listens=options.listen and not options.drain
+        )
         self._reached = False
         self._trouble: Iterator[float] | None = None
         self._silent_until = 0.0
@@ -166,7 +194,11 @@ class Shift:
         now = time.monotonic()
         if now < self._silent_until:
             return None
-        room = min(self._room(), self._share)
+        self._take_back(now)
+        room = 0 if self._singly else min(self._room(), self._share)
+        queues = self._queues(now)
+        if not queues:
+            room, self._claim_at = 0, min(self._refused.values())
         if self._outcomes:
             if self._about_to_end(now):
                 return None
@@ -175,13 +207,52 @@ class Shift:
         outcomes = self._outcomes[: 1 if self._singly else self._share if room else MOST_OUTCOMES]
         call = calls.settle_and_claim(
             flows.batch(outcomes),
-            queues=self.terms.queues,
+            queues=queues or self.options.queues,
             max_runs=room,
-            lease=self.terms.lease,
-            worker=self.terms.name,
-            workflows=self.terms.workflows,
+            lease=self.options.lease,
+            worker=self.options.name,
+            workflows=self.options.workflows,
+            **self._session(now),
         )
-        return Request(call, outcomes, room, now)
+        runs = {
+            outcome.run.run_id: run
+            for outcome in outcomes
+            if (run := self.leased.get(outcome.run.run_id)) is not None
+        }
+        return Request(call, outcomes, room, now, runs)
+
+    def _session(self, now: float) -> dict[str, Any]:
+        """What lets this worker get back the runs of a claim whose answer was lost."""
+        if not _KNOWS_SESSIONS:
+            return {}
+        asked = now < self._ask_holding_until
+        return {"session_id": self.session_id, "holding": list(self.leased) if asked else None}
+
+    def _take_back(self, now: float) -> None:
+        """Outcomes whose time has come again; those whose lease is lost are given up."""
+        if self._later:
+            due = [outcome for at, outcome in self._later if at <= now]
+            self._later = [(at, outcome) for at, outcome in self._later if at > now]
+            for outcome in due:
+                run = self.leased.get(outcome.run.run_id)
+                if run is None or run.stop is not None:
+                    self._give_up(outcome, "its lease is lost")
+                else:
+                    self._outcomes.append(outcome)
+
+    def _queues(self, now: float) -> list[str]:
+        """The queues to claim from next."""
+        for queue in [queue for queue, until in self._refused.items() if until <= now]:
+            del self._refused[queue]
+            self._one_queue.append(queue)
+        if self._one_queue:
+            return [self._one_queue[0]]
+        return [queue for queue in self.options.queues if queue not in self._refused]
+
+    def _give_up(self, outcome: Outcome, why: str) -> None:
+        self._dropped += 1
+        self.leased.pop(outcome.run.run_id, None)
+        logger.error("run %s: %s could not be stored: %s", outcome.run.run_id, outcome.kind, why)
 
     def registration(self) -> Registration | None:
         """What to send before anything else when it is time to be notified of runs, or no more."""
@@ -189,117 +260,150 @@ class Shift:
         if now < self._silent_until:
             return None
         if self._room() == 0:
-            return self._withdrawal() if self.idling.registered else None
-        return self._registration(self.idling.duration) if self.idling.due(now) else None
+            return self._withdrawal() if self.polling.registered else None
+        return self._registration(self.polling.duration) if self.polling.due(now) else None
 
-    def farewell(self) -> Registration | None:
+    def unregister(self) -> Registration | None:
         """What to send at the end, so that nobody notifies this worker in vain."""
-        registered = self.idling.registered and self._trouble is None
+        registered = self.polling.registered and self._trouble is None
         return self._withdrawal() if registered else None
 
     def registered(self, registration: Registration, foreseen: timedelta) -> None:
         """Take in the answer."""
         if registration.withdraws:
-            self.idling.registered = False
+            self.polling.registered = False
         else:
-            self.idling.register(foreseen.total_seconds())
+            self.polling.register(foreseen.total_seconds())
             self._claim_at = 0.0
 
     def unregistered(self, registration: Registration, error: Exception) -> None:
-        """Take in that the registration failed: poll. Raises what no repetition will mend."""
-        if not may_pass(error):
+        """Take in that the registration failed: poll. Raises what concerns the worker itself."""
+        if isinstance(error, SchemaError | PoolClosed):
             raise error
-        logger.warning("worker %s polls for a while: %s", self.terms.name, flows.one_line(error))
-        self.idling.registered = self.idling.registered and not registration.withdraws
-        self.idling.deaf(time.monotonic())
+        logger.warning("worker %s polls for a while: %s", self.options.name, flows.one_line(error))
+        self.polling.registered = self.polling.registered and not registration.withdraws
+        self.polling.cannot_listen(time.monotonic())
         self._claim_at = 0.0
 
-    def deaf(self) -> None:
+    def cannot_listen(self) -> None:
         """Notifications do not reach this worker."""
-        logger.info("worker %s cannot listen behind a pooler: it polls", self.terms.name)
-        self.idling.deaf(time.monotonic(), forever=True)
+        logger.info("worker %s cannot listen behind a pooler: it polls", self.options.name)
+        self.polling.cannot_listen(time.monotonic(), forever=True)
 
-    def heard(self, *, alone: bool) -> None:
+    def notified(self, *, alone: bool) -> None:
         """A notification came: a run may be ready. `alone`: no other worker was told."""
-        self.idling.heard(alone=alone)
+        self.polling.notified(alone=alone)
         self._claim_at = 0.0
 
     def cut_off(self) -> None:
         """The connection on which notifications came is gone."""
-        self.idling.lost()
+        self.polling.lost()
         self._claim_at = 0.0
 
-    def settled(self, request: Request, settlement: Settlement) -> list[Holding]:
+    def settled(self, request: Request, settlement: Settlement) -> list[ActiveRun]:
         """Take in the answer; returns the runs to start."""
         self._reached = True
         if self._trouble is not None:
-            logger.info("worker %s reaches the database again", self.terms.name)
+            logger.info("worker %s reaches the database again", self.options.name)
             self._trouble = None
         self._outcomes = self._outcomes[len(request.outcomes) :]
         self._singly = max(0, self._singly - len(request.outcomes))
+        if request.room and self._one_queue:
+            self._one_queue.popleft()
+            if self._one_queue:
+                self._claim_at = 0.0
         for outcome in request.outcomes:
             self._counts[outcome.kind] += 1
+            self.leased.pop(outcome.run.run_id, None)
         self._take_verdicts(request, settlement)
 
         now = time.monotonic()
-        lease, sent_at, held = self.terms.lease, request.sent_at, self.held
-        started: list[Holding] = []
+        lease, sent_at, held = self.options.lease, request.sent_at, self.held
+        started: list[ActiveRun] = []
         for leased in settlement.claimed:
-            holding = Holding(leased, lease, sent_at)
-            holding.given_at = now
+            run = ActiveRun(leased, lease, sent_at)
+            run.given_at = now
             if (stale := held.pop(leased.run_id, None)) is not None:
-                stale.lose(LeaseLost(f"the lease on run {leased.run_id} is lost"))
-            held[leased.run_id] = holding
-            started.append(holding)
+                stale.interrupt(LeaseLost(f"the lease on run {leased.run_id} is lost"))
+            held[leased.run_id] = self.leased[leased.run_id] = run
+            started.append(run)
         self._claimed += len(started)
         self._found_nothing = not started and not request.outcomes
         if not self._found_nothing:
-            self.idling.found()
-        if len(started) == request.room or (self.terms.drain and not self._found_nothing):
+            self.polling.found()
+        if (
+            len(started) == request.room
+            or self._one_queue
+            or (self.options.drain and not self._found_nothing)
+        ):
             self._claim_at = 0.0
         else:
-            self._claim_at = self.idling.nothing(now)
+            self._claim_at = self.polling.nothing(now)
         return started
 
-    def troubled(self, request: Request, error: Exception) -> None:
-        """Take in that the request failed. Raises what no repetition will mend."""
-        self.idling.lost()
-        if may_pass(error) and self._reached:
-            if self._trouble is None:
-                logger.warning(
-                    "worker %s goes on trying: %s", self.terms.name, flows.one_line(error)
-                )
-                self._trouble = pauses()
-            self._silent_until = time.monotonic() + next(self._trouble)
-        elif not request.outcomes or not isinstance(error, _REFUSALS):
+    def on_error(self, request: Request, error: Exception) -> None:
+        """Take in that the request failed. Raises what concerns the worker itself.
+
+        What nobody foresaw is traced to the run or the queue it comes from, which is set aside."""
+        self.polling.lost()
+        if isinstance(error, SchemaError | PoolClosed) or not self._reached:
             raise error
-        elif len(request.outcomes) > 1:
-            # One of them is at fault: sent one by one, only that one is refused.
-            self._singly = len(request.outcomes)
+        now = time.monotonic()
+        self._ask_holding_until = now + self.options.lease if request.room else 0.0
+        if request.outcomes and (is_timeout(error) or not may_pass(error)):
+            self._isolate(request, error, now)
+        elif may_pass(error):
+            if self._trouble is None:
+                logger.warning("worker %s retries: %s", self.options.name, flows.one_line(error))
+                self._trouble = pauses()
+            self._silent_until = now + next(self._trouble)
+        elif self._one_queue:
+            queue = self._one_queue.popleft()
+            self._refused[queue] = now + REFUSED
+            self._claim_at = 0.0
+            logger.error(
+                "worker %s leaves queue %r alone for %g s: %s",
+                self.options.name,
+                queue,
+                REFUSED,
+                flows.one_line(error),
+            )
         else:
-            (outcome,) = request.outcomes
+            self._one_queue.extend(self._queues(now))
+            self._claim_at = 0.0
+
+    def _isolate(self, request: Request, error: Exception, now: float) -> None:
+        """Of several outcomes one is at fault: sent one by one, only that one is refused."""
+        if len(request.outcomes) > 1 or (request.room and not self._singly):
+            self._singly = len(request.outcomes)
+            return
+        (outcome,) = request.outcomes
+        self._singly = max(0, self._singly - 1)
+        self._outcomes.remove(outcome)
+        if is_timeout(error):
+            self._later.append((now + BUSY_PAUSE, outcome))
+            return
+        instead = flows.instead(outcome, error) if isinstance(error, _REFUSALS) else None
+        if instead is not None:
             logger.error("run %s could not be settled: %s", outcome.run.run_id, error)
-            instead = flows.instead(outcome, error)
-            if instead is not None:
-                self._outcomes[0] = instead
-            else:
-                self._outcomes.pop(0)
-                self._dropped += 1
+            self._outcomes.insert(0, instead)
+            self._singly += 1
+        else:
+            self._give_up(outcome, flows.one_line(error))
 
     def _take_verdicts(self, request: Request, settlement: Settlement) -> None:
         if not settlement.verdicts:
             return
         sent = {outcome.run.run_id: outcome for outcome in request.outcomes}
-        busy = 0
         for verdict in settlement.verdicts:
             if verdict.accepted:
                 continue
             outcome = sent[verdict.run_id]
             self._counts[outcome.kind] -= 1
-            if verdict.reason == "busy":
+            if verdict.reason == "busy" and (run := request.runs.get(verdict.run_id)) is not None:
                 # Another transaction holds the row of the run: the same report again.
-                self._outcomes.append(outcome)
-                busy += 1
+                self.leased[verdict.run_id] = run
+                self._later.append((time.monotonic() + BUSY_PAUSE, outcome))
                 continue
             instead = flows.refused(outcome, verdict.reason)
             if instead is not None:
@@ -307,24 +411,23 @@ class Shift:
             else:
                 self._dropped += 1
             logger.info("run %s: %s was refused: %s", verdict.run_id, outcome.kind, verdict.reason)
-        if busy == len(request.outcomes):
-            self._silent_until = time.monotonic() + BUSY_PAUSE
 
     # What the runs tell
 
-    def ended(self, holding: Holding, outcome: Outcome | None) -> None:
+    def ended(self, run: ActiveRun, outcome: Outcome | None) -> None:
         """A run has ended; without an outcome it was lost or parked and nothing is recorded."""
-        if self.held.get(holding.run_id) is not holding:
+        if self.held.get(run.run_id) is not run:
             return
-        del self.held[holding.run_id]
+        del self.held[run.run_id]
         self._found_nothing = False
         if outcome is None:
+            self.leased.pop(run.run_id, None)
             self._dropped += 1
             self._claim_at = 0.0
             return
         if not self._outcomes:
             now = time.monotonic()
-            short = now - holding.given_at < SHORT
+            short = now - run.given_at < SHORT
             self._lingers_until = now + LINGER if short else 0.0
         self._outcomes.append(outcome)
 
@@ -339,13 +442,13 @@ class Shift:
         missing = self._share - len(self._outcomes)
         if not self._outcomes or missing <= 0 or now >= self._lingers_until:
             return 0
-        young = sum(now - holding.given_at < SHORT for holding in self.held.values())
+        young = sum(now - run.given_at < SHORT for run in self.held.values())
         return min(missing, young)
 
     @property
     def resting(self) -> bool:
         """Whether nothing is held, to be reported, or due."""
-        return not self.held and not self._outcomes and self.idling.resting
+        return not self.leased and not self._outcomes and self.polling.resting
 
     # How it ends
 
@@ -358,7 +461,7 @@ class Shift:
             self._stopped_at = time.monotonic()
             logger.info(
                 "worker %s stops; running: %d, again to hand them back at once",
-                self.terms.name,
+                self.options.name,
                 len(self.held),
             )
 
@@ -371,26 +474,26 @@ class Shift:
         """Whether the runs still held are to be handed back now."""
         if not self.stopping or not self.held:
             return False
-        return self._hurry or time.monotonic() >= self._stopped_at + self.terms.grace
+        return self._hurry or time.monotonic() >= self._stopped_at + self.options.grace
 
     def release_all(self) -> None:
         """Hand back every run still held."""
-        for holding in list(self.held.values()):
-            if holding.stop is None:
-                holding.lose(LeaseLost(f"run {holding.run_id} was handed back: the worker ends"))
-                self.ended(holding, flows.released(holding.leased))
+        for run in list(self.held.values()):
+            if run.stop is None:
+                run.interrupt(LeaseLost(f"run {run.run_id} was handed back: the worker ends"))
+                self.ended(run, flows.released(run.leased))
             else:
-                self.ended(holding, None)
+                self.ended(run, None)
 
     def over(self) -> bool:
         """Whether nothing is left to do."""
         if self.held:
             return False
-        if self._outcomes:
+        if self._outcomes or self._later:
             return self.stopping and self._gave_up()
-        if self.stopping or self._claimed == self.terms.max_runs:
+        if self.stopping or self._claimed == self.options.max_runs:
             return True
-        return self.terms.drain and self._found_nothing
+        return self.options.drain and self._found_nothing
 
     def pause(self) -> float | None:
         """Seconds until something is to be done without a run ending first; None = nothing."""
@@ -400,15 +503,16 @@ class Shift:
             moments.append(max(self._lingers_until, self._silent_until))
         elif self._room() > 0:
             moments.append(max(self._claim_at, self._silent_until))
+        moments.extend(at for at, _ in self._later)
         if self.stopping and self.held:
-            moments.append(self._stopped_at + (0.0 if self._hurry else self.terms.grace))
+            moments.append(self._stopped_at + (0.0 if self._hurry else self.options.grace))
         return max(0.0, min(moments) - now) if moments else None
 
     def report(self) -> WorkReport:
         return WorkReport(claimed=self._claimed, dropped=self._dropped, **self._counts)
 
     def _registration(self, duration: float) -> Registration:
-        call = calls.await_work(self.waiter, queues=self.terms.queues, duration=duration)
+        call = calls.await_work(self.waiter, queues=self.options.queues, duration=duration)
         return Registration(call, withdraws=duration == 0)
 
     def _withdrawal(self) -> Registration:
@@ -417,14 +521,14 @@ class Shift:
     def _room(self) -> int:
         if self.stopping:
             return 0
-        room = self.terms.concurrency - len(self.held)
-        if self.terms.max_runs is not None:
-            room = min(room, self.terms.max_runs - self._claimed)
+        room = self.options.concurrency - len(self.held)
+        if self.options.max_runs is not None:
+            room = min(room, self.options.max_runs - self._claimed)
         return room
 
     def _gave_up(self) -> bool:
         """At the end an unreachable database is not waited for; the leases will expire."""
-        return (
-            self._trouble is not None
-            and time.monotonic() > self._stopped_at + self.terms.grace + LAST_WORDS
-        ) or (self._trouble is not None and self._hurry)
+        if self._hurry and (self._trouble is not None or self._later):
+            return True
+        late = time.monotonic() > self._stopped_at + self.options.grace + LAST_WORDS
+        return late and (self._trouble is not None or bool(self._later))

@@ -19,13 +19,14 @@ import psycopg
 
 from tidebase_pg import calls
 from tidebase_pg.call import Call
-from tidebase_pg.client.execute import AsyncClient, Client, is_passing
+from tidebase_pg.client import AsyncClient, Client
+from tidebase_pg.client.failures import is_passing
 from tidebase_pg.documents import encode
 from tidebase_pg.errors import SchemaTooOld, Stop, TideError
 from tidebase_pg.flows import one_line
-from tidebase_pg.threads import task_in_background
+from tidebase_pg.tasks import in_background
 from tidebase_pg.types import StepAnswer, StepStart
-from tidebase_pg.worker.active_run import Holding
+from tidebase_pg.worker.active_run import ActiveRun
 
 T = TypeVar("T")
 
@@ -59,6 +60,7 @@ class Report:
         "began_at",
         "begin",
         "complete",
+        "done",
         "error",
         "future",
         "held",
@@ -67,12 +69,11 @@ class Report:
         "leads",
         "name",
         "sent",
-        "turn",
     )
 
     def __init__(
         self,
-        held: Holding,
+        held: ActiveRun,
         begin: Call[Any] | None = None,
         complete: Call[Any] | None = None,
         judge: Judge | None = None,
@@ -90,7 +91,7 @@ class Report:
         self.answer: StepAnswer | None = None
         self.error: BaseException | None = None
         self.leads = False
-        self.turn = threading.Lock()
+        self.done = threading.Lock()
         self.future: asyncio.Future[None] | None = None
 
     @property
@@ -103,6 +104,11 @@ class Report:
         """Whether the database wants it by itself, or another transaction holds the run: then the
         others must not wait with it."""
         return self.answer is not None and self.answer.action in ("single", "busy")
+
+    @property
+    def busy(self) -> bool:
+        """Whether another transaction holds the run, so that nothing was written."""
+        return self.answer is not None and self.answer.action == "busy"
 
     @property
     def size(self) -> int:
@@ -146,20 +152,20 @@ class Report:
         answer = cast(StepAnswer, self.answer)
         return StepStart(answer.action, answer.output_text, answer.attempt, answer.replay)
 
-    def conclude(self, start: StepStart | Exception) -> None:
+    def conclude(self, start: StepStart | BaseException) -> None:
         """Take in the answer to a begin nobody waits for, asked for by itself."""
         self.held.ask_alone()
-        if isinstance(start, Exception):
+        if isinstance(start, BaseException):
             # What is no Stop may pass, and the completion of the step meets it again.
             logger.warning("step %r of run %s: %s", self.name, self.held.run_id, one_line(start))
             stop = start if isinstance(start, Stop) else None
         else:
             stop = None if self.judge is None else self.judge(start)
         if stop is not None:
-            self.held.lose(stop)
+            self.held.interrupt(stop)
 
 
-def report_of(held: Holding, call: Call[Any]) -> Report | None:
+def report_of(held: ActiveRun, call: Call[Any]) -> Report | None:
     """The report that a call is, or None when it is another call or has to be made by itself."""
     if call.name == "complete_step":
         return Report(held, complete=call)
@@ -168,7 +174,7 @@ def report_of(held: Holding, call: Call[Any]) -> Report | None:
     return None
 
 
-class Desk:
+class StepBatcher:
     """What is to be reported, without I/O; the reporters are this with threads and with tasks."""
 
     def __init__(self) -> None:
@@ -181,7 +187,7 @@ class Desk:
         self.refused = False
         """Whether the schema is of a version that takes no reports together."""
 
-    def hand_in(self, report: Report) -> None:
+    def add(self, report: Report) -> None:
         """A report somebody waits for. A completion takes along the begin of its step."""
         if report.complete is not None:
             begun = self.early.get(report.held.run_id)
@@ -191,10 +197,10 @@ class Desk:
                 report.begin, report.began_at = early.begin, early.began_at
         self.waiting.append(report)
 
-    def hand_in_early(self, report: Report) -> None:
+    def add_deferred(self, report: Report) -> None:
         self.early.setdefault(report.held.run_id, {})[report.name] = report
 
-    def early_of(self, held: Holding) -> list[Report]:
+    def early_of(self, held: ActiveRun) -> list[Report]:
         """The begins of a run that are not answered yet; all of them are sent now."""
         found = list(self.early.get(held.run_id, {}).values())
         self._send(found)
@@ -246,7 +252,7 @@ class Desk:
             if report.judge is not None:
                 self._forget(report)
 
-    def heir(self) -> Report | None:
+    def next_leader(self) -> Report | None:
         """The first that somebody waits for."""
         return next((report for report in self.waiting if report.judge is None), None)
 
@@ -272,33 +278,33 @@ def together(batch: list[Report]) -> Call[list[StepAnswer]]:
     return call.relax() if relaxed else call
 
 
-class Reporter:
+class StepReporter:
     """Sends the reports of the slots of a worker; one call is under way at most."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._desk = Desk()
+        self._batcher = StepBatcher()
         self._lock = threading.Lock()
         self._looking = False
         self._closed = threading.Event()
 
-    def execute(self, held: Holding, call: Call[T]) -> T:
+    def execute(self, held: ActiveRun, call: Call[T]) -> T:
         """The answer to a call about a run, made after the database knows what the run began."""
-        desk = self._desk
-        report = None if desk.refused else report_of(held, call)
+        batcher = self._batcher
+        report = None if batcher.refused else report_of(held, call)
         if report is None:
             self.settle(held)
             return self._client.execute(call)
-        report.turn.acquire()
+        report.done.acquire()
         with self._lock:
-            desk.hand_in(report)
+            batcher.add(report)
             leads = self._leads()
         while not report.answered:
             if leads:
                 self._lead()
                 leads = False
             else:
-                report.turn.acquire()
+                report.done.acquire()
                 leads, report.leads = report.leads, False
         if report.single:
             if report.begin is not None:
@@ -306,30 +312,30 @@ class Reporter:
             return self._client.execute(call)
         return cast(T, report.result())
 
-    def begin(self, held: Holding, call: Call[StepStart], judge: Judge) -> StepStart:
+    def begin(self, held: ActiveRun, call: Call[StepStart], judge: Judge) -> StepStart:
         """Tell that a step began, without waiting for the answer: `judge` reads it."""
-        if self._desk.refused:
+        if self._batcher.refused:
             return self._client.execute(call)
         report = Report(held, begin=call, judge=judge)
-        report.turn.acquire()
+        report.done.acquire()
         with self._lock:
-            self._desk.hand_in_early(report)
+            self._batcher.add_deferred(report)
             looked, self._looking = self._looking, True
         if not looked:
             threading.Thread(target=self._look, name="tidebase steps", daemon=True).start()
         return BEGUN
 
-    def settle(self, held: Holding) -> None:
+    def settle(self, held: ActiveRun) -> None:
         """Wait until the database knows what the run began. Raises Stop when it says no."""
-        if held.run_id not in self._desk.early:
+        if held.run_id not in self._batcher.early:
             return
         with self._lock:
-            found = self._desk.early_of(held)
+            found = self._batcher.early_of(held)
             leads = self._leads()
         if leads:
             self._lead()
         for report in found:
-            with report.turn:
+            with report.done:
                 held.check()
 
     def close(self) -> None:
@@ -338,85 +344,85 @@ class Reporter:
 
     def _leads(self) -> bool:
         """Whether it is for the caller to send what waits."""
-        leads = bool(self._desk.waiting) and not self._desk.sending
-        self._desk.sending = self._desk.sending or leads
+        leads = bool(self._batcher.waiting) and not self._batcher.sending
+        self._batcher.sending = self._batcher.sending or leads
         return leads
 
     def _lead(self) -> None:
         """Send what waits, until nothing does or somebody who waits himself goes on."""
-        desk = self._desk
+        batcher = self._batcher
         leads = True
         while leads:
             self._gather()
             with self._lock:
-                batch = desk.batch()
+                batch = batcher.batch()
             try:
-                desk.take(batch, self._client.execute(together(batch)))
+                batcher.take(batch, self._client.execute(together(batch)))
             except BaseException as error:
-                desk.refuse(batch, error)
+                batcher.refuse(batch, error)
             with self._lock:
-                desk.end(batch)
-                heir = desk.heir()
-                desk.sending = bool(desk.waiting)
-            leads = heir is None and desk.sending
-            if heir is not None:
-                heir.leads = True
-                heir.turn.release()
+                batcher.end(batch)
+                next_leader = batcher.next_leader()
+                batcher.sending = bool(batcher.waiting)
+            leads = next_leader is None and batcher.sending
+            if next_leader is not None:
+                next_leader.leads = True
+                next_leader.done.release()
             for report in batch:
                 if report.judge is None:
-                    report.turn.release()
+                    report.done.release()
             for report in batch:
                 if report.judge is not None:
                     self._conclude(report)
 
     def _gather(self) -> None:
         """Let the slots answered just now hand in what they have next, as long as they do."""
-        desk, seen = self._desk, 0
+        batcher, seen = self._batcher, 0
         give_up_at = time.monotonic() + LONGEST_GATHERING
-        while seen < len(desk.waiting) < desk.last and time.monotonic() < give_up_at:
-            seen = len(desk.waiting)
+        while seen < len(batcher.waiting) < batcher.last and time.monotonic() < give_up_at:
+            seen = len(batcher.waiting)
             time.sleep(0)
 
     def _conclude(self, report: Report) -> None:
         try:
             if report.error is not None or report.single:
                 report.conclude(self._client.execute(report.call))
-        except Exception as error:
+        except (Exception, Stop) as error:
             report.conclude(error)
         finally:
-            report.turn.release()
+            report.done.release()
 
     def _look(self) -> None:
         """Send the begins of steps that take long, while there are any steps."""
         vain = 0
         while not self._closed.wait(MOMENT):
             with self._lock:
-                vain = 0 if self._desk.early else vain + 1
+                vain = 0 if self._batcher.early else vain + 1
                 if vain > QUIET:
                     self._looking = False
                     return
-                self._desk.send_due(time.monotonic())
+                self._batcher.send_due(time.monotonic())
                 leads = self._leads()
             if leads:
                 self._lead()
 
 
-class AsyncReporter:
-    """`Reporter` for asyncio: what waits is sent by a task."""
+class AsyncStepReporter:
+    """`StepReporter` for asyncio: what waits is sent by a task."""
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
-        self._desk = Desk()
+        self._batcher = StepBatcher()
         self._looking: asyncio.TimerHandle | None = None
 
-    async def execute(self, held: Holding, call: Call[T]) -> T:
+    async def execute(self, held: ActiveRun, call: Call[T]) -> T:
         """The answer to a call about a run, made after the database knows what the run began."""
-        report = None if self._desk.refused else report_of(held, call)
+        report = None if self._batcher.refused else report_of(held, call)
         if report is None:
             await self.settle(held)
             return await self._client.execute(call)
         report.future = asyncio.get_running_loop().create_future()
-        self._desk.hand_in(report)
+        self._batcher.add(report)
         self._send()
         await report.future
         if report.single:
@@ -425,20 +431,20 @@ class AsyncReporter:
             return await self._client.execute(call)
         return cast(T, report.result())
 
-    async def begin(self, held: Holding, call: Call[StepStart], judge: Judge) -> StepStart:
+    async def begin(self, held: ActiveRun, call: Call[StepStart], judge: Judge) -> StepStart:
         """Tell that a step began, without waiting for the answer: `judge` reads it."""
-        if self._desk.refused:
+        if self._batcher.refused:
             return await self._client.execute(call)
-        self._desk.hand_in_early(Report(held, begin=call, judge=judge))
+        self._batcher.add_deferred(Report(held, begin=call, judge=judge))
         if self._looking is None:
             self._looking = asyncio.get_running_loop().call_later(MOMENT, self._look)
         return BEGUN
 
-    async def settle(self, held: Holding) -> None:
+    async def settle(self, held: ActiveRun) -> None:
         """Wait until the database knows what the run began. Raises Stop when it says no."""
-        if held.run_id not in self._desk.early:
+        if held.run_id not in self._batcher.early:
             return
-        found = self._desk.early_of(held)
+        found = self._batcher.early_of(held)
         for report in found:
             report.future = report.future or asyncio.get_running_loop().create_future()
         self._send()
@@ -453,36 +459,36 @@ class AsyncReporter:
             self._looking.cancel()
 
     def _send(self) -> None:
-        if self._desk.waiting and not self._desk.sending:
-            self._desk.sending = True
-            task_in_background(self._lead(), "steps")
+        if self._batcher.waiting and not self._batcher.sending:
+            self._batcher.sending = True
+            in_background(self._lead, "steps")
 
     async def _lead(self) -> None:
         """Send what waits, until nothing does."""
-        desk = self._desk
-        while desk.waiting:
-            batch = desk.batch()
+        batcher = self._batcher
+        while batcher.waiting:
+            batch = batcher.batch()
             try:
-                desk.take(batch, await self._client.execute(together(batch)))
+                batcher.take(batch, await self._client.execute(together(batch)))
             except BaseException as error:
-                desk.refuse(batch, error)
+                batcher.refuse(batch, error)
                 if not isinstance(error, Exception):
                     raise
             finally:
-                desk.end(batch)
+                batcher.end(batch)
                 for report in batch:
                     if report.judge is None:
                         _tell(report)
             for report in batch:
                 if report.judge is not None:
                     await self._conclude(report)
-        desk.sending = False
+        batcher.sending = False
 
     async def _conclude(self, report: Report) -> None:
         try:
             if report.error is not None or report.single:
                 report.conclude(await self._client.execute(report.call))
-        except Exception as error:
+        except (Exception, Stop) as error:
             report.conclude(error)
         finally:
             _tell(report)
@@ -490,8 +496,8 @@ class AsyncReporter:
     def _look(self) -> None:
         """Send the begins of steps that take long, while there are any steps."""
         self._looking = None
-        if self._desk.early:
-            self._desk.send_due(time.monotonic())
+        if self._batcher.early:
+            self._batcher.send_due(time.monotonic())
             self._send()
             self._looking = asyncio.get_running_loop().call_later(MOMENT, self._look)
 

@@ -2,7 +2,8 @@ create or replace function tide._wait(
   run tide.runs,
   kind text,
   name text,
-  duration interval
+  duration interval,
+  event text default null
 )
 returns tide.waits
 language plpgsql
@@ -12,8 +13,16 @@ declare
   v_now constant timestamptz := tide._now();
   v_wait tide.waits;
 begin
-  insert into tide.waits (run_id, kind, name, status, due_at, created_at)
-  values (run.run_id, _wait.kind, _wait.name, 'pending', v_now + _wait.duration, v_now)
+  insert into tide.waits (run_id, kind, name, status, due_at, created_at, event)
+  values (
+    run.run_id,
+    _wait.kind,
+    _wait.name,
+    'pending',
+    v_now + _wait.duration,
+    v_now,
+    nullif(_wait.event, _wait.name)
+  )
   on conflict on constraint waits_pkey do nothing;
   select w.*
   into v_wait

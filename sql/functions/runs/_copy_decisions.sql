@@ -84,7 +84,9 @@ begin
           and s.name = coalesce(o.used_step, g.used_step)
       )
     );
-  insert into tide.waits (run_id, kind, name, status, due_at, payload, created_at, ended_at)
+  insert into tide.waits (
+    run_id, kind, name, status, due_at, payload, created_at, ended_at, event
+  )
   select
     _copy_decisions.fork_id,
     w.kind,
@@ -93,7 +95,8 @@ begin
     w.due_at,
     w.payload,
     w.created_at,
-    w.ended_at
+    w.ended_at,
+    w.event
   from tide.waits as w
   where w.run_id = _copy_decisions.run_id
     and w.ended_at < _copy_decisions.before;

@@ -15,8 +15,9 @@ import pytest
 from tests.driver.conftest import Background, wait_for
 from tests.support import Connection, value
 from tidebase_pg import AsyncRun, AsyncTidebase, InvalidArgument, Retry, Run, Tidebase
+from tidebase_pg.client import async_execute
 from tidebase_pg.client import execute as client
-from tidebase_pg.worker import step_batches as reporting
+from tidebase_pg.worker import step_batches
 
 PATIENCE: Final = 60
 
@@ -101,7 +102,7 @@ def test_more_than_fits_into_one_call_goes_out_in_several(
 ) -> None:
     slots = 12
     together = threading.Barrier(slots)
-    monkeypatch.setattr(reporting, limit, least)
+    monkeypatch.setattr(step_batches, limit, least)
 
     @tide.workflow("w")
     def w(run: Run, input: Any) -> Any:
@@ -166,31 +167,39 @@ def test_a_step_says_when_it_really_began(tide: Tidebase, connection: Connection
     assert took
 
 
-def test_a_name_used_again_replays(tide: Tidebase) -> None:
+def test_a_name_used_again_is_the_next_step_and_replays_as_such(tide: Tidebase) -> None:
     called: list[int] = []
 
-    @tide.workflow("w")
+    @tide.workflow("w", max_attempts=2)
     def w(run: Run, input: Any) -> Any:
-        return [run.step("same", lambda: called.append(1) or len(called)) for _ in range(3)]
+        answers = [run.step("same", lambda: called.append(1) or len(called)) for _ in range(3)]
+        if run.attempt == 1:
+            raise Retry(after=0)
+        return answers
 
     run_id = tide.enqueue(w).run_id
     tide.work(drain=True)
-    assert (tide.runs.get(run_id).result, called) == ([1, 1, 1], [1])
+    assert (tide.runs.get(run_id).result, called) == ([1, 2, 3], [1, 1, 1])
+    names = [step["name"] for step in tide.runs.describe(run_id)["steps"]]
+    assert names == ["same", "same:2", "same:3"]
 
 
-async def test_a_name_used_again_replays_for_asyncio(atide: AsyncTidebase) -> None:
+async def test_a_name_used_again_is_the_next_step_for_asyncio(atide: AsyncTidebase) -> None:
     called: list[int] = []
 
-    @atide.workflow("w")
+    @atide.workflow("w", max_attempts=2)
     async def w(run: AsyncRun, input: Any) -> Any:
-        return [await run.step("same", lambda: called.append(1) or len(called)) for _ in range(3)]
+        answers = [await run.step("same", lambda: called.append(1) or len(called)) for _ in "abc"]
+        if run.attempt == 1:
+            raise Retry(after=0)
+        return answers
 
     run_id = (await atide.enqueue(w)).run_id
     await atide.work(drain=True)
-    assert ((await atide.runs.get(run_id)).result, called) == ([1, 1, 1], [1])
+    assert ((await atide.runs.get(run_id)).result, called) == ([1, 2, 3], [1, 1, 1])
 
 
-def test_a_begun_step_of_that_name_replays_too(tide: Tidebase) -> None:
+def test_a_begun_step_of_that_name_counts_too(tide: Tidebase) -> None:
     @tide.workflow("w")
     def w(run: Run, input: Any) -> Any:
         with run.begin_step("same") as step:
@@ -199,7 +208,7 @@ def test_a_begun_step_of_that_name_replays_too(tide: Tidebase) -> None:
 
     run_id = tide.enqueue(w).run_id
     tide.work(drain=True)
-    assert tide.runs.get(run_id).result == "first"
+    assert tide.runs.get(run_id).result == "second"
 
 
 def test_later_attempts_ask_before_they_execute(tide: Tidebase) -> None:
@@ -429,16 +438,16 @@ def test_a_lost_answer_is_asked_for_again_not_worked_for(
     tide: Tidebase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[int] = []
-    perform = client._perform
+    perform = client.perform
     loses = lost_answer(monkeypatch, perform)
 
-    def losing(connection: Any, call: Any) -> Any:
-        answer = perform(connection, call)
+    def losing(connection: Any, call: Any, meeting: Any) -> Any:
+        answer = perform(connection, call, meeting)
         if loses(connection, call):
             raise psycopg.OperationalError("the answer was lost")
         return answer
 
-    monkeypatch.setattr(client, "_perform", losing)
+    monkeypatch.setattr(client, "perform", losing)
 
     @tide.workflow("w")
     def w(run: Run, input: Any) -> Any:
@@ -455,16 +464,16 @@ async def test_a_lost_answer_is_asked_for_again_for_asyncio(
     atide: AsyncTidebase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[int] = []
-    perform = client._perform_async
+    perform = async_execute.perform
     loses = lost_answer(monkeypatch, perform)
 
-    async def losing(connection: Any, call: Any) -> Any:
-        answer = await perform(connection, call)
+    async def losing(connection: Any, call: Any, meeting: Any) -> Any:
+        answer = await perform(connection, call, meeting)
         if loses(connection, call):
             raise psycopg.OperationalError("the answer was lost")
         return answer
 
-    monkeypatch.setattr(client, "_perform_async", losing)
+    monkeypatch.setattr(async_execute, "perform", losing)
 
     @atide.workflow("w")
     async def w(run: AsyncRun, input: Any) -> Any:

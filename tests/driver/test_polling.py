@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import pytest
 
-from tidebase_pg.worker import polling as idling
-from tidebase_pg.worker import renewal as heartbeat
-from tidebase_pg.worker.polling import Idling
+from tidebase_pg.worker import polling
+from tidebase_pg.worker.polling import Polling
+from tidebase_pg.worker.ticker import TickSchedule
 
-NEVER = idling.LONGEST_STEP + idling.MARGIN
+NEVER = polling.LONGEST_STEP + polling.MARGIN
 """What await_work answers when nothing is foreseen: as long as the registration holds."""
 
 
@@ -19,7 +19,7 @@ class Worker:
     """An idle worker in simulated time, whose claims give nothing."""
 
     def __init__(self, *, poll: float = 1.0, lease: float = 60.0, listens: bool = True) -> None:
-        self.idling = Idling(poll, lease, listens=listens)
+        self.polling = Polling(poll, lease, listens=listens)
         self.now = self.next = 1000.0
         self.claims: list[float] = []
         self.registrations: list[float] = []
@@ -29,15 +29,15 @@ class Worker:
         until = self.now + seconds
         while self.next <= until:
             self.now = self.next
-            if self.idling.due(self.now):
+            if self.polling.due(self.now):
                 self.registrations.append(self.now)
-                self.idling.register(foreseen)
+                self.polling.register(foreseen)
             self.claims.append(self.now)
-            self.next = self.idling.nothing(self.now)
+            self.next = self.polling.nothing(self.now)
         self.now = until
 
     def hear(self) -> None:
-        self.idling.heard(alone=True)
+        self.polling.notified(alone=True)
         self.next = self.now
 
 
@@ -50,36 +50,36 @@ def test_a_worker_that_does_not_listen_polls() -> None:
     worker.work(60)
     assert worker.registrations == []
     assert 60 < len(worker.claims) < 70
-    assert not worker.idling.resting
+    assert not worker.polling.resting
 
 
 def test_a_worker_is_quick_before_it_registers() -> None:
     worker = Worker()
-    worker.work(idling.QUICK * 0.9)
+    worker.work(polling.QUICK * 0.9)
     assert worker.registrations == []
     assert len(worker.claims) == 4
-    worker.work(idling.QUICK)
+    worker.work(polling.QUICK)
     assert len(worker.registrations) == 1
 
 
 def test_an_idle_worker_sends_less_than_a_statement_in_ten_seconds() -> None:
-    worker, rhythm = Worker(), heartbeat.Rhythm(60.0, 5.0)
-    rhythm.resting = True
+    worker, ticks = Worker(), TickSchedule(5.0)
+    ticks.resting = True
     worker.work(60)
     before = len(worker.claims) + len(worker.registrations)
     assert before < 30
     worker.work(600)
     sent = len(worker.claims) + len(worker.registrations) - before
     begun = time.monotonic()
-    ticks = sum(rhythm.tick_is_due(begun + second) for second in range(600))
-    assert worker.idling.resting
-    assert sent + ticks < 60
+    ticked = sum(ticks.tick_is_due(begun + second) for second in range(600))
+    assert worker.polling.resting
+    assert sent + ticked < 60
 
 
 def test_a_worker_registers_anew_before_its_registration_ends() -> None:
     worker = Worker()
     worker.work(600)
-    assert max(gaps(worker.registrations)) < worker.idling.duration
+    assert max(gaps(worker.registrations)) < worker.polling.duration
 
 
 def test_what_began_before_the_registration_is_found_after_at_most_as_long_again() -> None:
@@ -88,7 +88,7 @@ def test_what_began_before_the_registration_is_found_after_at_most_as_long_again
     first = worker.registrations[0]
     for before, after in pairwise(worker.claims):
         if before > first:
-            assert after - first <= 2 * (before - first) + idling.SHORTEST_STEP + 1e-6
+            assert after - first <= 2 * (before - first) + polling.SHORTEST_STEP + 1e-6
 
 
 @pytest.mark.parametrize("lease", [0.1, 1.0, 3.0])
@@ -117,7 +117,7 @@ def test_what_is_due_and_not_to_be_had_makes_no_tight_loop(foreseen: float) -> N
     assert settled < 60
     worker.work(100, foreseen=foreseen)
     assert len(worker.claims) - settled <= 2 * 101
-    assert not worker.idling.resting
+    assert not worker.polling.resting
 
 
 def test_a_notification_leads_to_a_new_registration() -> None:
@@ -125,23 +125,23 @@ def test_a_notification_leads_to_a_new_registration() -> None:
     worker.work(60)
     before = len(worker.registrations)
     worker.hear()
-    assert not worker.idling.registered
+    assert not worker.polling.registered
     worker.work(0.01)
     assert len(worker.registrations) == before + 1
-    assert worker.idling.registered
+    assert worker.polling.registered
 
 
 def test_a_worker_that_could_not_register_polls_for_a_while() -> None:
     worker = Worker(poll=1.0)
-    worker.idling.deaf(worker.now)
-    worker.work(idling.DEAF - 0.1)
+    worker.polling.cannot_listen(worker.now)
+    worker.work(polling.DEAF - 0.1)
     assert worker.registrations == []
     worker.work(10)
     assert len(worker.registrations) > 0
 
 
-def test_a_resting_heart_ticks_less_often() -> None:
-    rhythm = heartbeat.Rhythm(60.0, 5.0)
+def test_a_resting_worker_ticks_less_often() -> None:
+    rhythm = TickSchedule(5.0)
     begun = time.monotonic()
     assert not rhythm.tick_is_due(begun + 4)
     assert rhythm.tick_is_due(begun + 6)
@@ -151,4 +151,3 @@ def test_a_resting_heart_ticks_less_often() -> None:
     assert rhythm.tick_is_due(begun + 60)
     rhythm.resting = True
     assert rhythm.tick_is_due(begun + 121)
-    assert not heartbeat.Rhythm(60.0, None).tick_is_due(begun + 10**6)

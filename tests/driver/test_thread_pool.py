@@ -1,4 +1,4 @@
-"""A crew of threads: everything is worked on once, at once where it blocks, and nothing is left."""
+"""A pool of threads: everything is worked on once, at once where it blocks, and nothing is left."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tidebase_pg.threads import Crew
+from tidebase_pg.worker.thread_pool import ThreadPool
 
 PATIENCE = 60
 
@@ -37,34 +37,34 @@ def test_work_that_blocks_is_done_at_once_by_as_many_as_there_may_be() -> None:
         together.wait(PATIENCE)
         ledger.note(item)
 
-    crew = Crew(work, 8, "test")
-    crew.put(range(24))
+    pool = ThreadPool(work, 8, "test")
+    pool.put(range(24))
     ledger.wait_for(24)
-    assert crew.threads == 8
+    assert pool.threads == 8
     assert ledger.counts == Counter(range(24))
-    crew.end()
+    pool.end()
 
 
 def test_a_thread_that_waits_takes_what_comes_next() -> None:
     ledger = Ledger()
-    crew = Crew(ledger.note, 100, "test")
+    pool = ThreadPool(ledger.note, 100, "test")
     for item in range(500):
-        crew.put([item])
+        pool.put([item])
         ledger.wait_for(item + 1)
     assert ledger.counts == Counter(range(500))
-    assert crew.threads < 100
-    crew.end()
+    assert pool.threads < 100
+    pool.end()
 
 
 def test_nothing_is_left_lying_or_done_twice_whoever_brings_it() -> None:
     ledger = Ledger()
-    crew = Crew(ledger.note, 4, "test")
+    pool = ThreadPool(ledger.note, 4, "test")
     start = threading.Barrier(4)
 
     def bring(first: int) -> None:
         start.wait(PATIENCE)
         for item in range(first, first + 5000, 5):
-            crew.put(range(item, item + 5))
+            pool.put(range(item, item + 5))
 
     threads = [threading.Thread(target=bring, args=(number * 5000,)) for number in range(4)]
     for thread in threads:
@@ -73,7 +73,7 @@ def test_nothing_is_left_lying_or_done_twice_whoever_brings_it() -> None:
     for thread in threads:
         thread.join(PATIENCE)
     assert ledger.counts == Counter(range(20_000))
-    crew.end()
+    pool.end()
 
 
 def test_at_the_end_nothing_more_is_begun_and_the_threads_end() -> None:
@@ -84,10 +84,10 @@ def test_at_the_end_nothing_more_is_begun_and_the_threads_end() -> None:
         assert go_on.wait(PATIENCE)
         ledger.note(item)
 
-    crew = Crew(work, 3, "last")
-    crew.put(range(9))
+    pool = ThreadPool(work, 3, "last")
+    pool.put(range(9))
     together.wait(PATIENCE)
-    crew.end()
+    pool.end()
     go_on.set()
     while any(thread.name.startswith("tidebase last") for thread in threading.enumerate()):
         pass
@@ -108,9 +108,9 @@ def test_work_goes_on_where_no_more_threads_are_to_be_had(
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     ledger = Ledger()
-    crew = Crew(ledger.note, 8, "test")
-    crew.put(range(100))
+    pool = ThreadPool(ledger.note, 8, "test")
+    pool.put(range(100))
     ledger.wait_for(100)
-    assert (crew.threads, started) == (1, ["tidebase test 1"])
+    assert (pool.threads, started) == (1, ["tidebase test 1"])
     assert ledger.counts == Counter(range(100))
-    crew.end()
+    pool.end()

@@ -15,7 +15,7 @@ import pytest
 from tests.driver.wire import Wire
 from tests.support import Connection, value
 from tidebase_pg import AsyncRun, AsyncTidebase, Run, Tidebase, WorkReport
-from tidebase_pg.worker import polling as idling
+from tidebase_pg.worker import polling
 
 SLOTS = 16
 PATIENCE = 60
@@ -137,8 +137,8 @@ def test_an_idle_worker_says_nothing(
     connection: Connection, direct_dsn: str, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What it says in the course of minutes is counted in simulated time, in test_idling.
-    monkeypatch.setattr(idling, "SHORTEST_STEP", 60.0)
-    monkeypatch.setattr(idling, "LONGEST_STEP", 60.0)
+    monkeypatch.setattr(polling, "SHORTEST_STEP", 60.0)
+    monkeypatch.setattr(polling, "LONGEST_STEP", 60.0)
     with Wire(direct_dsn) as wire:
         reports: list[WorkReport] = []
 

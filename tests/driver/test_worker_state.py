@@ -1,0 +1,181 @@
+"""What a worker decides, in simulated time: how much to ask for, when to wait for more."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from uuid import UUID, uuid4
+
+import pytest
+
+from tidebase_pg import LeaseLost, flows
+from tidebase_pg.types import LeasedRun, Settlement
+from tidebase_pg.worker.active_run import ActiveRun
+from tidebase_pg.worker.state import LINGER, Request, WorkerState, worker_options
+
+EMPTY = Settlement([], [])
+
+
+class Clock:
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    """The clock of the state; it stands still unless it is moved."""
+    clock = Clock()
+    monkeypatch.setattr("tidebase_pg.worker.state.time", clock)
+    yield clock
+
+
+def begin(concurrency: int, **options: bool) -> WorkerState:
+    return WorkerState(worker_options(["q"], ["w"], concurrency=concurrency, **options))
+
+
+def leased(run_id: UUID | None = None) -> LeasedRun:
+    return LeasedRun(run_id or uuid4(), uuid4(), "w", 1, 1, "{}", "{}", fresh=True)
+
+
+def answer(state: WorkerState, request: Request, runs: int) -> list[ActiveRun]:
+    return state.settled(request, Settlement([], [leased() for _ in range(runs)]))
+
+
+def ask(state: WorkerState) -> Request:
+    request = state.request()
+    assert request is not None
+    return request
+
+
+def end(state: WorkerState, *runs: ActiveRun) -> None:
+    for run in runs:
+        state.ended(run, flows.completed(run.leased, None))
+
+
+def test_half_the_slots_work_while_the_other_half_is_reported(clock: Clock) -> None:
+    state = begin(100)
+    first = answer(state, ask(state), 50)
+    request = ask(state)
+    assert (request.room, len(request.outcomes)) == (50, 0)
+    end(state, *first)
+    second = answer(state, request, 50)
+    assert len(state.held) == 50
+    for _ in range(10):
+        request = ask(state)
+        assert (request.room, len(request.outcomes)) == (50, 50)
+        end(state, *second)
+        second = answer(state, request, 50)
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 16, 100, 1000])
+def test_never_more_runs_are_held_than_there_are_slots(clock: Clock, concurrency: int) -> None:
+    dice = random.Random(concurrency)
+    state = begin(concurrency)
+    for _ in range(300):
+        request = state.request()
+        if request is not None:
+            assert len(state.held) + request.room <= concurrency
+            answer(state, request, dice.randint(0, request.room))
+        held = list(state.held.values())
+        end(state, *dice.sample(held, dice.randint(0, len(held))))
+        clock.now += dice.choice([0.0, 0.0005, 0.005])
+    assert len(state.held) <= concurrency
+
+
+def test_the_first_of_many_short_runs_is_reported_with_the_others(clock: Clock) -> None:
+    state = begin(16)
+    held = answer(state, ask(state), 16)
+    clock.now += 0.0001
+    end(state, held[0])
+    assert state.request() is None
+    assert state.awaited == 15
+    assert state.pause() == pytest.approx(LINGER)
+    end(state, *held[1:])
+    assert len(ask(state).outcomes) == 16
+
+
+def test_a_report_waits_for_others_no_longer_than_a_millisecond(clock: Clock) -> None:
+    state = begin(16)
+    held = answer(state, ask(state), 16)
+    end(state, held[0])
+    clock.now += LINGER / 2
+    end(state, held[1])
+    assert state.request() is None
+    clock.now += LINGER / 2
+    assert len(ask(state).outcomes) == 2
+    assert LINGER <= 0.001
+
+
+def test_a_run_that_took_long_is_reported_at_once(clock: Clock) -> None:
+    state = begin(16)
+    held = answer(state, ask(state), 16)
+    clock.now += 0.1
+    end(state, held[0])
+    assert state.awaited == 1
+    assert len(ask(state).outcomes) == 1
+
+
+def test_a_short_run_does_not_wait_for_those_that_take_long(clock: Clock) -> None:
+    state = begin(16)
+    answer(state, ask(state), 5)
+    clock.now += 1.0
+    (short,) = answer(state, ask(state), 1)
+    end(state, short)
+    assert state.awaited == 1
+    assert len(ask(state).outcomes) == 1
+
+
+def test_the_only_run_is_reported_at_once(clock: Clock) -> None:
+    state = begin(16)
+    (only,) = answer(state, ask(state), 1)
+    end(state, only)
+    assert len(ask(state).outcomes) == 1
+
+
+def test_a_claim_that_gave_less_than_asked_for_is_not_repeated_at_once(clock: Clock) -> None:
+    state = begin(16)
+    answer(state, ask(state), 16 // 2)
+    assert state.request() is None
+    pause = state.pause()
+    assert pause is not None
+    assert 0 < pause < 0.01
+    clock.now += pause
+    assert ask(state).room == 8
+
+
+def test_a_worker_that_drains_asks_again_before_it_ends(clock: Clock) -> None:
+    state = begin(16, drain=True)
+    (only,) = answer(state, ask(state), 1)
+    end(state, only)
+    state.settled(ask(state), EMPTY)
+    assert not state.over()
+    state.settled(ask(state), EMPTY)
+    assert state.over()
+
+
+def test_who_still_works_on_an_earlier_attempt_is_told(clock: Clock) -> None:
+    state = begin(16)
+    run_id = uuid4()
+    (stale,) = state.settled(ask(state), Settlement([], [leased(run_id)]))
+    told: list[Exception] = []
+    stale.interrupt = told.append
+    clock.now += 0.01
+    (fresh,) = state.settled(ask(state), Settlement([], [leased(run_id)]))
+    assert isinstance(stale.stop, LeaseLost)
+    assert told == [stale.stop]
+    end(state, stale)
+    assert list(state.held.values()) == [fresh]
+    assert state.report().dropped == 0
+
+
+def test_everything_is_reported_when_nothing_more_is_claimed(clock: Clock) -> None:
+    state = begin(100)
+    held = answer(state, ask(state), 50) + answer(state, ask(state), 50)
+    end(state, *held)
+    state.stop()
+    request = ask(state)
+    assert (request.room, len(request.outcomes)) == (0, 100)
+    state.settled(request, EMPTY)
+    assert state.over()

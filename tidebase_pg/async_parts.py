@@ -1,0 +1,133 @@
+"""Groups of methods of a run: gates, state, snapshots, usage, for asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, Unpack
+
+from tidebase_pg import calls, flows, tasks, wait_flows
+from tidebase_pg.async_driver import AsyncDriver
+from tidebase_pg.call import Call
+from tidebase_pg.options import SnapshotOptions, UsageOptions, VersionOptions, WriteOptions
+from tidebase_pg.types import GateStatus, OpenGate, StateRow, UsageRow, VersionRow
+from tidebase_pg.values import RunId
+from tidebase_pg.wait_flows import GateOptions
+
+T = TypeVar("T")
+
+
+class AsyncRunPart:
+    """A group of methods of `Run`."""
+
+    def __init__(self, driver: AsyncDriver) -> None:
+        self._driver = driver
+        self._run = driver.run
+
+    async def _execute(self, call: Call[T]) -> T:
+        return await self._driver.drive(flows.ask(call))
+
+
+class AsyncRunGates(AsyncRunPart):
+    """Gates for workflows that do something else meanwhile."""
+
+    @tasks.noticed
+    async def begin(self, name: str, prompt: str, **options: Unpack[GateOptions]) -> OpenGate:
+        """Open a gate and go on. The token that resolves it is in the first answer only, and in
+        what is sent to its channels.
+
+        >>> opened = await run.gates.begin("approve", "Send the report?")
+        """
+        return await self._driver.drive(wait_flows.open_gate(self._run, name, prompt, options))
+
+    @tasks.noticed
+    async def get(self, gate_id: RunId) -> GateStatus:
+        """A gate as it stands: pending, approved, rejected or canceled."""
+        return await self._execute(calls.get_gate(gate_id))
+
+
+class AsyncRunState(AsyncRunPart):
+    """The state of the run, for people and programs that follow it; every write is a version."""
+
+    @tasks.noticed
+    async def set(self, value: Any, **options: Unpack[WriteOptions]) -> VersionRow:
+        """Replace the value of a stream. Raises StateConflict with a wrong expected_version.
+
+        >>> await run.state.set({"status": "writing", "progress": 0.7})
+        """
+        held = self._run
+        return await self._execute(
+            calls.set_state(held.run_id, value, lease_id=held.lease_id, **options)
+        )
+
+    @tasks.noticed
+    async def patch(self, patch: Mapping[str, Any], **options: Unpack[WriteOptions]) -> VersionRow:
+        """Merge an object into a stream: recursively, None deletes.
+
+        >>> await run.state.patch({"progress": 0.8, "status": None})
+        """
+        held = self._run
+        return await self._execute(
+            calls.patch_state(held.run_id, patch, lease_id=held.lease_id, **options)
+        )
+
+    @tasks.noticed
+    async def save(self, label: str, **options: Unpack[VersionOptions]) -> VersionRow:
+        """Label the current value. Raises NotFound when the stream was never written."""
+        held = self._run
+        return await self._execute(
+            calls.save_state(held.run_id, label, lease_id=held.lease_id, **options)
+        )
+
+    @tasks.noticed
+    async def get(self, stream: str | None = None) -> StateRow:
+        """The current value and version; version 0 = not written yet."""
+        return await self._execute(calls.get_state(self._run.run_id, stream=stream))
+
+    @tasks.noticed
+    async def versions(
+        self, stream: str | None = None, *, labeled: bool | None = None
+    ) -> list[VersionRow]:
+        """The versions of a stream or of all, oldest first."""
+        run_id = self._run.run_id
+        return await self._execute(calls.state_versions(run_id, stream=stream, labeled=labeled))
+
+
+class AsyncRunSnapshots(AsyncRunPart):
+    """Labelled pictures of things, kept beside the state."""
+
+    @tasks.noticed
+    async def create(
+        self, label: str, state: Any, **options: Unpack[SnapshotOptions]
+    ) -> VersionRow:
+        """Keep a picture of something.
+
+        >>> await run.snapshots.create("draft 1", text, target={"type": "document", "id": "7"})
+        """
+        held = self._run
+        return await self._execute(
+            calls.create_snapshot(held.run_id, label, state, lease_id=held.lease_id, **options)
+        )
+
+    @tasks.noticed
+    async def list(self) -> list[VersionRow]:
+        """Labelled versions of all streams, newest first."""
+        return await self._execute(calls.list_snapshots(self._run.run_id))
+
+
+class AsyncRunUsage(AsyncRunPart):
+    """What the run spends."""
+
+    @tasks.noticed
+    async def record(self, **options: Unpack[UsageOptions]) -> UsageRow:
+        """Record what was spent; counted once even when the answer of the database is lost.
+
+        A later attempt records it again, unless it is in a step or has a `request_key`.
+
+        >>> await run.usage.record(kind="llm", input_tokens=812, output_tokens=95, cost_usd=0.0031)
+        """
+        return await self._execute(calls.record_usage(self._run.run_id, **options))
+
+    @tasks.noticed
+    async def list(self) -> list[UsageRow]:
+        """What was spent, oldest first."""
+        return await self._execute(calls.list_usage(self._run.run_id))

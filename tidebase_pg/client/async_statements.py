@@ -1,0 +1,73 @@
+"""Statements on one connection: the only module of calls that touches cursors, for asyncio."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import psycopg
+from psycopg.errors import InsufficientPrivilege, UndefinedFunction
+from psycopg.rows import tuple_row
+
+from tidebase_pg.call import Call
+from tidebase_pg.client.meeting import READ_COMMITTED, SHORT_QUESTION, Meeting, Met, known
+from tidebase_pg.client.settings import AsyncCallCursor, AsyncConnection
+from tidebase_pg.errors import translate
+
+T = TypeVar("T")
+
+
+async def perform(connection: AsyncConnection, call: Call[T], meeting: Meeting) -> T:
+    """The answer to a call. Raises TideError, Stop, SchemaError or psycopg.Error."""
+    cursor = AsyncCallCursor(connection, row_factory=tuple_row)
+    explicit = False
+    try:
+        met = known.get(connection)
+        if met is None:
+            met = await _meet(cursor, connection, meeting)
+        meeting.ahead = met.ahead
+        explicit = met.explicit and not meeting.bound and call.kind != "procedure"
+        if explicit:
+            await cursor.execute(f"begin isolation level {READ_COMMITTED}".encode(), prepare=False)
+        await cursor.execute(
+            call.query.encode(),
+            tuple(call.arguments.values()),
+            prepare=met.prepare,
+            binary=True,
+        )
+        answer = call.decode(await cursor.fetchall())
+        if explicit:
+            await cursor.execute(b"commit", prepare=False)
+        return answer
+    except psycopg.Error as error:
+        if explicit and not connection.closed:
+            await connection.rollback()
+        translated = translate(error)
+        if translated is error:
+            raise
+        raise translated from None
+    finally:
+        await cursor.close()
+
+
+async def _meet(cursor: AsyncCallCursor, connection: AsyncConnection, meeting: Meeting) -> Met:
+    try:
+        await cursor.execute(meeting.question.encode(), prepare=False)
+    except (InsufficientPrivilege, UndefinedFunction):
+        await cursor.execute(SHORT_QUESTION.encode(), prepare=False)
+    return meeting.judge(connection, await cursor.fetchone())
+
+
+async def listen(connection: AsyncConnection, channel: str) -> bool:
+    """Whether notifications reach this connection; behind a pooler they do not."""
+    async with AsyncCallCursor(connection, row_factory=tuple_row) as cursor:
+        await cursor.execute("select pg_backend_pid()", prepare=False)
+        row = await cursor.fetchone()
+        if row is None or row[0] != connection.info.backend_pid:
+            return False
+        await cursor.execute(f"listen {channel}".encode())
+        return True
+
+
+async def unlisten(connection: AsyncConnection, channel: str) -> None:
+    """Hear no more of the channel."""
+    await connection.execute(f"unlisten {channel}".encode())

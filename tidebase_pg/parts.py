@@ -1,0 +1,131 @@
+"""Groups of methods of a run: gates, state, snapshots, usage."""
+
+# Made from async_parts.py by tools/async_to_sync.py: change that, then `make sync`.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, Unpack
+
+from tidebase_pg import calls, flows, threads, wait_flows
+from tidebase_pg.call import Call
+from tidebase_pg.driver import Driver
+from tidebase_pg.options import SnapshotOptions, UsageOptions, VersionOptions, WriteOptions
+from tidebase_pg.types import GateStatus, OpenGate, StateRow, UsageRow, VersionRow
+from tidebase_pg.values import RunId
+from tidebase_pg.wait_flows import GateOptions
+
+T = TypeVar("T")
+
+
+class RunPart:
+    """A group of methods of `Run`."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._run = driver.run
+
+    def _execute(self, call: Call[T]) -> T:
+        return self._driver.drive(flows.ask(call))
+
+
+class RunGates(RunPart):
+    """Gates for workflows that do something else meanwhile."""
+
+    @threads.noticed
+    def begin(self, name: str, prompt: str, **options: Unpack[GateOptions]) -> OpenGate:
+        """Open a gate and go on. The token that resolves it is in the first answer only, and in
+        what is sent to its channels.
+
+        >>> opened = run.gates.begin("approve", "Send the report?")
+        """
+        return self._driver.drive(wait_flows.open_gate(self._run, name, prompt, options))
+
+    @threads.noticed
+    def get(self, gate_id: RunId) -> GateStatus:
+        """A gate as it stands: pending, approved, rejected or canceled."""
+        return self._execute(calls.get_gate(gate_id))
+
+
+class RunState(RunPart):
+    """The state of the run, for people and programs that follow it; every write is a version."""
+
+    @threads.noticed
+    def set(self, value: Any, **options: Unpack[WriteOptions]) -> VersionRow:
+        """Replace the value of a stream. Raises StateConflict with a wrong expected_version.
+
+        >>> run.state.set({"status": "writing", "progress": 0.7})
+        """
+        held = self._run
+        return self._execute(calls.set_state(held.run_id, value, lease_id=held.lease_id, **options))
+
+    @threads.noticed
+    def patch(self, patch: Mapping[str, Any], **options: Unpack[WriteOptions]) -> VersionRow:
+        """Merge an object into a stream: recursively, None deletes.
+
+        >>> run.state.patch({"progress": 0.8, "status": None})
+        """
+        held = self._run
+        return self._execute(
+            calls.patch_state(held.run_id, patch, lease_id=held.lease_id, **options)
+        )
+
+    @threads.noticed
+    def save(self, label: str, **options: Unpack[VersionOptions]) -> VersionRow:
+        """Label the current value. Raises NotFound when the stream was never written."""
+        held = self._run
+        return self._execute(
+            calls.save_state(held.run_id, label, lease_id=held.lease_id, **options)
+        )
+
+    @threads.noticed
+    def get(self, stream: str | None = None) -> StateRow:
+        """The current value and version; version 0 = not written yet."""
+        return self._execute(calls.get_state(self._run.run_id, stream=stream))
+
+    @threads.noticed
+    def versions(
+        self, stream: str | None = None, *, labeled: bool | None = None
+    ) -> list[VersionRow]:
+        """The versions of a stream or of all, oldest first."""
+        run_id = self._run.run_id
+        return self._execute(calls.state_versions(run_id, stream=stream, labeled=labeled))
+
+
+class RunSnapshots(RunPart):
+    """Labelled pictures of things, kept beside the state."""
+
+    @threads.noticed
+    def create(self, label: str, state: Any, **options: Unpack[SnapshotOptions]) -> VersionRow:
+        """Keep a picture of something.
+
+        >>> run.snapshots.create("draft 1", text, target={"type": "document", "id": "7"})
+        """
+        held = self._run
+        return self._execute(
+            calls.create_snapshot(held.run_id, label, state, lease_id=held.lease_id, **options)
+        )
+
+    @threads.noticed
+    def list(self) -> list[VersionRow]:
+        """Labelled versions of all streams, newest first."""
+        return self._execute(calls.list_snapshots(self._run.run_id))
+
+
+class RunUsage(RunPart):
+    """What the run spends."""
+
+    @threads.noticed
+    def record(self, **options: Unpack[UsageOptions]) -> UsageRow:
+        """Record what was spent; counted once even when the answer of the database is lost.
+
+        A later attempt records it again, unless it is in a step or has a `request_key`.
+
+        >>> run.usage.record(kind="llm", input_tokens=812, output_tokens=95, cost_usd=0.0031)
+        """
+        return self._execute(calls.record_usage(self._run.run_id, **options))
+
+    @threads.noticed
+    def list(self) -> list[UsageRow]:
+        """What was spent, oldest first."""
+        return self._execute(calls.list_usage(self._run.run_id))

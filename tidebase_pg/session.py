@@ -1,0 +1,184 @@
+"""Runs worked on outside a worker: sessions, and whole attempts."""
+
+# Made from async_session.py by tools/async_to_sync.py: change that, then `make sync`.
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, Self
+
+from tidebase_pg import calls, current, flows, threads
+from tidebase_pg.call import Call
+from tidebase_pg.client import Client
+from tidebase_pg.driver import Driver
+from tidebase_pg.errors import Fail, Stop
+from tidebase_pg.flows import Attempt
+from tidebase_pg.registry import Registry, Workflow
+from tidebase_pg.run import Run
+from tidebase_pg.worker.active_run import ActiveRun
+from tidebase_pg.worker.renewal import LeaseRenewer
+
+logger: Final = logging.getLogger("tidebase_pg.session")
+
+
+class Session(Run):
+    """A run worked on outside a worker; its lease is renewed in the background.
+
+    Left normally without `complete` or `fail` the run is handed back; left by an error it has
+    failed; left by cancellation or KeyboardInterrupt it is handed back. A session nobody refers to
+    any more renews nothing.
+
+    >>> with tide.runs.attach("import", input={"file": name}) as session:
+    ...     session.complete({"rows": load(name)})
+    """
+
+    def __init__(
+        self,
+        run: ActiveRun,
+        client: Client,
+        registry: Registry,
+        renewer: LeaseRenewer,
+        on_lease_lost: Callable[[Stop], None] | None = None,
+    ) -> None:
+        super().__init__(Driver(run, client, registry, run_child))
+        self._on_lease_lost = on_lease_lost
+        self._finished = False
+        self._renewer = renewer
+        run.on_stop = threads.from_threads(_told(weakref.ref(self)))
+        renewer.add(run)
+        weakref.finalize(self, renewer.discard, run)
+
+    @property
+    def input(self) -> Any:
+        """What the run was created with."""
+        return self._run.leased.input
+
+    def complete(self, result: Any = None) -> None:
+        """Finish the run. Raises BadPayload when the result is no JSON; the run stays held."""
+        run, what = self._run, f"the result of run {self._run.run_id}"
+        kept = self._driver.registry.codec.dump(result, what)
+        self._report(calls.complete(run.run_id, run.lease_id, result=kept).unread())
+
+    def fail(self, error: Exception | str) -> None:
+        """End the attempt with an error; Retry, Snooze and Fail say how, as in a workflow."""
+        if isinstance(error, str):
+            error = Fail(error)
+        self._driver.drive(flows.record_failure(self._run, error))
+        self._end()
+
+    def close(self) -> None:
+        """Hand the run back unless it has ended, and renew its lease no more."""
+        if not self._finished and self._run.stop is None:
+            run = self._run
+            with contextlib.suppress(Stop):
+                self._report(calls.release(run.run_id, run.lease_id).unread())
+        self._renewer.discard(self._run)
+
+    def _report(self, call: Call[None]) -> None:
+        self._driver.perform(call)
+        self._end()
+
+    def _end(self) -> None:
+        self._finished = True
+        self._run.end()
+        self._renewer.discard(self._run)
+
+    def stopped(self, stop: Stop) -> None:
+        """Told when the run is cancelled or its lease lost."""
+        self.cancelled.set()
+        self._renewer.discard(self._run)
+        if self._on_lease_lost is not None and not self._finished:
+            try:
+                self._on_lease_lost(stop)
+            except Exception as error:
+                logger.error("on_lease_lost failed: %s", flows.one_line(error))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        place: TracebackType | None,
+    ) -> None:
+        try:
+            if isinstance(error, Exception) and not self._finished and self._run.stop is None:
+                self.fail(error)
+        finally:
+            self.close()
+
+
+def _told(session: weakref.ref[Session]) -> Callable[[Stop], None]:
+    def told(stop: Stop) -> None:
+        if (there := session()) is not None:
+            there.stopped(stop)
+
+    return told
+
+
+def run_child(parent: Driver, child: Attempt) -> Any:
+    """Run a child where its parent runs."""
+    run = ActiveRun(
+        flows.leased(child.row), parent.run.lease, child.since, inline=parent.run.inline
+    )
+    registry = parent.registry
+    workflow = registry.find(child.row.workflow)
+    return attempt(run, parent.client, workflow, registry, LeaseRenewer.of(parent.client))
+
+
+def attempt(
+    run: ActiveRun,
+    client: Client,
+    workflow: Workflow,
+    registry: Registry,
+    renewer: LeaseRenewer,
+) -> Any:
+    """Run a workflow here, renew its lease meanwhile, and record how it ended."""
+    driver = Driver(run, client, registry, run_child)
+    handle = Run(driver)
+    renewer.add(run)
+    try:
+        with current.handled(handle):
+            flow = flows.execute(
+                run,
+                lambda: called(workflow, handle, registry),
+                lambda: workflow.given(run.leased, registry.codec),
+                registry.codec,
+            )
+            return threads.interruptible(driver.drive, flow, run, driver.cancelled)
+    except (Exception, Stop):
+        raise
+    except BaseException as error:
+        with contextlib.suppress(Exception, Stop):
+            if threads.is_interrupt(error):
+                client.execute(calls.release(run.run_id, run.lease_id).unread())
+            elif run.stop is None:
+                driver.drive(flows.record_failure(run, error))
+        raise
+    finally:
+        run.end()
+        renewer.discard(run)
+
+
+def called(workflow: Workflow, handle: Run, registry: Registry) -> Any:
+    """What the workflow returns, called within what is around every run."""
+    given = workflow.given(handle._run.leased, registry.codec)  # pyright: ignore[reportPrivateUsage]
+
+    def function() -> Any:
+        return threads.call_workflow(workflow.function, handle, given)
+
+    for around in reversed(registry.around_runs):
+        function = _within(around, handle, function)
+    return function()
+
+
+def _within(around: Callable[..., Any], handle: Run, function: Callable[[], Any]) -> Any:
+    def within() -> Any:
+        return threads.invoke(lambda: around(handle, function), "around_run", None)
+
+    return within
