@@ -1,4 +1,7 @@
-"""Fixtures of the tests with Tidebase's own SDKs: a venv for each version, made once and kept."""
+"""Fixtures of the tests with Tidebase's own SDKs: a venv for each version, made once and kept.
+
+TIDE_TEST_SDK=all takes every version through everything; =required fails where one cannot be had.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ LONGEST_INSTALL = 180
 
 def unavailable(reason: str) -> None:
     """Skip, or fail where everything has to be there."""
-    if os.environ.get("CI"):
+    if os.environ.get("TIDE_TEST_SDK") == "required":
         pytest.fail(reason)
     pytest.skip(reason)
 
