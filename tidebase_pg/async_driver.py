@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from tidebase_pg import current, flows, tasks
+from tidebase_pg.async_streams import AsyncRunStream
 from tidebase_pg.client import AsyncClient
 from tidebase_pg.errors import Stop
 from tidebase_pg.flows import Attempt, DeferredBegin, Effect, Flow, Invoke, Now, Park, Pause
@@ -60,6 +61,7 @@ class AsyncDriver:
         "reporter",
         "run",
         "run_child",
+        "streams",
     )
 
     def __init__(
@@ -81,6 +83,19 @@ class AsyncDriver:
         """What was called on the run and not awaited yet."""
         self.handle: Any = None
         """What the workflow is handed."""
+        self.streams: dict[tuple[str, str | None], AsyncRunStream] = {}
+        """Those it has written to, by name and step."""
+
+    def stream(self, name: str, step: str | None) -> AsyncRunStream:
+        key = (name, step)
+        if key not in self.streams:
+            self.streams[key] = AsyncRunStream(self, name, step)
+        return self.streams[key]
+
+    async def flush(self) -> None:
+        """Append what was written to streams, before anything else is said of the run."""
+        for stream in list(self.streams.values()):
+            await stream.flush()
 
     async def drive(self, flow: Flow[T]) -> T:
         return await drive(flow, self.perform)
@@ -108,12 +123,15 @@ class AsyncDriver:
             case Attempt():
                 return await self.run_child(self, effect)
             case Park(call=call):
+                await self.flush()
                 return await self._park(call)
             case DeferredBegin():
                 if self.reporter is not None and self.transaction() is None:
                     return await self.reporter.begin(run, effect.call, effect.judge)
                 return await self._execute(effect.call)
             case _:
+                if self.streams and effect.name != "append_stream":
+                    await self.flush()
                 return await self._execute(effect)
 
     def transaction(self) -> AsyncClient | None:

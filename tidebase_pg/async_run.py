@@ -11,9 +11,10 @@ from typing import Any, Literal, NoReturn, Self, TypeVar, Unpack, cast, overload
 
 import psycopg
 
-from tidebase_pg import calls, flows, tasks, wait_flows
+from tidebase_pg import calls, current, flows, tasks, wait_flows
 from tidebase_pg.async_driver import AsyncDriver, AsyncOpenTransaction, transaction
 from tidebase_pg.async_parts import AsyncRunGates, AsyncRunSnapshots, AsyncRunState, AsyncRunUsage
+from tidebase_pg.async_streams import AsyncRunStream
 from tidebase_pg.client import AsyncClient
 from tidebase_pg.client.failures import is_passing
 from tidebase_pg.client.settings import READ_COMMITTED, AsyncConnection
@@ -132,6 +133,18 @@ class AsyncRun(RunFacts):
             >>> messages.append(step.output)
             """
             return AsyncBegunStep(self._driver, flows.plan_step(name, **contract)).begun()
+
+    def stream(self, name: str, *, step: str | None = None) -> AsyncRunStream:
+        """A stream of the run, for people and programs that follow it while it works: tokens,
+        lines of a log, progress.
+
+        What a step writes belongs to it, and is void when the step is executed again; `step`
+        names one that `begin_step` began. A process that is killed loses the last tenth of a
+        second of what it wrote.
+
+        >>> await run.stream("out").write(token)
+        """
+        return self._driver.stream(name, step or current.current_step())
 
     @tasks.noticed
     async def heartbeat(self) -> None:

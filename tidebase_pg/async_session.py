@@ -172,7 +172,9 @@ async def called(workflow: Workflow, handle: AsyncRun, registry: Registry) -> An
 
     for around in reversed(registry.around_runs):
         function = _within(around, handle, function)
-    return await function()
+    answer = await function()
+    await handle._driver.flush()  # pyright: ignore[reportPrivateUsage]
+    return answer
 
 
 def _within(around: Callable[..., Any], handle: AsyncRun, function: Callable[[], Any]) -> Any:

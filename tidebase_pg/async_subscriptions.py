@@ -17,7 +17,7 @@ from tidebase_pg.event_reader import EventReader
 from tidebase_pg.types import EventRow
 from tidebase_pg.values import RunId
 
-CHANNEL: Final = "tide_events"
+CHANNELS: Final = ("tide_events", "tide_streams")
 
 NOBODY: Final = UUID(int=0)
 LOOK: Final = 0.5
@@ -72,7 +72,8 @@ class AsyncFollowing:
 
     async def _hear(self, connection: AsyncConnection) -> bool:
         try:
-            self.hears = await listen(connection, CHANNEL)
+            for channel in CHANNELS:
+                self.hears = await listen(connection, channel)
         except psycopg.OperationalError:
             self.hears = False
         return self.hears

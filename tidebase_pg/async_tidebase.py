@@ -18,6 +18,7 @@ from tidebase_pg import calls, flows, registry, tasks
 from tidebase_pg.async_driver import drive
 from tidebase_pg.async_run import AsyncRun
 from tidebase_pg.async_session import AsyncSession, attempt
+from tidebase_pg.async_streams import follow_stream
 from tidebase_pg.async_subscriptions import AsyncFollowing, subscribe
 from tidebase_pg.call import Call
 from tidebase_pg.client import AsyncClient
@@ -31,7 +32,16 @@ from tidebase_pg.errors import NotFound, RunFinished, Stop
 from tidebase_pg.options import CreateOptions, WorkOptions
 from tidebase_pg.registry import EnqueueOptions, NewRun, Registry, ScheduleOptions
 from tidebase_pg.tasks import ASYNC
-from tidebase_pg.types import Enqueued, EnqueuedMany, EventRow, Health, QueueStats, RunRow, Schedule
+from tidebase_pg.types import (
+    Enqueued,
+    EnqueuedMany,
+    EventRow,
+    Health,
+    QueueStats,
+    RunRow,
+    Schedule,
+    StreamItem,
+)
 from tidebase_pg.values import Duration, RunId, check_kind, seconds
 from tidebase_pg.webhooks import signing as webhooks
 from tidebase_pg.webhooks.dispatcher import Dispatcher, DispatchOptions
@@ -95,6 +105,7 @@ class AsyncRuns(AsyncNamespace):
     children = AsyncNamespace.method(calls.list_children)
     set_budget = AsyncNamespace.method(calls.set_budget)
     usage = AsyncNamespace.method(calls.list_usage)
+    streams = AsyncNamespace.method(calls.list_streams)
     state = AsyncNamespace.method(calls.get_state)
     state_versions = AsyncNamespace.method(calls.state_versions)
     snapshots = AsyncNamespace.method(calls.list_snapshots)
@@ -130,6 +141,20 @@ class AsyncRuns(AsyncNamespace):
         async with aclosing(self._tide.follow(run_id, after)) as events:
             async for event in events:
                 yield event
+
+    async def stream(
+        self, run_id: RunId, stream: str, *, after: int = 0
+    ) -> AsyncGenerator[StreamItem]:
+        """What a run wrote to one of its streams beyond position `after`, as it comes; ends with
+        the item "end" when the run has ended. After an item "restart" what its step wrote before
+        is void. Raises NotFound for an unknown run, and for one that ended without this stream.
+
+        >>> async for item in tide.runs.stream(run_id, "out"):
+        ...     if item.kind == "chunk": show(item.chunk)
+        """
+        async with aclosing(self._tide.follow_stream(run_id, stream, after)) as items:
+            async for item in items:
+                yield item
 
     async def wait(self, run_id: RunId, *, timeout: Duration | None = None) -> RunRow:  # noqa: ASYNC109
         """The run once it has completed, failed or been cancelled.
@@ -496,11 +521,18 @@ class AsyncTidebase:
 
     def follow(self, run_id: RunId, after: int) -> AsyncGenerator[EventRow]:
         """See `runs.subscribe`."""
+        return subscribe(self._followed(), self._clients(), run_id, after)
+
+    def follow_stream(self, run_id: RunId, stream: str, after: int) -> AsyncGenerator[StreamItem]:
+        """See `runs.stream`."""
+        return follow_stream(self._followed(), self._clients(), run_id, stream, after)
+
+    def _followed(self) -> AsyncFollowing:
         client = self._clients()
         with self._lock:
             if self._following is None:
                 self._following = tasks.Homes(lambda: AsyncFollowing(client))
-        return subscribe(self._following.here(), client, run_id, after)
+        return self._following.here()
 
     def around_run(self, function: G) -> G:
         """Call a function around every run of a workflow: it is handed the run and what proceeds.

@@ -26,6 +26,11 @@ def current_run() -> Any:
     return _run.get()
 
 
+def current_step() -> str | None:
+    """The name of the step this code runs in; None between steps, and outside of a run."""
+    return _step.get()
+
+
 @contextmanager
 def handled(run: Any) -> Generator[None]:
     """What the block does belongs to this run."""

@@ -15,6 +15,7 @@ from tidebase_pg.client import Client
 from tidebase_pg.errors import Stop
 from tidebase_pg.flows import Attempt, DeferredBegin, Effect, Flow, Invoke, Now, Park, Pause
 from tidebase_pg.registry import Registry
+from tidebase_pg.streams import RunStream
 from tidebase_pg.worker.active_run import ActiveRun
 from tidebase_pg.worker.step_batches import StepReporter
 
@@ -61,6 +62,7 @@ class Driver:
         "reporter",
         "run",
         "run_child",
+        "streams",
     )
 
     def __init__(
@@ -82,6 +84,19 @@ class Driver:
         """What was called on the run and not awaited yet."""
         self.handle: Any = None
         """What the workflow is handed."""
+        self.streams: dict[tuple[str, str | None], RunStream] = {}
+        """Those it has written to, by name and step."""
+
+    def stream(self, name: str, step: str | None) -> RunStream:
+        key = (name, step)
+        if key not in self.streams:
+            self.streams[key] = RunStream(self, name, step)
+        return self.streams[key]
+
+    def flush(self) -> None:
+        """Append what was written to streams, before anything else is said of the run."""
+        for stream in list(self.streams.values()):
+            stream.flush()
 
     def drive(self, flow: Flow[T]) -> T:
         return drive(flow, self.perform)
@@ -109,12 +124,15 @@ class Driver:
             case Attempt():
                 return self.run_child(self, effect)
             case Park(call=call):
+                self.flush()
                 return self._park(call)
             case DeferredBegin():
                 if self.reporter is not None and self.transaction() is None:
                     return self.reporter.begin(run, effect.call, effect.judge)
                 return self._execute(effect.call)
             case _:
+                if self.streams and effect.name != "append_stream":
+                    self.flush()
                 return self._execute(effect)
 
     def transaction(self) -> Client | None:

@@ -13,7 +13,7 @@ from typing import Any, Literal, NoReturn, Self, TypeVar, Unpack, cast
 
 import psycopg
 
-from tidebase_pg import calls, flows, threads, wait_flows
+from tidebase_pg import calls, current, flows, threads, wait_flows
 from tidebase_pg.client import Client
 from tidebase_pg.client.failures import is_passing
 from tidebase_pg.client.settings import READ_COMMITTED, Connection
@@ -25,6 +25,7 @@ from tidebase_pg.options import Contract, StepOptions
 from tidebase_pg.parts import RunGates, RunSnapshots, RunState, RunUsage
 from tidebase_pg.registry import ChildOptions, NewChild, NewEdge
 from tidebase_pg.run_facts import RunFacts
+from tidebase_pg.streams import RunStream
 from tidebase_pg.types import AwaitedChild, Spawned
 from tidebase_pg.values import Duration, whole
 from tidebase_pg.wait_flows import Event, GateDecision, GateOptions
@@ -87,6 +88,18 @@ class Run(RunFacts):
         >>> messages.append(step.output)
         """
         return BegunStep(self._driver, flows.plan_step(name, **contract)).begun()
+
+    def stream(self, name: str, *, step: str | None = None) -> RunStream:
+        """A stream of the run, for people and programs that follow it while it works: tokens,
+        lines of a log, progress.
+
+        What a step writes belongs to it, and is void when the step is executed again; `step`
+        names one that `begin_step` began. A process that is killed loses the last tenth of a
+        second of what it wrote.
+
+        >>> run.stream("out").write(token)
+        """
+        return self._driver.stream(name, step or current.current_step())
 
     @threads.noticed
     def heartbeat(self) -> None:

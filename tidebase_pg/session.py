@@ -174,7 +174,9 @@ def called(workflow: Workflow, handle: Run, registry: Registry) -> Any:
 
     for around in reversed(registry.around_runs):
         function = _within(around, handle, function)
-    return function()
+    answer = function()
+    handle._driver.flush()  # pyright: ignore[reportPrivateUsage]
+    return answer
 
 
 def _within(around: Callable[..., Any], handle: Run, function: Callable[[], Any]) -> Any:

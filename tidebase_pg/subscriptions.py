@@ -19,7 +19,7 @@ from tidebase_pg.event_reader import EventReader
 from tidebase_pg.types import EventRow
 from tidebase_pg.values import RunId
 
-CHANNEL: Final = "tide_events"
+CHANNELS: Final = ("tide_events", "tide_streams")
 
 NOBODY: Final = UUID(int=0)
 LOOK: Final = 0.5
@@ -74,7 +74,8 @@ class Following:
 
     def _hear(self, connection: Connection) -> bool:
         try:
-            self.hears = listen(connection, CHANNEL)
+            for channel in CHANNELS:
+                self.hears = listen(connection, channel)
         except psycopg.OperationalError:
             self.hears = False
         return self.hears

@@ -30,8 +30,18 @@ from tidebase_pg.options import CreateOptions, WorkOptions
 from tidebase_pg.registry import EnqueueOptions, NewRun, Registry, ScheduleOptions
 from tidebase_pg.run import Run
 from tidebase_pg.session import Session, attempt
+from tidebase_pg.streams import follow_stream
 from tidebase_pg.subscriptions import Following, subscribe
-from tidebase_pg.types import Enqueued, EnqueuedMany, EventRow, Health, QueueStats, RunRow, Schedule
+from tidebase_pg.types import (
+    Enqueued,
+    EnqueuedMany,
+    EventRow,
+    Health,
+    QueueStats,
+    RunRow,
+    Schedule,
+    StreamItem,
+)
 from tidebase_pg.values import Duration, RunId, check_kind, seconds
 from tidebase_pg.webhooks import signing as webhooks
 from tidebase_pg.webhooks.dispatcher import Dispatcher, DispatchOptions
@@ -91,6 +101,7 @@ class Runs(Namespace):
     children = Namespace.method(calls.list_children)
     set_budget = Namespace.method(calls.set_budget)
     usage = Namespace.method(calls.list_usage)
+    streams = Namespace.method(calls.list_streams)
     state = Namespace.method(calls.get_state)
     state_versions = Namespace.method(calls.state_versions)
     snapshots = Namespace.method(calls.list_snapshots)
@@ -125,6 +136,17 @@ class Runs(Namespace):
         """
         with closing(self._tide.follow(run_id, after)) as events:
             yield from events
+
+    def stream(self, run_id: RunId, stream: str, *, after: int = 0) -> Generator[StreamItem]:
+        """What a run wrote to one of its streams beyond position `after`, as it comes; ends with
+        the item "end" when the run has ended. After an item "restart" what its step wrote before
+        is void. Raises NotFound for an unknown run, and for one that ended without this stream.
+
+        >>> for item in tide.runs.stream(run_id, "out"):
+        ...     if item.kind == "chunk": show(item.chunk)
+        """
+        with closing(self._tide.follow_stream(run_id, stream, after)) as items:
+            yield from items
 
     def wait(self, run_id: RunId, *, timeout: Duration | None = None) -> RunRow:
         """The run once it has completed, failed or been cancelled.
@@ -469,11 +491,18 @@ class Tidebase:
 
     def follow(self, run_id: RunId, after: int) -> Generator[EventRow]:
         """See `runs.subscribe`."""
+        return subscribe(self._followed(), self._clients(), run_id, after)
+
+    def follow_stream(self, run_id: RunId, stream: str, after: int) -> Generator[StreamItem]:
+        """See `runs.stream`."""
+        return follow_stream(self._followed(), self._clients(), run_id, stream, after)
+
+    def _followed(self) -> Following:
         client = self._clients()
         with self._lock:
             if self._following is None:
                 self._following = threads.Homes(lambda: Following(client))
-        return subscribe(self._following.here(), client, run_id, after)
+        return self._following.here()
 
     def around_run(self, function: G) -> G:
         """Call a function around every run of a workflow: it is handed the run and what proceeds.
