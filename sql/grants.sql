@@ -4,6 +4,78 @@ revoke all on all tables in schema tide from public;
 revoke all on all sequences in schema tide from public;
 revoke all on all routines in schema tide from public;
 
+-- What default privileges of the owner gave to others goes: no table is for anybody else, and a
+-- view or a public function only for those to whom it was granted as such.
+do $$
+declare
+  v_given record;
+begin
+  for v_given in
+    select distinct
+      case c.relkind when 'S' then 'sequence' else 'table' end as kind,
+      c.oid::pg_catalog.regclass::text as name,
+      x.grantee::pg_catalog.regrole::text as grantee
+    from pg_catalog.pg_class as c
+    cross join lateral pg_catalog.aclexplode(c.relacl) as x
+    left join pg_catalog.pg_default_acl as d
+      on d.defaclrole = c.relowner
+      and d.defaclobjtype = 'r'
+      and d.defaclnamespace in (0, c.relnamespace)
+    where c.relnamespace = 'tide'::pg_catalog.regnamespace
+      and x.grantee not in (0, c.relowner)
+      and (
+        c.relkind in ('r', 'p', 'S')
+        or (
+          c.relkind = 'v'
+          and d.oid is not null
+          and exists (
+            select
+            from pg_catalog.aclexplode(d.defaclacl) as g
+            where g.grantee = x.grantee
+          )
+        )
+      )
+    union all
+    select distinct
+      'routine',
+      p.oid::pg_catalog.regprocedure::text,
+      x.grantee::pg_catalog.regrole::text
+    from pg_catalog.pg_proc as p
+    cross join lateral pg_catalog.aclexplode(p.proacl) as x
+    join pg_catalog.pg_default_acl as d
+      on d.defaclrole = p.proowner
+      and d.defaclobjtype = 'f'
+      and d.defaclnamespace in (0, p.pronamespace)
+    cross join lateral pg_catalog.aclexplode(d.defaclacl) as g
+    where p.pronamespace = 'tide'::pg_catalog.regnamespace
+      and g.grantee = x.grantee
+      and x.grantee not in (0, p.proowner)
+    order by
+      1,
+      2,
+      3
+  loop
+    execute pg_catalog.format(
+      'revoke all on %s %s from %s', v_given.kind, v_given.name, v_given.grantee
+    );
+  end loop;
+  for v_given in
+    select distinct x.grantee::pg_catalog.regrole::text as grantee
+    from pg_catalog.pg_namespace as n
+    join pg_catalog.pg_default_acl as d on d.defaclrole = n.nspowner
+    cross join lateral pg_catalog.aclexplode(d.defaclacl) as x
+    where n.nspname = 'tide'
+      and d.defaclnamespace in (0, n.oid)
+      and x.grantee not in (0, n.nspowner)
+    order by 1
+  loop
+    raise warning 'default privileges give % rights on what the owner of the schema makes',
+        v_given.grantee
+      using hint = 'They were taken back in the schema tide.';
+  end loop;
+end;
+$$;
+
 -- Who may do what, a role that does not exist gets nothing. No role gets a table.
 do $$
 declare

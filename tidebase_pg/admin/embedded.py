@@ -12,7 +12,8 @@ import shlex
 import stat
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import util
 from pathlib import Path
 from typing import Final
@@ -137,7 +138,6 @@ class Server:
         folder.chmod(0o700)
         if user is not None:
             os.chown(folder, user.pw_uid, user.pw_gid)
-            _let_pass(folder)
             _let_pass(self.binaries / "postgres")
 
     def _user(self) -> pwd.struct_passwd | None:
@@ -146,7 +146,9 @@ class Server:
     def _call(self, program: str, *arguments: str, check: bool = True) -> int:
         """Run a program of the server. Output goes to a file: the server would keep a pipe open."""
         user = self._user()
-        with tempfile.TemporaryFile("w+") as output:
+        # Once it runs, a server is in its folder and needs no other on the way there.
+        ways = [] if user is None else [self.folder, self.socket_folder]
+        with tempfile.TemporaryFile("w+") as output, _passable(ways):
             done = subprocess.run(
                 [self.binaries / program, f"--pgdata={self.data}", *arguments],
                 stdin=subprocess.DEVNULL,
@@ -172,8 +174,27 @@ class Server:
         return f"{program} {action} in {self.folder} failed: {' | '.join(lines[-5:])}"
 
 
+@contextmanager
+def _passable(paths: Sequence[Path]) -> Iterator[None]:
+    """Let other users pass through, not list, the folders above, and then no more."""
+    closed = {
+        parent: stat.S_IMODE(parent.stat().st_mode)
+        for path in paths
+        for parent in path.parents
+        if not parent.stat().st_mode & stat.S_IXOTH
+    }
+    try:
+        for parent, mode in closed.items():
+            parent.chmod(mode | stat.S_IXOTH)
+        yield
+    finally:
+        for parent, mode in closed.items():
+            parent.chmod(mode)
+
+
 def _let_pass(path: Path) -> None:
-    """Let other users pass through, not list, the folders above; needed only as root."""
+    """Let other users pass through, not list, the folders above the programs of the server, which
+    it loads parts of at any time; needed only as root."""
     for parent in path.parents:
         mode = parent.stat().st_mode
         if not mode & stat.S_IXOTH:

@@ -46,6 +46,7 @@ from tidebase_pg.admin.rendering import (
     refuse_invalid,
 )
 from tidebase_pg.admin.sql_text import split
+from tidebase_pg.admin.strangers import refuse_strangers, remove_shell
 from tidebase_pg.errors import SchemaError
 
 WAIT: Final = 60.0
@@ -114,6 +115,9 @@ def install(
                         )
                     batch = pending[0]
                     refuse_unprivileged(connection)
+                    if state.fresh and state.ledger:
+                        remove_shell(connection)
+                    notices += refuse_strangers(connection, fresh=state.fresh)
                     _apply(connection, release, batch, fresh=state.fresh, dsn=dsn, wait=wait)
             except LOCKED as error:
                 patience.after(error)

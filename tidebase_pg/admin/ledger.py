@@ -227,6 +227,6 @@ def read_ledger(connection: psycopg.Connection, *, to_write: bool = False) -> St
         """
     ).fetchone()
     if newest is None:
-        return State(None, applied)
+        return State(None, applied, ledger=True)
     applied[FUNCTIONS] = str(newest[1])
-    return State(str(newest[0]), applied, extension=of_extension(connection))
+    return State(str(newest[0]), applied, extension=of_extension(connection), ledger=True)

@@ -165,6 +165,8 @@ class State:
     applied: Mapping[str, str] = field(default_factory=dict[str, str])
     extension: bool = False
     """Whether the schema belongs to the extension, which alone may change it then."""
+    ledger: bool = False
+    """Whether there are tables for a ledger, with or without rows."""
 
     @property
     def fresh(self) -> bool:

@@ -1,1 +1,5 @@
 """Webhooks: signing and verifying, addresses, sending."""
+
+from tidebase_pg.webhooks.signing import signatures
+
+__all__ = ["signatures"]
