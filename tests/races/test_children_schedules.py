@@ -109,6 +109,37 @@ def test_two_last_children_that_do_not_see_each_other_wake_the_parent_by_upkeep(
     assert resumed(stepper, connection) == 1
 
 
+def test_an_idle_worker_looks_after_children_that_did_not_see_each_other(
+    stepper: Stepper, connection: Connection, family: Family
+) -> None:
+    family("a", "b")
+    children_end(stepper, "a", "b")
+    stepper.session("p", wait=WAIT.format("all"), sees=SEES)
+    stepper.session(
+        "idle",
+        register="select tide.await_work('idle')",
+        waits="select count(*) from tide.waiters",
+        looks="select tide.next_wakeup() <= interval '1 s'",
+    )
+    stepper.play(
+        """
+        p.wait         yes, null, null
+        idle.register  0:00:10
+        a.begin
+        a.end          completed
+        b.begin
+        b.end          completed
+        a.commit
+        b.commit
+        p.sees         queued, children
+        idle.waits     0
+        idle.looks     yes
+        """
+    )
+    connection.execute("update tide.ticks set next_at = tide._now()")
+    assert value(connection, "select c.run_id from tide.claim() as c") == stepper.facts["parent"]
+
+
 def test_a_last_child_that_rolls_back_wakes_nobody(
     stepper: Stepper, connection: Connection, family: Family
 ) -> None:

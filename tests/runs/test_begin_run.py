@@ -32,13 +32,25 @@ def test_leased_run_is_refused_naming_its_holder(tide: Tide) -> None:
 
 
 def test_expired_plain_run_goes_to_the_next_who_begins_it(tide: Tide, hour: Clock) -> None:
-    first = tide.begun()
+    first = tide.begun(max_attempts=2)
     hour.advance(MINUTE)
     second = tide.begin_run(run_id=first.run_id, worker="w2")
     assert (second.attempt, second.worker) == (2, "w2")
     assert second.lease_id != first.lease_id
     with refused("TD002", first.run_id):
         tide.complete(run_id=first.run_id, lease_id=first.lease_id)
+
+
+def test_attempts_of_a_plain_run_whose_worker_dies_are_bounded(tide: Tide, hour: Clock) -> None:
+    run = tide.begun(max_attempts=2)
+    hour.advance(MINUTE)
+    assert tide.begin_run(run_id=run.run_id).attempt == 2
+    hour.advance(MINUTE)
+    ended = tide.begin_run(run_id=run.run_id)
+    assert (ended.status, ended.failure_class, ended.attempt) == ("failed", "max_retries", 2)
+    assert tide.log(run.run_id)[-1] == "run.failed"
+    with refused("TD003", run.run_id):
+        tide.begin_run(run_id=run.run_id)
 
 
 def test_completed_run_is_returned_without_a_lease(tide: Tide) -> None:

@@ -303,6 +303,7 @@ SCENES: dict[str, Scene] = {
         "note": "viewed",
         "actor": "ann",
     },
+    "grant_secret": lambda tide: {"name": "mine", "queues": ["q"], "roles": ["tide_client"]},
     "find_deliveries": lambda tide: after(delivered(tide), {"max_deliveries": 9}),
     "find_runs": lambda tide: after(queued(tide), {"max_runs": 9}),
     "get_step": lambda tide: {"run_id": stepped(tide)["run_id"], "name": "plan"},

@@ -55,7 +55,7 @@ def begin_run(
 ) -> Call[RunRow]:
     """Lease by its id a pending run, a plain run whose lease expired, or a run that was pushed;
     with resume a failed plain run too, from its checkpoints. Completed: the run as it is; overdue:
-    the run, cancelled; else TD001, TD003, TD004, TD030.
+    the run, cancelled; no attempt left: the run, failed; else TD001, TD003, TD004, TD030.
     """
     return call(
         "begin_run",

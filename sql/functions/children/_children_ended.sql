@@ -35,7 +35,14 @@ begin
     from ended as d
     where d.awaited
   loop
-    perform tide._wake_parent(v_parent_id);
+    if not tide._wake_parent(v_parent_id) then
+      -- Another end that is not seen yet may be the last one: an idle worker looks after both.
+      perform tide._wake_workers(r.queue, 1)
+      from tide.runs_active as r
+      where r.run_id = v_parent_id
+        and r.waiting_on = 'children'
+        and r.queue is not null;
+    end if;
   end loop;
 end;
 $$;

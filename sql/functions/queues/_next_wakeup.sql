@@ -35,6 +35,14 @@ begin
       where w.status = 'pending'
         and w.due_at is not null
     ),
+    (
+      select v_now
+      where exists (
+        select
+        from tide.run_edges as e
+        where not e.noticed
+      )
+    ),
     (select min(s.next_fire_at) from tide.schedules as s where s.enabled and not s.paused),
     tide._next_expiry(v_now)
   );

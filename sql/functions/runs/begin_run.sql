@@ -71,6 +71,26 @@ begin
       using errcode = 'TD004',
             detail = format('The lease lasts until %s.', v_until),
             hint = 'Wait for it to end, or cancel the run.';
+  elsif v_run.status = 'running'
+    and v_run.attempt >= v_run.max_attempts
+    and not coalesce(begin_run.resume, false)
+    -- How often an application is asked to resume a run is bounded by itself.
+    and v_run.recovery_url is null
+  then
+    -- Its worker went silent in its last attempt. Nobody reported this end, so no late report may
+    -- pass for its repetition.
+    update tide.runs_active as r
+    set lease_id = gen_random_uuid()
+    where r.run_id = v_run.run_id;
+    perform tide._finish(
+      array[v_run.run_id],
+      'failed',
+      error => jsonb_build_object(
+        'message', 'the lease expired: the worker is gone or was cut off'
+      ),
+      failure_class => 'max_retries'
+    );
+    return tide._find_run(v_run.run_id);
   end if;
 
   if v_run.status = 'running' then
@@ -115,4 +135,4 @@ $$;
 comment on function tide.begin_run is
   'Lease by its id a pending run, a plain run whose lease expired, or a run that was pushed; with '
   'resume a failed plain run too, from its checkpoints. Completed: the run as it is; overdue: the run, '
-  'cancelled; else TD001, TD003, TD004, TD030.';
+  'cancelled; no attempt left: the run, failed; else TD001, TD003, TD004, TD030.';
