@@ -15,10 +15,13 @@ PYTEST := $(BIN)/python -m pytest $(or $(TESTS),-n $(TEST_JOBS) --dist loadfile)
 
 .DEFAULT_GOAL := help
 .PHONY: help sync demo demo-agent dev quick test test-agents test-all test-pg15 test-pgbouncer lint sql-lint types \
-  conventions bench bench-quick fuzz-http fuzz-sql chaos chaos-long docs wheel reproducible audit sbom clean
+  screenshots conventions bench bench-quick fuzz-http fuzz-sql chaos chaos-long docs wheel reproducible audit sbom clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+screenshots: $(READY) ## Take the pictures of docs/studio.md, in chromium
+	$(BIN)/python tools/screenshots.py
 
 demo: $(READY) ## Kill a worker in mid-report and watch another one finish it
 	$(BIN)/python examples/report/demo.py

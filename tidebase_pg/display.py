@@ -64,7 +64,7 @@ def length(span: timedelta) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
     if seconds < 60:
         return f"{seconds:.0f} s"
     whole = round(seconds)

@@ -122,7 +122,11 @@ def meter(used: float, most: float, *, title: str, tone: str = "") -> Markup:
 
 
 def _round_up(value: int) -> int:
-    steps: list[int] = sorted(size * 10**power for power in range(13) for size in (1, 2, 5))
+    steps: list[int] = sorted(
+        size * 10**power // 10
+        for power in range(1, 13)
+        for size in (10, 15, 20, 25, 30, 40, 50, 60, 80)
+    )
     return next((step for step in steps if step >= max(value, 1)), 10**13)
 
 
