@@ -20,6 +20,7 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
     values.identifier: (
         "run_id",
         "lease_id",
+        "approved_by",
         "gate_id",
         "fork_id",
         "delivery_id",
@@ -27,7 +28,7 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
         "lost_lease_id",
     ),
     values.identifiers: ("gate_ids", "run_ids", "lease_ids"),
-    values.texts: ("queues", "workflows", "edges", "verbs"),
+    values.texts: ("queues", "workflows", "edges", "verbs", "roles"),
     values.integer: (
         "after_step",
         "batch",

@@ -40,6 +40,7 @@ from tidebase_pg.types import LeasedRun, RunRow, StepStart
 from tidebase_pg.values import (
     Duration,
     RunId,
+    identifier,
     interval,
     interval_text,
     label,
@@ -179,11 +180,17 @@ class StepPlan:
     timeout: float | None = None
     returns: Any = None
     """The type its output is restored to."""
+    approved_by: UUID | None = None
+    """The gate that has to cover it."""
 
     @property
     def harmless(self) -> bool:
         """Whether the step has no effects it names: executing it again is always right."""
-        return not self.contract.get("side_effects") and "replay" not in self.contract
+        return (
+            self.approved_by is None
+            and not self.contract.get("side_effects")
+            and "replay" not in self.contract
+        )
 
 
 def plan_step(
@@ -200,6 +207,7 @@ def plan_step(
     replay: Literal["auto", "manual", "never"] | None = None,
     checkpoint_invariant: str | None = None,
     verified_by: str | None = None,
+    approved_by: Any = None,
 ) -> StepPlan:
     """Checks the options of a step. Raises ValueError or TypeError naming the wrong one."""
     limit = None if timeout is None else interval("timeout", timeout)
@@ -220,6 +228,9 @@ def plan_step(
         seconds("retry_delay", retry_delay),
         None if limit is None else seconds("timeout", limit, least=0.001),
         returns,
+        None
+        if approved_by is None
+        else identifier("approved_by", getattr(approved_by, "gate_id", approved_by)),
     )
 
 
@@ -310,6 +321,7 @@ def begin(
         plan.name,
         input=plan.input,
         contract=plan.contract or None,
+        approved_by=plan.approved_by,
     )
     if relaxed:
         call = call.relax()

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
+from uuid import UUID
 
-from tidebase_pg.values import Duration
+from tidebase_pg.values import Duration, RunId
 from tidebase_pg.webhooks.dispatcher import DispatchOptions
+
+
+class Approval(Protocol):
+    """What names a gate: a decision, an opened gate, a row."""
+
+    @property
+    def gate_id(self) -> UUID: ...
 
 
 class Contract(TypedDict, total=False):
@@ -30,6 +38,9 @@ class Contract(TypedDict, total=False):
     """For people: what is true once the step is done."""
     verified_by: str | None
     """For people: how to find out whether the effect happened."""
+    approved_by: Approval | RunId | None
+    """The gate that has to cover it: approved, its data the very input, and used by no other step.
+    Raises NotApproved."""
 
 
 class StepOptions(Contract, total=False):

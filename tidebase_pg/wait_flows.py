@@ -42,7 +42,7 @@ from tidebase_pg.flows import (
 from tidebase_pg.names import Use
 from tidebase_pg.registry import NewChild, NewEdge, Registry
 from tidebase_pg.types import AwaitedChild, LeasedRun, OpenGate, RunRow, Spawned
-from tidebase_pg.values import Duration, seconds, text, worker_name
+from tidebase_pg.values import Duration, interval, interval_text, seconds, text, worker_name
 
 Decision = Literal["approved", "rejected", "canceled"]
 
@@ -54,6 +54,12 @@ LONGEST_LOOK: Final = 30.0
 
 AFTER_DUE: Final = 0.2
 """Seconds between two looks when the database does not yet find a time due that is due here."""
+
+
+RULES: Final = (
+    "answer", "quorum", "assignees", "escalate_after", "escalate_to", "not_requester",
+)  # fmt: skip
+"""The options of a gate that say who decides, and how an answer looks."""
 
 
 class GateOptions(TypedDict, total=False):
@@ -69,6 +75,17 @@ class GateOptions(TypedDict, total=False):
     """Where it is sent, with its token: [{"type": "webhook", "url", "secret_name", "events"}]."""
     capability: str | None
     """For people: who may decide."""
+    answer: Mapping[str, Any] | None
+    """What the payload of an approval has to look like, a subset of JSON Schema."""
+    quorum: int | None
+    """How many different actors have to approve; default 1."""
+    assignees: Sequence[str] | None
+    """Who may decide: names of actors, or "role:NAME" for logins in a role; default everybody."""
+    escalate_after: Duration | None
+    """Seconds after which those of escalate_to may decide too."""
+    escalate_to: Sequence[str] | None
+    not_requester: bool | None
+    """Whether the login that enqueued the run may not decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +129,12 @@ class Waiter(Held, Protocol):
 
 
 def open_gate(run: Held, name: str, prompt: str, options: GateOptions) -> Flow[OpenGate]:
-    return (yield from ask(calls.open_gate(run.run_id, run.lease_id, name, prompt, **options)))
+    asked: dict[str, Any] = {**options}
+    rules = {key: asked.pop(key) for key in RULES if asked.get(key) is not None}
+    if "escalate_after" in rules:
+        rules["escalate_after"] = interval_text(interval("escalate_after", rules["escalate_after"]))
+    call = calls.open_gate(run.run_id, run.lease_id, name, prompt, rules=rules or None, **asked)
+    return (yield from ask(call))
 
 
 def gate(run: Waiter, name: str, prompt: str, options: GateOptions) -> Flow[GateDecision]:

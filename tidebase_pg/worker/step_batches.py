@@ -169,7 +169,7 @@ def report_of(held: ActiveRun, call: Call[Any]) -> Report | None:
     """The report that a call is, or None when it is another call or has to be made by itself."""
     if call.name == "complete_step":
         return Report(held, complete=call)
-    if call.name == "begin_step" and not held.alone:
+    if call.name == "begin_step" and not held.alone and "approved_by" not in call.arguments:
         return Report(held, begin=call)
     return None
 
