@@ -102,7 +102,7 @@ def test_every_test_a_page_names_exists(page: str) -> None:
         if file:
             assert name in defined_in((ROOT / page).parent / file), f"{page}: {file} has no {name}"
         else:
-            files = ROOT.glob("tests/*/test_*.py")
+            files = ROOT.glob("tests/**/test_*.py")
             assert any(name in defined_in(path) for path in files), f"{page} names {name}"
 
 
