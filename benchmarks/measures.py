@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from benchmarks import fills, history, steps, workers
+from benchmarks import door, fills, history, steps, workers
 from benchmarks.crew import Crew, Step, Task
 from benchmarks.others import Others
 from benchmarks.results import Aim, Result, percentile
@@ -602,10 +602,44 @@ class Measures:
                 },
             )  # fmt: skip
 
+    def door(self) -> None:
+        """Through the HTTP door, beside the driver."""
+        one_call = [Aim("gateway", 1 / 3, "driver")]
+        for name, title, direct, through, connections, aims in (
+            ("enqueue", "Enqueue", door.driver_enqueue, door.door_enqueue, 1, one_call),
+            ("run", "Enqueue, claim, finish", door.driver_drain, door.door_drain, 1, []),
+            ("step", "A step", door.driver_step, door.door_step, 1, one_call),
+            (
+                "many", "Enqueue", door.driver_enqueue, door.door_enqueue, 16,
+                [Aim("gateway", 0.4, "driver")],
+            ),
+        ):  # fmt: skip
+            self.compare(
+                Result(
+                    f"door_{name}",
+                    f"{title} over HTTP, {connections} kept connection{'s'[: connections - 1]}",
+                    "calls/s",
+                    "driver",
+                    aims=aims,
+                ),
+                {
+                    "driver": partial(self._direct, direct, connections),
+                    "gateway": partial(self._through, through, connections),
+                },
+            )
+
+    def _direct(self, make: Callable[..., Step], connections: int) -> float:
+        with self.stage.database("tide") as dsn:
+            return self._rate(make, connections, dsn=dsn)
+
+    def _through(self, make: Callable[..., Step], connections: int) -> float:
+        with self.stage.database("tide") as dsn, door.gateway(dsn) as port:
+            return self._rate(make, connections, port=port)
+
 
 ORDER: Final = (
     "enqueue_one", "enqueue_many", "one_by_one", "batches", "limits", "slow_commits", "steps",
     "worker", "pickup", "heartbeats", "gates", "pooler", "held_snapshot", "growth", "backlog",
-    "idle",
+    "door", "idle",
 )  # fmt: skip
 """The methods above, as the report shows them."""

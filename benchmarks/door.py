@@ -1,0 +1,152 @@
+"""Calls through the HTTP door beside the same calls of the driver."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from benchmarks.crew import Step
+from benchmarks.stage import free_port
+from tidebase_pg import Tidebase
+
+QUEUE = "bench"
+
+
+@contextmanager
+def gateway(dsn: str, *, pool_size: int = 16) -> Iterator[int]:
+    """The port of a gateway of one process over a database."""
+    port = free_port()
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "tidebase_pg", "--dsn", dsn, "serve", "--port", str(port),
+            "--pool-size", str(pool_size), "--no-reconcile", "--no-deliver", "--no-studio",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        until = time.monotonic() + 60
+        while not _answers(port):
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError("the gateway did not start")
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _answers(port: int) -> bool:
+    with suppress(OSError, http.client.HTTPException):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    return False
+
+
+class Line:
+    """A kept connection."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def post(self, path: str, body: Any) -> Any:
+        self._connection.request(
+            "POST", path, json.dumps(body), {"content-type": "application/json"}
+        )
+        answer = self._connection.getresponse()
+        read = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{path}: {answer.status} {read[:200]!r}")
+        return json.loads(read)
+
+
+def driver_enqueue(dsn: str) -> Step:
+    tide = Tidebase(dsn)
+
+    def step() -> int:
+        tide.enqueue("noop", queue=QUEUE, input={"i": 1})
+        return 1
+
+    return step
+
+
+def door_enqueue(port: int) -> Step:
+    line = Line(port)
+
+    def step() -> int:
+        line.post(f"/queues/{QUEUE}/enqueue", {"workflowName": "noop", "input": {"i": 1}})
+        return 1
+
+    return step
+
+
+def driver_drain(dsn: str) -> Step:
+    """Claim one, complete it."""
+    from tidebase_pg import calls
+
+    tide = Tidebase(dsn)
+
+    def step() -> int:
+        tide.enqueue("noop", queue=QUEUE, input={"i": 1})
+        for run in tide.execute(calls.claim(queues=[QUEUE])):
+            assert run.lease_id is not None
+            tide.execute(calls.complete(run.run_id, run.lease_id, result={"n": 1}))
+            return 1
+        return 0
+
+    return step
+
+
+def door_drain(port: int) -> Step:
+    line = Line(port)
+
+    def step() -> int:
+        line.post(f"/queues/{QUEUE}/enqueue", {"workflowName": "noop", "input": {"i": 1}})
+        for run in line.post("/queues/claim", {"queues": [QUEUE]})["runs"]:
+            line.post(f"/runs/{run['id']}/complete", {"result": {"n": 1}})
+            return 1
+        return 0
+
+    return step
+
+
+def driver_step(dsn: str) -> Step:
+    """Begin and complete steps of one run."""
+    from tidebase_pg import calls
+
+    tide = Tidebase(dsn)
+    made = tide.execute(calls.create_run("noop"))
+    run = tide.execute(calls.begin_run(made.run_id))
+    assert run.lease_id is not None
+    lease_id, names = run.lease_id, iter(range(10**9))
+
+    def step() -> int:
+        name = f"s{next(names)}"
+        tide.execute(calls.begin_step(made.run_id, lease_id, name))
+        tide.execute(calls.complete_step(made.run_id, lease_id, name, output={"n": 1}))
+        return 1
+
+    return step
+
+
+def door_step(port: int) -> Step:
+    line = Line(port)
+    run_id = line.post("/runs/noop", {})["run"]["id"]
+    lease = line.post(f"/runs/{run_id}/begin", {})["leaseOwner"]
+    names = iter(range(10**9))
+
+    def step() -> int:
+        body = {"name": f"s{next(names)}", "inputHash": "h", "leaseOwner": lease}
+        begun = line.post(f"/runs/{run_id}/steps/begin", body)["step"]["id"]
+        path = f"/runs/{run_id}/steps/{begun}/complete"
+        line.post(path, {"leaseOwner": lease, "output": {"n": 1}})
+        return 1
+
+    return step
