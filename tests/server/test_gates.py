@@ -29,7 +29,7 @@ def test_a_gate_is_asked_for_once(http: Http) -> None:
     assert (gate["name"], gate["prompt"], gate["data"]) == ("g", "Sure?", {"a": 1})
     assert (gate["status"], gate["decision"], gate["actor"]) == ("pending", None, None)
     assert gate["capability"] == {"name": "deploy", "scopes": ["x"]}
-    assert len(gate["resolveToken"]) == 32
+    assert len(gate["resolveToken"]) >= 32
     again = ask(http, run_id, data={"a": 1})
     assert (again["action"], again["gate"]["id"]) == ("wait", gate["id"])
 

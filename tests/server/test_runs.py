@@ -144,6 +144,7 @@ def test_the_change_of_a_child_changes_the_tag_of_its_parent(http: Http) -> None
         ("POST", "/runs/{id}/complete", {}),
         ("POST", "/runs/{id}/fail", {}),
         ("POST", "/runs/{id}/cancel", None),
+        ("POST", "/runs/{id}/recover", None),
         ("POST", "/runs/{id}/retry", None),
         ("POST", "/runs/{id}/fork", {"atStep": "s"}),
         ("POST", "/runs/{id}/reschedule", {"runAt": "2026-06-12T10:30:00Z"}),
@@ -372,3 +373,49 @@ def test_a_budget_is_set_and_taken_away(http: Http, sql: Connection) -> None:
 def test_an_event_is_sent_to_a_run(http: Http) -> None:
     run_id, _ = http.begun()
     assert http.post(f"/runs/{run_id}/events", {"name": "paid", "payload": {"n": 1}})["sent"]
+
+
+def test_a_run_is_recovered_by_its_webhook(http: Http) -> None:
+    run_id, _ = http.begun()
+    assert http("POST", f"/runs/{run_id}/recover") == (
+        422, {"error": "run has no recoveryWebhook configured"},
+    )  # fmt: skip
+    url = "https://app.example/resume"
+    run_id, _ = http.begun(recoveryWebhook=url)
+    attempt = http.post(f"/runs/{run_id}/recover", {"reason": "asked"})["recoveryAttempt"]
+    assert (attempt["status"], attempt["reason"], attempt["webhookUrl"]) == (
+        "pending", "asked", url,
+    )  # fmt: skip
+    shown = http.get(f"/runs/{run_id}")
+    assert [one["id"] for one in shown["recoveryAttempts"]] == [attempt["id"]]
+
+
+def test_channels_are_shown_without_what_signs_them(http: Http) -> None:
+    secret = "a-secret-of-some-length"
+    channel = {
+        "type": "webhook",
+        "url": "https://app.example/events",
+        "secret": secret,
+        "events": ["run.completed", "step.locked"],
+    }
+    run_id, _ = http.begun(channels=[channel])
+    http.post(f"/runs/{run_id}/complete", {})
+    answer = http.answer("GET", f"/runs/{run_id}")
+    assert secret not in answer.text
+    shown = answer.json()
+    assert shown["channels"][0]["config"] == {"url": channel["url"], "secret": None}
+    assert shown["channels"][0]["events"] == ["run.completed"]
+    sent = shown["channelDeliveries"]
+    assert [(one["eventType"], one["status"]) for one in sent] == [("run.completed", "pending")]
+
+
+def test_a_secret_that_is_too_short_is_named(http: Http) -> None:
+    channel = {"type": "webhook", "url": "https://app.example/events", "secret": "short"}
+    status, body = http("POST", "/runs/w", {"channels": [channel]})
+    assert (status, body["issues"][0]["path"]) == (400, ["secret"])
+
+
+def test_a_channel_that_asks_for_nothing_there_is_is_left_out(http: Http) -> None:
+    channel = {"type": "webhook", "url": "https://app.example/e", "events": ["step.locked"]}
+    run_id = http.run(channels=[channel])
+    assert http.get(f"/runs/{run_id}")["channels"] == []

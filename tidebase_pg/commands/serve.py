@@ -104,7 +104,6 @@ def prepare(
         dsn=database,
         role_dsns=serving.role_dsns(),
         api_key=environment.get("TIDEBASE_API_KEY") or None,
-        gate_key=environment.get("TIDEBASE_GATE_KEY") or None,
         cors_origin=cors_origin or environment.get("TIDEBASE_CORS_ORIGIN") or "*",
         lease=lease or serving.lease(environment.get("TIDEBASE_LEASE_MS")),
         pool_size=pool_size,

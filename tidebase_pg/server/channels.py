@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from tidebase_pg import calls
-from tidebase_pg.server import bodies
-from tidebase_pg.server.described import Delivery
+from tidebase_pg.errors import IllegalTransition
+from tidebase_pg.server import bodies, objects
+from tidebase_pg.server.described import Channel, Delivery
 from tidebase_pg.server.identity import wire_id
 from tidebase_pg.server.objects import (
     NULL,
@@ -22,6 +23,7 @@ from tidebase_pg.server.objects import (
     known_time,
     time,
 )
+from tidebase_pg.server.refusals import Refusal
 from tidebase_pg.server.routing import Ask
 
 ASKING: Final = frozenset({"run.resume", "run.invoke"})
@@ -32,6 +34,7 @@ STATUS: Final[Mapping[str, DeliveryStatus]] = {
     "dropped": "failed",
 }
 SHOWN: Final = 100
+_DELIVERED: Final = tuple(field.name for field in structs.fields(Delivery))
 EVENTS: Final = frozenset({
     "run.created", "run.enqueued", "run.claimed", "run.started", "run.requeued", "run.retried",
     "run.parked", "run.resumed", "run.completed", "run.failed", "run.cancelled",
@@ -53,29 +56,29 @@ async def channels(ask: Ask, given: Sequence[bodies.Channel] | None) -> list[dic
             continue  # it asks for nothing that there is
         entry: dict[str, Any] = {"type": channel.type, "url": channel.url, "events": wanted}
         if channel.secret is not None:
-            entry["secret_name"] = await store_secret(ask, channel.secret)
+            entry["secret_name"] = await ask(calls.store_channel_secret, channel.secret)
         made.append(entry)
     return made
 
 
 def attempts(run_id: UUID, rows: Sequence[Delivery]) -> list[RecoveryAttempt]:
     """Webhooks that ask an application to begin or resume the run, newest first."""
-    return [
-        RecoveryAttempt(
-            id=wire_id("rec", row.delivery_id),
-            run_id=wire_id("run", run_id),
-            reason=_body(row).get("reason"),
-            webhook_url=row.url,
-            status=STATUS[row.status],
-            http_status=row.http_status,
-            response_body=row.response,
-            error_text=row.error,
-            created_at=known_time(row.created_at),
-            completed_at=time(row.finished_at),
-        )
-        for row in reversed(rows)
-        if row.type in ASKING
-    ]
+    return [_attempt(run_id, row) for row in reversed(rows) if row.type in ASKING]
+
+
+def _attempt(run_id: UUID, row: Delivery) -> RecoveryAttempt:
+    return RecoveryAttempt(
+        id=wire_id("rec", row.delivery_id),
+        run_id=wire_id("run", run_id),
+        reason=_body(row).get("reason"),
+        webhook_url=row.url,
+        status=STATUS[row.status],
+        http_status=row.http_status,
+        response_body=row.response,
+        error_text=row.error,
+        created_at=known_time(row.created_at),
+        completed_at=time(row.finished_at),
+    )
 
 
 def deliveries(run_id: UUID, rows: Sequence[Delivery]) -> list[ChannelDelivery]:
@@ -108,8 +111,25 @@ def _payload(row: Delivery) -> Raw:
     return found.get("payload", NULL)
 
 
-async def store_secret(ask: Ask, secret: str) -> str:
-    """Keep a secret that came with a channel; its name, the same for the same secret."""
-    name = "http-" + hashlib.sha256(secret.encode()).hexdigest()[:32]
-    await ask(calls.set_webhook_secret, name, secret)
-    return name
+def shown(run_id: UUID, rows: Sequence[Channel], made_at: datetime) -> list[objects.Channel]:
+    """Where events of a run go; never with what signs them."""
+    run = wire_id("run", run_id)
+    return [
+        objects.Channel(
+            id=wire_id("chan", uuid5(run_id, f"channel:{row.channel}")),
+            run_id=run,
+            config=objects.ChannelConfig(row.url),
+            events=row.events,
+            created_at=known_time(made_at),
+        )
+        for row in rows
+    ]
+
+
+async def recovery(ask: Ask, run_id: UUID, reason: str) -> RecoveryAttempt:
+    """Ask the application of a run to resume it. Raises 422 where it named no webhook."""
+    try:
+        row = await ask(calls.recover, run_id, reason=reason)
+    except IllegalTransition:
+        raise Refusal(422, "run has no recoveryWebhook configured") from None
+    return _attempt(run_id, Delivery(**{name: getattr(row, name) for name in _DELIVERED}))

@@ -70,6 +70,13 @@ class Delivery(Struct):
     finished_at: datetime | None
 
 
+class Channel(Struct):
+    channel: int
+    url: str
+    events: list[str]
+    gate_id: UUID | None = None
+
+
 class Stream(Struct):
     version: int
     value: Raw
@@ -88,6 +95,7 @@ class Described(Struct):
     gates: list[Gate]
     children: list[Edge]
     deliveries: list[Delivery]
+    channels: list[Channel]
     state: dict[str, Stream]
     events: list[Event]
 

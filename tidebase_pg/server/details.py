@@ -13,15 +13,15 @@ import psycopg
 
 from tidebase_pg import calls
 from tidebase_pg.client import AsyncClient
-from tidebase_pg.server import objects
-from tidebase_pg.server.channels import attempts, deliveries
+from tidebase_pg.server import channels, gate_objects, objects
 from tidebase_pg.server.described import describe
-from tidebase_pg.server.gate_objects import described as described_gate
 from tidebase_pg.server.objects import Run, RunDetail, encode, time
 from tidebase_pg.server.payloads import Reader
 from tidebase_pg.server.routing import Ask
 from tidebase_pg.server.streams import Answer
 
+CHILDREN: Final = 200
+"""The newest children of a run that are shown whole."""
 _TAG: Final = re.compile(r'(?:W/)?"([^"]*)"')
 
 
@@ -81,10 +81,14 @@ async def _read(ask: Ask, row: Any) -> RunDetail:
         state_versions=[objects.StateVersion.of(version) for version in versions],
         run_edges=[objects.RunEdge.of(run_id, edge) for edge in described.children],
         child_runs=[Run.of(await ask(calls.get_run, edge.child_id)) for edge in described.children],
-        recovery_attempts=attempts(run_id, described.deliveries),
-        channels=[],
-        channel_deliveries=deliveries(run_id, described.deliveries),
-        gates=[described_gate(ask, run_id, gate) for gate in described.gates],
+        recovery_attempts=channels.attempts(run_id, described.deliveries),
+        channels=channels.shown(
+            run_id,
+            [one for one in described.channels if one.gate_id is None],
+            row.created_at,
+        ),
+        channel_deliveries=channels.deliveries(run_id, described.deliveries),
+        gates=await gate_objects.described(ask, run_id, described.gates),
         usage=[objects.Usage.of(one) for one in usage],
         events=events,
     )

@@ -15,7 +15,6 @@ from msgspec import Raw
 
 from tidebase_pg import calls, types
 from tidebase_pg.call import NO_LEASE, Call, held
-from tidebase_pg.client import AsyncClient
 from tidebase_pg.errors import (
     IllegalTransition,
     LeaseLost,
@@ -106,8 +105,10 @@ async def begin(ask: Ask, run_id: UUID) -> tuple[types.RunRow, UUID]:
 
     Raises 409 as the SDKs know it.
     """
+    length = ask.gateway.settings.lease
+    call = calls.begin_run(run_id, worker=ask.label(), lease=length, resume=True)
     try:
-        row = await _begin(ask, run_id)
+        row = await ask.plainly(call)
     except RunLeased:
         run = await ask(calls.get_run, run_id)
         raise Refusal(409, "run is leased", leaseOwner=run.worker, code="run_leased") from None
@@ -120,20 +121,6 @@ async def begin(ask: Ask, run_id: UUID) -> tuple[types.RunRow, UUID]:
     if row.parent_id is not None:
         await renew(ask, run_id)
     return row, row.lease_id
-
-
-async def _begin(ask: Ask, run_id: UUID) -> types.RunRow:
-    call = calls.begin_run(run_id, worker=ask.label(), lease=ask.gateway.settings.lease)
-    try:
-        return await ask.plainly(call)
-    except RunFinished:
-        row = await ask(calls.get_run, run_id)
-        if row.status != "failed" or row.queue is not None:
-            raise
-    async with ask.client.connection() as connection, connection.transaction():
-        inside = ask.on(AsyncClient(connection))
-        await inside(calls.retry, run_id, actor=ask.actor, reset_attempts=False)
-        return await inside.plainly(call)
 
 
 async def complete(ask: Ask, run_id: UUID, result: Raw) -> types.RunRow:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 from msgspec import Raw
 
-from tidebase_pg import types
+from tidebase_pg import calls, types
 from tidebase_pg.server.described import Gate as StoredGate
 from tidebase_pg.server.described import describe_gate
 from tidebase_pg.server.identity import wire_id
@@ -27,6 +28,8 @@ from tidebase_pg.server.routing import Ask
 
 DECIDING: Final = frozenset({"all", "approver", "operator"})
 """Roles that see the token of a gate."""
+MOST: Final = 1000
+"""Gates asked for at a time."""
 
 
 async def watched(ask: Ask, run_id: UUID, gate_id: UUID) -> WatchedGate:
@@ -34,21 +37,43 @@ async def watched(ask: Ask, run_id: UUID, gate_id: UUID) -> WatchedGate:
     row = await ask.execute(describe_gate(gate_id))
     if row.run_id != run_id:
         raise missing("gate")
-    return WatchedGate(described(ask, run_id, row), row.run_status)
+    return WatchedGate((await described(ask, run_id, [row]))[0], row.run_status)
 
 
-def described(ask: Ask, run_id: UUID, row: StoredGate) -> Gate:
-    return _gate(ask, run_id, row, row.data, row.payload, row.capability)
+async def described(ask: Ask, run_id: UUID, rows: Sequence[StoredGate]) -> list[Gate]:
+    """Gates of a run."""
+    known = await tokens(ask, [row.gate_id for row in rows if row.status == "pending"])
+    return [
+        _gate(run_id, row, row.data, row.payload, row.capability, known.get(row.gate_id))
+        for row in rows
+    ]
 
 
 def decided(row: types.GateRow) -> Gate:
+    """A gate that was just decided."""
     capability = NULL if row.capability is None else Raw(msgspec.json.encode(row.capability))
-    return _gate(
-        None, row.run_id, row, document(row.data_text), document(row.payload_text), capability
-    )
+    data, payload = document(row.data_text, EMPTY), document(row.payload_text)
+    return _gate(row.run_id, row, data, payload, capability, None)
 
 
-def pending(ask: Ask, row: types.PendingGate) -> PendingGate:
+async def pending(ask: Ask, rows: Sequence[types.PendingGate]) -> list[PendingGate]:
+    """Gates of all runs."""
+    known = await tokens(ask, [row.gate_id for row in rows])
+    return [_pending(row, known.get(row.gate_id)) for row in rows]
+
+
+async def tokens(ask: Ask, gate_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """What decides these gates, for those who may; none for others."""
+    if not gate_ids or ask.identity.role not in DECIDING:
+        return {}
+    found: dict[UUID, str] = {}
+    for start in range(0, len(gate_ids), MOST):
+        rows = await ask(calls.gate_tokens, gate_ids[start : start + MOST])
+        found |= {row.gate_id: row.token for row in rows}
+    return found
+
+
+def _pending(row: types.PendingGate, token: str | None) -> PendingGate:
     gate = Gate(
         id=wire_id("gate", row.gate_id),
         run_id=wire_id("run", row.run_id),
@@ -60,7 +85,7 @@ def pending(ask: Ask, row: types.PendingGate) -> PendingGate:
         actor=None,
         decision_payload=NULL,
         capability=_capability(Raw(msgspec.json.encode(row.capability))),
-        resolve_token=token(ask, row.gate_id, "pending"),
+        resolve_token=token,
         created_at=known_time(row.created_at),
         updated_at=known_time(row.created_at),
         resolved_at=None,
@@ -68,15 +93,8 @@ def pending(ask: Ask, row: types.PendingGate) -> PendingGate:
     return PendingGate(gate, row.workflow, row.queue)
 
 
-def token(ask: Ask | None, gate_id: UUID, status: str) -> str | None:
-    """The derived token, for who may decide a gate that is open."""
-    if ask is None or status != "pending" or ask.identity.role not in DECIDING:
-        return None
-    return ask.gateway.gate_token(gate_id)
-
-
 def _gate(
-    ask: Ask | None, run_id: UUID, row: Any, data: Raw, payload: Raw, capability: Raw
+    run_id: UUID, row: Any, data: Raw, payload: Raw, capability: Raw, token: str | None
 ) -> Gate:
     ended = time(row.resolved_at)
     return Gate(
@@ -90,7 +108,7 @@ def _gate(
         actor=row.actor,
         decision_payload=payload,
         capability=_capability(capability),
-        resolve_token=token(ask, row.gate_id, row.status),
+        resolve_token=token,
         created_at=known_time(row.created_at),
         updated_at=ended or known_time(row.created_at),
         resolved_at=ended,

@@ -27,8 +27,6 @@ class Settings:
     """The shared key; None without named keys = the door is open."""
     key_memory: float = 5.0
     """Seconds for which a key is known after it was looked up; a revoked one opens that long."""
-    gate_key: str | None = field(default=None, repr=False)
-    """What tokens of gates are derived from; None = the shared key."""
     cors_origin: str = "*"
     lease: timedelta = timedelta(minutes=5)
     """Of begin and claim; heartbeats renew by the same."""

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
-
-import msgspec
-from msgspec import Raw
 
 from tidebase_pg.server import bodies
 from tidebase_pg.server.identity import read_id, wire_id
@@ -54,19 +50,3 @@ def snapshot_target(run_id: UUID, target: bodies.Target | None) -> Mapping[str, 
     if target.type == "run" and read_id("run", target.id) == run_id:
         return {"type": "run", "id": wire_id("run", run_id)}
     return {"type": target.type, "id": target.id}
-
-
-def merged(current: str | None, patch: Raw) -> Raw:
-    """The top level of an object over that of another; what is no object is replaced."""
-    below: dict[str, Raw] = {}
-    if current is not None and current.lstrip().startswith("{"):
-        below = msgspec.json.decode(current, type=dict[str, Raw])
-    return Raw(msgspec.json.encode(below | msgspec.json.decode(patch, type=dict[str, Raw])))
-
-
-def plain(raw: Raw) -> Any:
-    """A document as Python has it. Raises 400 where Python cannot."""
-    try:
-        return json.loads(bytes(raw))
-    except (ValueError, RecursionError):
-        raise BadBody([], "the document cannot be read: numbers of 4300 digits at most") from None

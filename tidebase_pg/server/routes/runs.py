@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tidebase_pg import calls
 from tidebase_pg.server import bodies, fencing, objects, outlines
-from tidebase_pg.server.channels import channels
+from tidebase_pg.server.channels import channels, recovery
 from tidebase_pg.server.details import detail
 from tidebase_pg.server.leases import seal, unseal
 from tidebase_pg.server.objects import OneRun, Run
@@ -102,6 +102,12 @@ async def cancel(ask: Ask, body: bodies.Cancel) -> OneRun:
     while await ask(calls.cancel_children, row.run_id):
         pass
     return OneRun(Run.of(row))
+
+
+@topic.route("POST", "/runs/{id}/recover", optional_body=True, errors=(404, 422))
+async def recover(ask: Ask, body: bodies.Recover) -> objects.OneRecovery:
+    """Ask the application of a run to resume it; the webhook is sent after the answer."""
+    return objects.OneRecovery(await recovery(ask, ask.run_id, body.reason))
 
 
 @topic.route("POST", "/runs/{id}/retry", optional_body=True, errors=(404, 409))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tidebase_pg import calls
-from tidebase_pg.errors import StateConflict
 from tidebase_pg.server import bodies, fencing
 from tidebase_pg.server.objects import (
     OneSnapshot,
@@ -14,13 +13,11 @@ from tidebase_pg.server.objects import (
     StateVersion,
     Versions,
 )
-from tidebase_pg.server.refusals import BadBody, busy
+from tidebase_pg.server.refusals import BadBody
 from tidebase_pg.server.routing import Ask, Topic
-from tidebase_pg.server.values import merged, snapshot_target
+from tidebase_pg.server.values import snapshot_target
 
 topic = Topic("state")
-
-MOST_TRIES = 20
 
 
 @topic.route("PUT", "/runs/{id}/state", stops=True, errors=(404, 409))
@@ -47,29 +44,20 @@ async def patch_state(ask: Ask, body: bodies.PatchState) -> OneState:
     run_id = ask.run_id
     if not bytes(body.value).startswith(b"{"):
         raise BadBody(["value"], "Expected `object`: give the keys to change")
-    for _ in range(MOST_TRIES):
-        current = await ask(calls.get_state, run_id, stream=body.stream)
-        try:
-            row = await fencing.write_state(
-                ask,
-                calls.set_state,
-                run_id,
-                None,
-                documents={
-                    "value": merged(current.value_text, body.value),
-                    "metadata": body.metadata,
-                },
-                stream=body.stream,
-                label=body.label,
-                reason=body.reason,
-                importance=body.importance,
-                created_by=body.created_by,
-                expected_version=current.version,
-            )
-            return OneState(State.of(row))
-        except StateConflict:
-            continue
-    raise busy("the state is changed by others all the time")
+    row = await fencing.write_state(
+        ask,
+        calls.patch_state,
+        run_id,
+        {},
+        documents={"patch": body.value, "metadata": body.metadata},
+        stream=body.stream,
+        label=body.label,
+        reason=body.reason,
+        importance=body.importance,
+        created_by=body.created_by,
+        mode="shallow",
+    )
+    return OneState(State.of(row))
 
 
 @topic.route("POST", "/runs/{id}/state/save", stops=True, errors=(404, 409))

@@ -421,7 +421,7 @@ def build(
 ) -> ASGIApp:
     """The application over the routes of the pages."""
     settings = gateway.settings
-    secret = settings.gate_key or settings.api_key or settings.page_secret
+    secret = settings.api_key or settings.page_secret
     studio = Studio(
         gateway, options, Sessions(secret), Pages(HERE, options.read_only), Looks(options.refresh)
     )

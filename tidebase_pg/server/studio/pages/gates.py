@@ -76,7 +76,7 @@ async def _enter(
     front: Front, studio: Studio, request: Request, gate_id: UUID, token: str
 ) -> Visit:
     """By the token of this gate alone, or as whoever is logged in."""
-    right = studio.gateway.gate_token(gate_id)
+    right = await studio.gateway.gate_token(gate_id)
     if token and right and hmac.compare_digest(token.encode(), right.encode()):
         session = studio.sessions.read(request.cookies.get(COOKIE)) or Session.begin(None)
         request.state.session = session
