@@ -13,7 +13,7 @@ from tidebase_pg.version import __version__
 
 TOPICS: Final = (
     "install", "dev", "serve", "runs", "gates", "queues", "schedules", "work", "deliver",
-    "webhooks", "keys", "upkeep", "health", "doctor", "roles", "uninstall", "skill", "mcp",
+    "webhooks", "keys", "upkeep", "health", "doctor", "roles", "uninstall", "check", "skill", "mcp",
 )  # fmt: skip
 
 

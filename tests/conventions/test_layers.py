@@ -88,6 +88,7 @@ MAY = {
         "testing.clock",
         "testing.databases",
         "testing.kit",
+        "testing.recordings",
     },
     "read the files of sql/": {"admin.drift", "admin.releases", "agents.langgraph.setup"},
     "sleep": {
@@ -106,6 +107,7 @@ MAY = {
         "server.streams",
         "server.studio.application",
         "tasks",
+        "testing.check",
         "testing.kit",
         "threads",
         "webhooks.dispatcher",
@@ -141,6 +143,7 @@ MAY = {
         "testing.clock",
         "testing.databases",
         "testing.kit",
+        "testing.recordings",
         "types",
     },
 }
@@ -296,7 +299,7 @@ def test_only_some_modules_may(what: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] == "commands"])
 def test_commands_go_through_the_application_face(name: str) -> None:
-    """A command connects by what the application has, or installs by `admin`."""
+    """A command connects by what the application has, installs by `admin`, checks by `testing`."""
     inner = {
         "admin",
         "agents",
@@ -307,6 +310,7 @@ def test_commands_go_through_the_application_face(name: str) -> None:
         "options",
         "registry",
         "server",
+        "testing",
         "tidebase",
         "timeline",
         "types",
