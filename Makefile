@@ -14,7 +14,7 @@ TEST_JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest $(or $(TESTS),-n $(TEST_JOBS) --dist loadfile)
 
 .DEFAULT_GOAL := help
-.PHONY: help sync demo demo-agent dev quick test test-agents test-all test-pg15 test-pgbouncer lint sql-lint types \
+.PHONY: help sync demo demo-agent dev quick test test-agents test-all test-pg15 test-busy test-pgbouncer lint sql-lint types \
   screenshots conventions bench bench-quick fuzz-http fuzz-sql chaos chaos-long docs wheel reproducible audit sbom clean
 
 help: ## Show this list
@@ -41,6 +41,9 @@ quick: $(READY) ## Form, types, catalogue, one race: what most mistakes meet, in
 
 test-pg15: $(READY) postgres-15 ## Run the tests on PostgreSQL 15 (also test-pg16, test-pg17)
 	TIDE_TEST_POSTGRES=15 $(PYTEST)
+
+test-busy: $(READY) ## Run the races while busy loops take all processors, for 15 minutes at most
+	$(BIN)/python tools/busy.py 900 $(BIN)/python -m pytest -q $(or $(TESTS),tests/races -k storm)
 
 test-pgbouncer: $(READY) ## Run the tests through PgBouncer in transaction mode
 	TIDE_TEST_PGBOUNCER=1 $(PYTEST)

@@ -102,7 +102,7 @@ def test_overdue_run_in_any_state_is_cancelled(tide: Tide, hour: Clock, state: s
     elif state == "running":
         run = tide.started(**arguments)
     else:
-        run = tide.enqueue(**arguments, delay="1 hour" if state == "delayed" else None)
+        run = tide.enqueue(**arguments, delay="59 seconds" if state == "delayed" else None)
     hour.advance(MINUTE)
     assert tide.reconcile()["overdue"] == 1
     ended = tide.get_run(run_id=run.run_id)

@@ -16,8 +16,10 @@ begin
       and w.due_at is not null
       and w.due_at <= v_now
     order by w.due_at
-    limit _end_due_waits.max_waits
+    -- Those of runs that somebody holds must not keep others from their turn.
+    limit 10 * _end_due_waits.max_waits
   loop
+    exit when v_ended >= _end_due_waits.max_waits;
     select r.*
     into v_run
     from tide.runs_active as r

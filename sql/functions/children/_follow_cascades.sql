@@ -11,8 +11,10 @@ begin
     select c.parent_id
     from tide.cascades as c
     order by c.created_at
-    limit 10
+    -- Those whose children somebody holds must not keep others from their turn.
+    limit 1000
   loop
+    exit when v_handled >= 10 * max_runs;
     v_handled := v_handled + tide._cancel_children(v_parent_id, max_runs);
     -- A cascade that went counts as well: behind it others may wait for their turn.
     if not exists (

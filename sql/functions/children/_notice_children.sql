@@ -4,19 +4,19 @@ language plpgsql
 volatile
 as $$
 declare
-  v_parent_id uuid;
+  v_parent_id uuid := tide._lowest_id();
   v_noticed integer := 0;
 begin
-  for v_parent_id in
-    select distinct u.parent_id
-    from (
-      select e.parent_id
-      from tide.run_edges as e
-      where not e.noticed
-      order by e.parent_id
-      limit 10 * _notice_children.max_parents
-    ) as u
-  loop
+  -- One probe for each parent: one that somebody holds, with many marks, hides no other.
+  for v_round in 1 .. 10 * max_parents loop
+    select e.parent_id
+    into v_parent_id
+    from tide.run_edges as e
+    where not e.noticed
+      and e.parent_id > v_parent_id
+    order by e.parent_id
+    limit 1;
+    exit when not found or v_noticed >= max_parents;
     perform
     from tide.runs_active as r
     where r.run_id = v_parent_id

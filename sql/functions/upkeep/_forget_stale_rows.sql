@@ -7,9 +7,27 @@ declare
   v_now constant timestamptz := tide._now();
 begin
   delete from tide.queue_minutes as m
-  where m.minute < v_now - interval '2 days';
+  where m.ctid = any (
+    array(
+      select s.ctid
+      from tide.queue_minutes as s
+      where s.minute < v_now - interval '48 hours'
+      order by s.minute
+      limit 10000
+      for update skip locked
+    )
+  );
   delete from tide.sweep_failures as f
-  where f.retry_at < v_now - interval '1 day';
+  where f.ctid = any (
+    array(
+      select s.ctid
+      from tide.sweep_failures as s
+      where s.retry_at < v_now - interval '24 hours'
+      order by s.retry_at
+      limit 10000
+      for update skip locked
+    )
+  );
   delete from tide.lease_renewals as b
   where b.ctid = any (
     array(
@@ -27,6 +45,8 @@ begin
       select s.run_id
       from tide.watchers as s
       where s.until < v_now
+      order by s.until
+      limit 10000
       for update skip locked
     )
   );
@@ -36,6 +56,8 @@ begin
       select s.worker
       from tide.workers as s
       where s.seen_at < v_now - interval '1 hour'
+      order by s.seen_at
+      limit 10000
       for update skip locked
     )
   );
@@ -47,6 +69,8 @@ begin
       s.since
     from tide.waiters as s
     where s.until < v_now
+    order by s.until
+    limit 10000
     for update skip locked
   ) as s
   where w.queue = s.queue
@@ -65,14 +89,25 @@ begin
     )
   );
   delete from tide.schedule_fires as f
-  where f.fire_at < v_now - interval '400 days'
-    and f.created_at < v_now - interval '400 days';
+  where f.ctid = any (
+    array(
+      select s.ctid
+      from tide.schedule_fires as s
+      where s.fire_at < v_now - interval '400 days'
+        and s.created_at < v_now - interval '400 days'
+      order by s.fire_at
+      limit 10000
+      for update skip locked
+    )
+  );
   delete from tide.endpoints as e
   where e.endpoint = any (
     array(
       select s.endpoint
       from tide.endpoints as s
       where s.claimed_at < v_now - interval '30 days'
+      order by s.claimed_at
+      limit 10000
       for update skip locked
     )
   );
