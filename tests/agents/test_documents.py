@@ -15,6 +15,7 @@ from tests.examples.test_documents import environment
 PAGES = {
     "docs/langgraph.md": "langgraph",
     "docs/mcp.md": "mcp",
+    "docs/opentelemetry.md": "opentelemetry",
     "docs/openai-agents.md": "agents",
     "docs/pydantic-ai.md": "pydantic_ai",
 }

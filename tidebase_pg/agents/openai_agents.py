@@ -31,6 +31,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from tidebase_pg import AsyncRun
+from tidebase_pg.agents.prices import cost_usd
 from tidebase_pg.errors import BadPayload
 
 __all__ = ["durable_tool", "run_agent"]
@@ -154,12 +155,14 @@ class _DurableModel(Model):
                 **options,
             )
             usage = response.usage
+            model = str(getattr(self._inner, "model", type(self._inner).__name__))
             await self._run.usage.record(
                 kind="llm",
                 step=name,
-                model=str(getattr(self._inner, "model", type(self._inner).__name__)),
+                model=model,
                 input_tokens=usage.input_tokens,
                 output_tokens=usage.output_tokens,
+                cost_usd=cost_usd(None, model, usage.input_tokens, usage.output_tokens),
             )
             return _RESPONSE.dump_python(response, mode="json")
 
