@@ -122,6 +122,7 @@ def test_gate_may_be_opened_without_parking(tide: Tide, own: dict[str, Any]) -> 
         ("on_timeout", {"on_timeout": "cancelled"}),
         ("on_timeout", {"on_timeout": None}),
         ("capability", {"capability": ""}),
+        ("capability", {"capability": "x" * 4097}),
         ("data", {"data": "[" * 200 + "]" * 200}),
     ],
 )

@@ -57,7 +57,7 @@ begin
     v_data,
     case
       when open_gate.capability is not null
-        then tide._valid_text('capability', open_gate.capability, 256)
+        then tide._valid_text('capability', open_gate.capability, 4096)
     end,
     sha256(convert_to(v_token, 'UTF8')),
     v_now + tide._valid_timeout(open_gate.timeout),
