@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -147,6 +148,26 @@ def test_a_killed_gateway_loses_nothing_it_has_answered(module_dsn: str) -> None
     assert seen == [
         "run.created", "run.started", "step.started", "step.completed", "run.completed",
     ]  # fmt: skip
+
+
+def test_headers_are_neither_long_nor_slow(module_dsn: str) -> None:
+    with program(module_dsn, "--no-reconcile", "--no-deliver") as (_, http):
+        address = (http.client.base_url.host, http.client.base_url.port or 0)
+        with socket.create_connection(address, timeout=PATIENCE) as line:
+            line.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n")
+            sent = 0
+            try:
+                while sent < 1_000_000:
+                    line.sendall(b"x-filler: " + b"y" * 1000 + b"\r\n")
+                    sent += 1012
+                answer = line.recv(1000)
+            except OSError:
+                answer = b""
+            assert not answer.startswith(b"HTTP/1.1 200")
+        with socket.create_connection(address, timeout=PATIENCE) as line:
+            line.sendall(b"GET /health HTTP/1.1\r\nhost: ")
+            assert line.recv(1000) == b""
+        assert http.get("/health") == {"ok": True}
 
 
 def test_several_processes_share_a_port(module_dsn: str) -> None:

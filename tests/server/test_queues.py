@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from tests.server.conftest import Http, fresh
+from tests.server.conftest import Http, client_of, fresh, serving
 from tests.support import Connection, at_once, results, value
+from tidebase_pg.server import Settings
+from tidebase_pg.server.gateway import Signs
 
 
 def enqueue(http: Http, queue: str, **body: Any) -> Any:
@@ -157,6 +160,36 @@ def test_a_child_at_work_keeps_its_parents_alive(http: Http, sql: Connection) ->
         (bare,),
     )
     http.post(f"/runs/{child}/begin")
+    assert value(
+        sql,
+        "select r.leased_until > now() + interval '4 minutes' from tide.runs_active as r "
+        "where r.run_id = %s",
+        bare,
+    )
+
+
+@pytest.mark.parametrize("word", ["step", "heartbeat"])
+def test_every_report_of_a_child_speaks_for_its_parents(
+    module_dsn: str, sql: Connection, word: str
+) -> None:
+    settings = Settings(dsn=module_dsn, lease=timedelta(minutes=5))
+    with serving(settings) as served, client_of(served) as http:
+        served.gateway.signs = Signs(0.0)
+        run_id, _ = http.begun()
+        body = {"name": "c", "workflowName": "sub"}
+        child = http.post(f"/runs/{run_id}/children", body)["run"]["id"]
+        lease = http.post(f"/runs/{child}/begin")["leaseOwner"]
+        bare = run_id.removeprefix("run_")
+        sql.execute(
+            "update tide.runs_active set leased_until = now() + interval '1 second' "
+            "where run_id = %s",
+            (bare,),
+        )
+        if word == "step":
+            begin = {"name": "s", "inputHash": "h", "leaseOwner": lease}
+            http.post(f"/runs/{child}/steps/begin", begin)
+        else:
+            http.post(f"/runs/{child}/heartbeat", {"leaseOwner": lease})
     assert value(
         sql,
         "select r.leased_until > now() + interval '4 minutes' from tide.runs_active as r "

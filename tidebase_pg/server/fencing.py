@@ -211,6 +211,21 @@ async def renew(ask: Ask, run_id: UUID) -> None:
     await ask.plainly(calls.renew_run(run_id, worker=worker, identity=identity, lease=length))
 
 
+async def alive(ask: Ask, run_id: UUID) -> None:
+    """After an accepted report: keep the leases of those that wait for a child in its process.
+
+    Whether a run is such a child never changes, so it is asked once; and a tenth of a lease is soon
+    enough.
+    """
+    signs = ask.gateway.signs
+    if signs.due(run_id):
+        if signs.is_child(run_id) is None:
+            row = await ask(calls.get_run, run_id)
+            signs.learn(run_id, row.parent_id is not None and row.queue is None)
+        if signs.is_child(run_id):
+            await renew(ask, run_id)
+
+
 async def refused_step(
     ask: Ask, run_id: UUID, lease_id: UUID, error: Exception | Stop, said: Raw | None = None
 ) -> Refusal:

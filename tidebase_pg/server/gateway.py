@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import logging
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -30,6 +30,7 @@ logger: Final = logging.getLogger("tidebase_pg.server")
 AsyncConnection = psycopg.AsyncConnection[Any]
 
 MOST_KEYS: Final = 10_000
+MOST_SIGNS: Final = 10_000
 _KEY: Final = b"tide_"
 _OPEN: Final = Identity("open", "all")
 _SHARED: Final = Identity("key", "all")
@@ -80,6 +81,32 @@ class Login:
         await self._pool.close()
 
 
+class Signs:
+    """Which runs are plain children, and when each next speaks for its parents; bounded."""
+
+    def __init__(self, pause: float) -> None:
+        self._pause = pause
+        self._known: OrderedDict[UUID, tuple[bool, float]] = OrderedDict()
+
+    def due(self, run_id: UUID) -> bool:
+        known = self._known.get(run_id)
+        return known is None or (known[0] and known[1] <= time.monotonic())
+
+    def is_child(self, run_id: UUID) -> bool | None:
+        """None while nobody has asked; asking puts off the next sign."""
+        known = self._known.get(run_id)
+        if known is None:
+            return None
+        self.learn(run_id, known[0])
+        return known[0]
+
+    def learn(self, run_id: UUID, is_child: bool) -> None:
+        self._known[run_id] = (is_child, time.monotonic() + self._pause)
+        self._known.move_to_end(run_id)
+        if len(self._known) > MOST_SIGNS:
+            self._known.popitem(last=False)
+
+
 class Gateway:
     """Pools of logins by role, keys, and one listener for all event streams of the process.
 
@@ -100,6 +127,7 @@ class Gateway:
             role: AsyncClient(login, patience=settings.patience)
             for role, login in self._logins.items()
         }
+        self.signs = Signs(settings.lease.total_seconds() / 10)
         self.hub = Hub(settings.dsn, parameters)
         self._opened = False
         self._streams: Counter[str] = Counter()

@@ -76,6 +76,7 @@ async def heartbeat(ask: Ask, body: bodies.Heartbeat) -> OneRun:
         state = beats[0].state
     run = Run.of(await ask(calls.get_run, run_id))
     if state in ("held", "busy"):
+        await fencing.alive(ask, run_id)
         return OneRun(run)
     if run.status == "cancelled":
         raise Refusal(409, "run is cancelled", code="run_cancelled", run=run)

@@ -50,6 +50,7 @@ async def begin_step(ask: Ask, body: bodies.BeginStep) -> BegunStep:
             expected_input_hash=hashes[1] if hashes else None,
             actual_input_hash=hashes[2] if hashes else None,
         )
+    await fencing.alive(ask, run_id)
     match start.action:
         case "replay":
             output = objects.document(start.output_text)
@@ -75,6 +76,7 @@ async def complete_step(ask: Ask, body: bodies.CompleteStep) -> OneStep:
         row = await ask.carrying(output=body.output)(calls.complete_step, run_id, lease_id, name)
     except (Stop, NotFound) as error:
         raise await fencing.refused_step(ask, run_id, lease_id, error) from None
+    await fencing.alive(ask, run_id)
     return OneStep(Step.of(run_id, row))
 
 
