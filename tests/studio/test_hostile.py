@@ -116,13 +116,13 @@ def test_a_run_of_ten_thousand_steps_is_shown_page_by_page(
 ) -> None:
     run_id = value(connection, "select run_id from tide.create_run('long')")
     run = one(connection, "select * from tide.begin_run(%s)", run_id)
-    connection.execute("begin")
     connection.execute(
-        "select count(*) from (select tide.begin_step(%s, %s, 'step-' || n), "
-        "tide.complete_step(%s, %s, 'step-' || n) from generate_series(1, 10000) as n) as s",
-        (run_id, run.lease_id, run_id, run.lease_id),
+        "insert into tide.steps (run_id, name, status, attempt, replay, input_hash, lease_id, "
+        "started_at, finished_at, position) "
+        "select %s, 'step-' || n, 'completed', 1, 'auto', '', %s, now(), now(), n "
+        "from generate_series(1, 10000) as n",
+        (run_id, run.lease_id),
     )
-    connection.execute("commit")
     page = window("operator").go(f"/runs/{run_id}")
     assert page.locator(".gantt .line.step").count() == 200
     assert page.get_by_text("steps 1 to 200 of 10").is_visible()

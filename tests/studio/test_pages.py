@@ -110,8 +110,8 @@ def test_the_first_screen_says_what_is_wrong_without_scrolling(
     page = window("operator").go("/")
     height = page.evaluate("document.documentElement.scrollHeight")
     assert height <= 800
-    first = page.locator(".findings li").first
-    assert "needs a review" in first.inner_text()
+    first = page.locator(".findings li", has_text="needs a review")
+    assert first.bounding_box()["y"] < 200
     for title in ("over budget", "failed within a day", "given up"):
         assert page.get_by_text(title).count() >= 1
     for heading in ("Last hour", "Last day", "Decisions", "Queues by pressure", "Running"):

@@ -33,6 +33,8 @@ logger: Final = logging.getLogger("tidebase_pg.server.studio")
 T = TypeVar("T")
 
 HERE: Final = Path(__file__).parent
+MOST_FORMS: Final = 10_000
+"""So many forms that were sent are remembered."""
 MOST: Final = 4 * 1024 * 1024
 """Bytes of a form."""
 POLICY: Final = "; ".join(
@@ -119,6 +121,8 @@ class Studio:
     sessions: Sessions
     pages: Pages
     looks: Looks
+    used: dict[str, None] = field(default_factory=dict[str, None])
+    """Forms that were sent and whose act the database cannot tell from a second one."""
 
     @property
     def is_open(self) -> bool:
@@ -179,6 +183,17 @@ class Visit:
         """The same, shared for a moment with whoever has the same role and looks at the same."""
         return await self.studio.looks.take((self.role, key), lambda: self.ask(call))
 
+    def is_first(self) -> bool:
+        """Whether this form was not sent before to this process; it counts as sent from now on."""
+        once = f"{self.session.session_id} {self.form.get('once', '')}"
+        used = self.studio.used
+        if once in used:
+            return False
+        used[once] = None
+        while len(used) > MOST_FORMS:
+            used.pop(next(iter(used)))
+        return True
+
     def page(self, template: str, code: int = 200, /, **facts: Any) -> Response:
         """A whole page, or of a page that is open only the parts that live."""
         return self.studio.pages.answer(self, template, code, facts)
@@ -237,7 +252,16 @@ class Front:
         return endpoint
 
     async def _show(self, request: Request, handler: Handler) -> Response:
-        return await handler(await self.visit(request))
+        visit = await self.visit(request)
+        try:
+            return await handler(visit)
+        except NotFound as error:
+            return visit.page("missing.html", 404, text=error.message)
+        except InsufficientPrivilege as error:
+            said = error.diag.message_primary or "the database refuses it"
+            return visit.page("refused.html", 403, text=f"The database says: {said}.")
+        except (InvalidArgument, ValueError) as error:
+            return visit.page("refused.html", 400, text=str(error))
 
     async def _act(self, request: Request, handler: Handler, decides: bool) -> Response:
         visit = await self.visit(request)

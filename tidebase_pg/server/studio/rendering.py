@@ -22,7 +22,7 @@ from tidebase_pg.server.studio.sessions import NOTE, THEME
 if TYPE_CHECKING:
     from tidebase_pg.server.studio.application import Visit
 
-NAVIGATION: Final = (
+NAVIGATION: Final[tuple[tuple[str, str, str], ...]] = (
     ("/", "Overview", "o"),
     ("/runs", "Runs", "r"),
     ("/gates", "Decisions", "d"),
@@ -83,6 +83,7 @@ class Pages:
             field=field,
             past=past,
             fault=fault,
+            folded=folded,
             lines=lines,
         )
 
@@ -96,7 +97,9 @@ class Pages:
             path=path,
             here=path + (f"?{request.url.query}" if request.url.query else ""),
             static=f"{visit.base}/static/{self.stamp}",
-            navigation=NAVIGATION,
+            navigation=[
+                page for page in NAVIGATION if visit.role != "approver" or page[0] == "/gates"
+            ],
             visit=visit,
             csrf=sessions.form_token(visit.session),
             note=note,
@@ -201,6 +204,56 @@ def document(value: Any) -> dict[str, Any]:
         "cut": cut,
         "size": len(text),
     }
+
+
+FOLD: Final = 24
+"""Lines of a document above which its parts can be folded."""
+
+
+def folded(text: str) -> Markup | None:
+    """A long JSON document whose parts open and close; None where it is short, or none."""
+    try:
+        value: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    laid_out = json.dumps(value, indent=2, ensure_ascii=False)
+    if len(laid_out) > PREVIEW or laid_out.count("\n") <= FOLD:
+        return None
+    return Markup('<div class="json" tabindex="0" role="group" aria-label="JSON">{}</div>').format(
+        _fold(value, 0)
+    )
+
+
+def _fold(value: Any, depth: int) -> Markup:
+    pairs: list[tuple[str, Any]]
+    if isinstance(value, dict):
+        pairs = [(f"{json.dumps(k, ensure_ascii=False)}: ", v) for k, v in value.items()]  # pyright: ignore[reportUnknownVariableType]
+    else:
+        pairs = [("", one) for one in value]
+    parts: list[Markup] = []
+    for name, one in pairs:
+        said = json.dumps(one, indent=2, ensure_ascii=False)
+        key = display.visible(name)
+        if depth < 3 and isinstance(one, dict | list) and said.count("\n") > 3:
+            number = len(one)  # pyright: ignore[reportUnknownArgumentType]
+            kind = ("{", "}") if isinstance(one, dict) else ("[", "]")
+            parts.append(
+                Markup(
+                    '<details{}><summary>{}{}<small>{}</small>{}</summary><div dir="auto">{}</div>'
+                    "</details>"
+                ).format(
+                    Markup(" open") if said.count("\n") <= FOLD else "",
+                    key,
+                    kind[0],
+                    number,
+                    kind[1],
+                    _fold(one, depth + 1),
+                )
+            )
+        else:
+            shown_text = display.visible(said, keep="\n")
+            parts.append(Markup('<p dir="auto">{}{}</p>').format(key, shown_text))
+    return Markup().join(parts)
 
 
 def fault(text: str) -> dict[str, str] | None:

@@ -129,6 +129,8 @@ async def event(visit: Visit) -> Response:
             "and send it again if it is still wanted.",
             "refused",
         )
+    if not visit.is_first():
+        return visit.done(_page(visit), f"{name} was sent already.")
     await visit.ask(calls.send_event(run_id, name, payload=payload))
     return visit.done(_page(visit), f"Sent {name}.")
 

@@ -55,6 +55,7 @@ async def gate(studio: Studio, request: Request) -> Response:
         return await _decide(visit, gate_id, token)
     try:
         shown = await visit.ask(calls.get_gate(gate_id))
+        more = await visit.ask(calls.describe_gate(gate_id))
     except NotFound:
         raise Leave(
             studio.pages.bare("missing.html", 404, visit.base, text="There is no such decision.")
@@ -64,7 +65,13 @@ async def gate(studio: Studio, request: Request) -> Response:
     except BadPayload:
         data = None
     return visit.page(
-        "gate.html", gate=shown, gate_id=gate_id, data=data, token=token, by_link=_by_link(visit)
+        "gate.html",
+        gate=shown,
+        gate_id=gate_id,
+        data=data,
+        token=token,
+        by_link=_by_link(visit),
+        more=more,
     )
 
 
@@ -105,6 +112,9 @@ async def _decide(visit: Visit, gate_id: UUID, token: str) -> Response:
         return _noted(
             visit, where, f"It was decided already. {error.detail or ''} Yours was not.", "refused"
         )
+    except InsufficientPrivilege as error:
+        said = error.diag.message_primary or "the database refuses it"
+        return _noted(visit, where, f"The database says: {said}.", "refused")
     except (TideError, ValueError) as error:
         return _noted(visit, where, str(error), "refused")
     if made.status == "pending":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,16 +23,28 @@ HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 async def pages(visit: Visit) -> Response:
     """A word whenever the installation looks different."""
-    await visit.look("overview", calls.overview())
-    return _stream(visit, _looks(visit))
+    look = _gates if visit.role == "approver" else _installation
+    await look(visit)
+    return _stream(visit, _looks(visit, look))
 
 
-async def _looks(visit: Visit) -> AsyncGenerator[str]:
+async def _gates(visit: Visit) -> str:
+    """What an approver looks at."""
+    found = await visit.look(("gates", ""), calls.list_gates(max_gates=20))
+    return str([gate.gate_id for gate in found])
+
+
+async def _installation(visit: Visit) -> str:
+    """What everybody else looks at."""
+    seen = await visit.look("overview", calls.overview())
+    queues = await visit.look("queues", calls.list_queues())
+    return f"{_still(seen)}{_quiet(queues)}"
+
+
+async def _looks(visit: Visit, look: Callable[[Visit], Awaitable[str]]) -> AsyncGenerator[str]:
     last = ""
     for _ in range(int(LONGEST / BEAT)):
-        seen = await visit.look("overview", calls.overview())
-        queues = await visit.look("queues", calls.list_queues())
-        news = hashlib.sha256(f"{_still(seen)}{_quiet(queues)}".encode()).hexdigest()
+        news = hashlib.sha256((await look(visit)).encode()).hexdigest()
         yield f"event: look\ndata: {news[:16]}\n\n" if news != last else ": still\n\n"
         last = news
         if await _ends(visit):

@@ -3,8 +3,12 @@ export function forms(root) {
   for (const button of root.querySelectorAll("[data-copy]")) {
     button.hidden = false;
     button.addEventListener("click", async () => {
-      const text = button.dataset.copy || button.closest(".doc")?.querySelector("pre")?.textContent || "";
-      try { await navigator.clipboard.writeText(text); button.textContent = "Copied"; } catch { button.textContent = "Not copied"; }
+      const doc = button.closest(".doc");
+      let text = button.dataset.copy || doc?.querySelector("pre")?.textContent || "";
+      try {
+        if (!text) text = await (await fetch(doc.querySelector("a[download]").href)).text();
+        await navigator.clipboard.writeText(text); button.textContent = "Copied";
+      } catch { button.textContent = "Not copied"; }
       setTimeout(() => { button.textContent = "Copy"; }, 1600);
     });
   }
