@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from tidebase_pg.errors import BadPayload
+from tidebase_pg.errors import BadPayload, CollidingKeys
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _decode: Final = json.JSONDecoder().decode
@@ -43,7 +43,7 @@ def encode(value: object, what: str) -> str:
     if "\\u0000" in text and (problem := _find(value)):
         raise BadPayload(f"{what} cannot be stored as JSON: {problem}")
     if "{" in text and (problem := _collision(value)):
-        raise BadPayload(f"{what} cannot be stored as JSON: {problem}")
+        raise CollidingKeys(f"{what} cannot be stored as JSON: {problem}")
     return text
 
 

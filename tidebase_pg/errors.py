@@ -165,6 +165,10 @@ class BadPayload(ValueError):
     """A value cannot be stored as JSON, or a stored document cannot be read."""
 
 
+class CollidingKeys(BadPayload):
+    """Keys of a dict become one as JSON, as 1 and "1" do; another attempt may have other keys."""
+
+
 class BadSignature(ValueError):
     """A webhook is not signed with a secret of ours, or was signed too long ago."""
 

@@ -21,6 +21,7 @@ from tidebase_pg.codecs import Codec
 from tidebase_pg.documents import canonical, decode, encode
 from tidebase_pg.errors import (
     BadPayload,
+    CollidingKeys,
     Fail,
     IllegalTransition,
     InputMismatch,
@@ -583,7 +584,7 @@ def failure(error: BaseException) -> Failure:
 
 def final(error: BaseException) -> bool:
     """Whether a repetition would fail alike: what cannot be stored cannot be stored again."""
-    return isinstance(error, BadPayload | PayloadTooLarge)
+    return isinstance(error, BadPayload | PayloadTooLarge) and not isinstance(error, CollidingKeys)
 
 
 def jittered(after: timedelta | None) -> timedelta | None:

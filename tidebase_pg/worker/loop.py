@@ -146,6 +146,8 @@ class Worker:
         self._renewer.take_connection()
         for pinned in self._pinned:
             pinned.release(pinned.acquire())
+        if self._state.polling.listens and not self._listener.listen():
+            self._state.cannot_listen()
 
     def _exchange(self, request: Request) -> None:
         try:
@@ -253,9 +255,7 @@ class Worker:
 
     @contextlib.contextmanager
     def _signals(self) -> Generator[None]:
-        if threading.current_thread() is not threading.main_thread() or (
-            self._options.signals is False
-        ):
+        if not takes_signals(self._options.signals):
             yield
             return
 
@@ -359,6 +359,8 @@ class AsyncWorker:
         await in_thread(self._renewer.take_connection)
         for pinned in self._pinned:
             await pinned.release(await pinned.acquire())
+        if self._state.polling.listens and not await self._listener.listen():
+            self._state.cannot_listen()
 
     async def _loop(self) -> None:
         state = self._state
@@ -504,7 +506,7 @@ class AsyncWorker:
     @contextlib.contextmanager
     def _signals(self) -> Generator[None]:
         loop = asyncio.get_running_loop()
-        if self._options.signals is False:
+        if not takes_signals(self._options.signals):
             yield
             return
         handled: list[signal.Signals] = []
@@ -520,6 +522,14 @@ class AsyncWorker:
             for number in handled:
                 loop.remove_signal_handler(number)
                 signal.signal(number, before[number])
+
+
+def takes_signals(asked: bool | None) -> bool:
+    """Whether a worker stops at signals: in the main thread, where nothing else waits for them
+    unless it was asked to."""
+    if asked is False or threading.current_thread() is not threading.main_thread():
+        return False
+    return asked is True or signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def begins(leased: LeasedRun) -> None:

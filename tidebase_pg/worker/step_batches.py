@@ -20,7 +20,7 @@ import psycopg
 from tidebase_pg import calls
 from tidebase_pg.call import Call
 from tidebase_pg.client import AsyncClient, Client
-from tidebase_pg.client.failures import is_passing
+from tidebase_pg.client.failures import is_passing, pauses
 from tidebase_pg.documents import encode
 from tidebase_pg.errors import SchemaTooOld, Stop, TideError
 from tidebase_pg.flows import one_line
@@ -44,6 +44,9 @@ LONGEST_GATHERING: Final = 0.001
 
 QUIET: Final = 40
 """So many looks in vain end the looking."""
+
+LONGEST_BUSY: Final = 0.25
+"""Seconds between two reports on a run that another transaction holds."""
 
 BEGUN: Final = StepStart("execute", None, 1, "auto")
 """What is taken for granted of a step that cannot have been begun before."""
@@ -101,14 +104,19 @@ class Report:
 
     @property
     def single(self) -> bool:
-        """Whether the database wants it by itself, or another transaction holds the run: then the
-        others must not wait with it."""
-        return self.answer is not None and self.answer.action in ("single", "busy")
+        """Whether the database wants it by itself."""
+        return self.answer is not None and self.answer.action == "single"
 
     @property
     def busy(self) -> bool:
         """Whether another transaction holds the run, so that nothing was written."""
         return self.answer is not None and self.answer.action == "busy"
+
+    def again(self) -> Report:
+        """The same report, to be sent once more."""
+        self.answered = self.sent = False
+        self.answer = self.error = None
+        return self
 
     @property
     def size(self) -> int:
@@ -248,8 +256,12 @@ class StepBatcher:
     def end(self, batch: list[Report]) -> None:
         """All of a batch is answered, or cannot be."""
         for report in batch:
-            report.answered = True
-            if report.judge is not None:
+            if report.judge is None:
+                report.answered = True
+            elif report.busy:
+                report.again()  # nobody waits: it goes out with what is due next
+            else:
+                report.answered = True
                 self._forget(report)
 
     def next_leader(self) -> Report | None:
@@ -299,6 +311,23 @@ class StepReporter:
         with self._lock:
             batcher.add(report)
             leads = self._leads()
+        self._await(report, leads)
+        waits = pauses(LONGEST_BUSY)
+        while report.busy:
+            # Another transaction holds the run; the others do not wait with it.
+            time.sleep(next(waits))
+            held.check()
+            with self._lock:
+                batcher.waiting.append(report.again())
+                leads = self._leads()
+            self._await(report, leads)
+        if report.single:
+            if report.begin is not None:
+                held.ask_alone()
+            return self._client.execute(call)
+        return cast(T, report.result())
+
+    def _await(self, report: Report, leads: bool) -> None:
         while not report.answered:
             if leads:
                 self._lead()
@@ -306,11 +335,6 @@ class StepReporter:
             else:
                 report.done.acquire()
                 leads, report.leads = report.leads, False
-        if report.single:
-            if report.begin is not None:
-                held.ask_alone()
-            return self._client.execute(call)
-        return cast(T, report.result())
 
     def begin(self, held: ActiveRun, call: Call[StepStart], judge: Judge) -> StepStart:
         """Tell that a step began, without waiting for the answer: `judge` reads it."""
@@ -372,7 +396,7 @@ class StepReporter:
                 if report.judge is None:
                     report.done.release()
             for report in batch:
-                if report.judge is not None:
+                if report.judge is not None and report.answered:
                     self._conclude(report)
 
     def _gather(self) -> None:
@@ -425,6 +449,15 @@ class AsyncStepReporter:
         self._batcher.add(report)
         self._send()
         await report.future
+        waits = pauses(LONGEST_BUSY)
+        while report.busy:
+            # Another transaction holds the run; the others do not wait with it.
+            await asyncio.sleep(next(waits))
+            held.check()
+            report.future = asyncio.get_running_loop().create_future()
+            self._batcher.waiting.append(report.again())
+            self._send()
+            await report.future
         if report.single:
             if report.begin is not None:
                 held.ask_alone()
@@ -480,7 +513,7 @@ class AsyncStepReporter:
                     if report.judge is None:
                         _tell(report)
             for report in batch:
-                if report.judge is not None:
+                if report.judge is not None and report.answered:
                     await self._conclude(report)
         batcher.sending = False
 
