@@ -201,3 +201,19 @@ def check_kind(name: str, value: T, *kinds: type[Any]) -> T:
         words = " or ".join(f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in kinds)
         raise TypeError(f"{name} must be {words}, not {type(value).__name__}")
     return value
+
+
+def unreadable_dsn(dsn: str, complaint: str) -> str:
+    """What is wrong with a DSN, for messages: libpq repeats the DSN, with its password."""
+    scheme = re.match(r"\s*([A-Za-z][A-Za-z0-9.-]*)(\+[A-Za-z0-9]+)?:/", dsn)
+    if scheme is not None and (scheme[2] or scheme[1] not in ("postgresql", "postgres")):
+        return (
+            f"the DSN begins with {scheme[1]}{scheme[2] or ''}://, which is no address of libpq: "
+            "begin it with postgresql://"
+        )
+    if scheme is not None and "percent" in complaint:
+        return "the DSN cannot be read: write a % in a user, password or name as %25"
+    return (
+        "the DSN cannot be read: write postgresql://user:password@host:port/database, with "
+        "characters such as @ : / % encoded, or host=... dbname=... user=..."
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Any, Final, TypeAlias
 
 import psycopg
@@ -11,6 +10,8 @@ from psycopg import adapt, postgres
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types import TypesRegistry, array
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from tidebase_pg.values import unreadable_dsn
 
 Connection: TypeAlias = psycopg.Connection[Any]
 AsyncConnection: TypeAlias = psycopg.AsyncConnection[Any]
@@ -45,25 +46,9 @@ def parameters(dsn: str) -> dict[str, Any]:
     try:
         given = conninfo_to_dict(dsn)
     except psycopg.ProgrammingError as error:
-        raise ValueError(_unreadable(dsn, error)) from None
+        raise ValueError(unreadable_dsn(dsn, str(error))) from None
     several = _SEVERAL_HOSTS if "," in str(given.get("host") or given.get("hostaddr") or "") else {}
     return {**_DEFAULTS, **several, **given, "autocommit": True}
-
-
-def _unreadable(dsn: str, error: Exception) -> str:
-    """What is wrong with a DSN, for messages: libpq repeats the DSN, with its password."""
-    scheme = re.match(r"\s*([A-Za-z][A-Za-z0-9.-]*)(\+[A-Za-z0-9]+)?:/", dsn)
-    if scheme is not None and (scheme[2] or scheme[1] not in ("postgresql", "postgres")):
-        return (
-            f"the DSN begins with {scheme[1]}{scheme[2] or ''}://, which is no address of libpq: "
-            "begin it with postgresql://"
-        )
-    if scheme is not None and "percent" in str(error):
-        return "the DSN cannot be read: write a % in a user, password or name as %25"
-    return (
-        "the DSN cannot be read: write postgresql://user:password@host:port/database, with "
-        "characters such as @ : / % encoded, or host=... dbname=... user=..."
-    )
 
 
 def environment() -> str:

@@ -17,6 +17,7 @@ from psycopg_pool import PoolTimeout
 from tidebase_pg.admin.embedded import EmbeddedError
 from tidebase_pg.display import length, visible
 from tidebase_pg.errors import Refusal, SchemaError
+from tidebase_pg.values import unreadable_dsn
 
 EXIT_CODES: Final = """\b
 Exit codes:
@@ -127,6 +128,11 @@ def one_line() -> Generator[None, None, None]:
         raise Failure(str(error)) from error
     except PoolTimeout as error:
         raise Failure(f"no connection to the database: {error}") from error
+    except psycopg.ProgrammingError as error:
+        if error.sqlstate is not None:
+            raise Failure(error.diag.message_primary or str(error)) from error
+        # libpq could not read the DSN, and repeats it with its password.
+        raise Failure(unreadable_dsn(dsn(), str(error))) from None
     except psycopg.Error as error:
         raise Failure(error.diag.message_primary or str(error)) from error
 

@@ -52,7 +52,7 @@ def work(
     tide = load(application)
     if dsn() != os.environ.get("TIDEBASE_DSN", ""):
         tide.connect(dsn())  # typed, so it wins over what the application says
-    options: WorkOptions = {"concurrency": concurrency, "drain": drain}
+    options: WorkOptions = {"concurrency": concurrency, "drain": drain, "signals": True}
     if queues is not None:
         options["queues"] = [name.strip() for name in queues.split(",") if name.strip()]
     if lease is not None:

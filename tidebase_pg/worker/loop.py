@@ -51,6 +51,8 @@ LONGEST_WAIT: Final = 0.5
 """Seconds after which a blocked wait looks up: Python notices a signal that arrives just before
 the wait begins only at its end."""
 
+ENDING: Final = 1.0
+"""Seconds the threads beside a worker have at its end."""
 LAST_REPORTS: Final = 2.0
 """Seconds a worker that was stopped twice waits for the server."""
 STEP_LIMIT: Final = 0.5
@@ -132,6 +134,7 @@ class Worker:
                     self._ticker.stop()
                 self._threads.end()
                 self._withdraw()
+                end_threads(self._renewer, self._ticker)
                 if self._dispatcher is not None:
                     end_dispatcher(self._dispatcher, state)
                 self._waker.close()
@@ -346,6 +349,7 @@ class AsyncWorker:
                 if self._ticker is not None:
                     self._ticker.stop()
                 await self._withdraw()
+                await in_thread(lambda: end_threads(self._renewer, self._ticker))
                 if (dispatcher := self._dispatcher) is not None:
                     await in_thread(lambda: end_dispatcher(dispatcher, state))
                 self._reporter.close()
@@ -619,6 +623,13 @@ def end_dispatcher(dispatcher: Dispatcher, state: WorkerState) -> None:
         dispatcher.end()
     else:
         dispatcher.stop()
+
+
+def end_threads(renewer: LeaseRenewer, ticker: Ticker | None) -> None:
+    """Give the threads beside the worker a moment to give their connections back."""
+    renewer.join(ENDING)
+    if ticker is not None:
+        ticker.join(ENDING)
 
 
 def cut_off_soon(pinned: Sequence[PinnedConnection | AsyncPinnedConnection]) -> None:

@@ -115,6 +115,8 @@ class LeaseRenewer:
         self._news = threading.Event()
         self._lock = threading.Lock()
         self._alive = False
+        self._gone = threading.Event()
+        self._gone.set()
         self._stopped = False
 
     def take_connection(self) -> None:
@@ -133,17 +135,22 @@ class LeaseRenewer:
         with self._lock:
             if not self._alive:
                 self._alive = True
+                self._gone.clear()
                 threading.Thread(
                     target=self._live, name="tidebase lease renewal", daemon=True
                 ).start()
         self._news.set()
 
     def stop(self) -> None:
-        """Renew nothing more; waits for nothing."""
+        """Renew nothing more; returns at once."""
         self._stopped = True
         watch.discard(self)
         self._news.set()
-        if (connection := self._pinned.pinned) is not None:
+
+    def join(self, seconds: float) -> None:
+        """Wait until its connection is given back; what takes longer is cut off."""
+        self._gone.wait(seconds)
+        if not self._gone.is_set() and (connection := self._pinned.pinned) is not None:
             cut(connection)
 
     def look_now(self) -> None:
@@ -181,6 +188,7 @@ class LeaseRenewer:
                         watch.discard(self)
                         break
         self._pinned.close()
+        self._gone.set()
 
     def _renew(self) -> None:
         for lease, runs in list(self._schedule.to_renew(time.monotonic())):

@@ -49,16 +49,23 @@ class Ticker:
         self._client = Client(self._pinned, patience=0.0, limit=LIMIT)
         self._schedule = TickSchedule(every)
         self._stopped = False
+        self._gone = threading.Event()
+        self._gone.set()
         self._news = threading.Event()
 
     def start(self) -> None:
+        self._gone.clear()
         threading.Thread(target=self._live, name="tidebase reconcile", daemon=True).start()
 
     def stop(self) -> None:
-        """Tick no more; waits for nothing."""
+        """Tick no more; returns at once."""
         self._stopped = True
         self._news.set()
-        if (connection := self._pinned.pinned) is not None:
+
+    def join(self, seconds: float) -> None:
+        """Wait until its connection is given back; what takes longer is cut off."""
+        self._gone.wait(seconds)
+        if not self._gone.is_set() and (connection := self._pinned.pinned) is not None:
             cut(connection)
 
     def rest(self, resting: bool) -> None:
@@ -80,3 +87,4 @@ class Ticker:
                 if not self._stopped:
                     logger.warning("reconcile failed, trying again: %s", one_line(error))
         self._pinned.close()
+        self._gone.set()

@@ -15,12 +15,14 @@ as $$
 declare
   v_reason constant text := tide._valid_note('reason', cancel.reason);
   v_actor constant text := tide._valid_note('actor', cancel.actor);
+  v_worker text;
   v_run tide.runs;
 begin
   perform tide._require_run(cancel.run_id);
   -- Again when a retry has brought the run back between the two looks.
   loop
-    perform
+    select r.worker
+    into v_worker
     from tide.runs_active as r
     where r.run_id = cancel.run_id
     for no key update;
@@ -38,6 +40,10 @@ begin
     v_run := tide._find_run(cancel.run_id);
     exit when v_run.finished_at is not null;
   end loop;
+  if v_worker is not null then
+    -- Who holds the run hears it at once, and not with the next renewal of its lease.
+    perform pg_notify('tide_work', left(v_worker, 1000) || '!');
+  end if;
   if v_run.status <> 'cancelled' then
     raise exception 'run % is finished: %', v_run.run_id, v_run.status
       using errcode = 'TD003',
