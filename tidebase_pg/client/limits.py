@@ -124,21 +124,13 @@ def limited(connection: Connection | AsyncConnection, seconds: float | None) -> 
 
 
 def cut(connection: Connection | AsyncConnection) -> None:
-    """End a connection from another thread: whoever waits on it gets an OperationalError.
+    """End a connection from another thread: its user gets an OperationalError.
 
-    The server is asked to cancel what it is doing, in case it can still hear.
+    The server is not asked to cancel: libpq would wait for its answer, with all threads.
     """
-    with contextlib.suppress(psycopg.Error, OSError, ValueError):
-        canceller = connection.pgconn.get_cancel()
-        threading.Thread(target=_cancel, args=(canceller,), daemon=True).start()
     with contextlib.suppress(psycopg.Error, OSError, ValueError):
         end = socket.socket(fileno=os.dup(connection.pgconn.socket))
         try:
             end.shutdown(socket.SHUT_RDWR)
         finally:
             end.close()
-
-
-def _cancel(canceller: psycopg.pq.abc.PGcancel) -> None:
-    with contextlib.suppress(psycopg.Error):
-        canceller.cancel()
