@@ -15,7 +15,7 @@ from tidebase_pg.client.async_statements import listen
 from tidebase_pg.client.settings import AsyncConnection
 from tidebase_pg.event_reader import EventReader
 from tidebase_pg.types import EventRow
-from tidebase_pg.values import RunId
+from tidebase_pg.values import RunId, told_as
 
 CHANNELS: Final = ("tide_events", "tide_streams")
 
@@ -47,7 +47,7 @@ class AsyncFollowing:
     async def join(self, run_id: UUID) -> AsyncSeat:
         seat = AsyncSeat()
         async with self._lock:
-            self._seats.setdefault(run_id, set()).add(seat)
+            self._seats.setdefault(told_as(run_id), set()).add(seat)
             if not self._listens and self._client.bound is None:
                 self._listens = True
                 await self._begin()
@@ -55,9 +55,10 @@ class AsyncFollowing:
 
     async def leave(self, run_id: UUID, seat: AsyncSeat) -> None:
         async with self._lock:
-            self._seats[run_id].discard(seat)
-            if not self._seats[run_id]:
-                del self._seats[run_id]
+            told = told_as(run_id)
+            self._seats[told].discard(seat)
+            if not self._seats[told]:
+                del self._seats[told]
 
     async def _begin(self) -> None:
         try:

@@ -17,7 +17,7 @@ from tidebase_pg.client.settings import Connection
 from tidebase_pg.client.statements import listen
 from tidebase_pg.event_reader import EventReader
 from tidebase_pg.types import EventRow
-from tidebase_pg.values import RunId
+from tidebase_pg.values import RunId, told_as
 
 CHANNELS: Final = ("tide_events", "tide_streams")
 
@@ -49,7 +49,7 @@ class Following:
     def join(self, run_id: UUID) -> Seat:
         seat = Seat()
         with self._lock:
-            self._seats.setdefault(run_id, set()).add(seat)
+            self._seats.setdefault(told_as(run_id), set()).add(seat)
             if not self._listens and self._client.bound is None:
                 self._listens = True
                 self._begin()
@@ -57,9 +57,10 @@ class Following:
 
     def leave(self, run_id: UUID, seat: Seat) -> None:
         with self._lock:
-            self._seats[run_id].discard(seat)
-            if not self._seats[run_id]:
-                del self._seats[run_id]
+            told = told_as(run_id)
+            self._seats[told].discard(seat)
+            if not self._seats[told]:
+                del self._seats[told]
 
     def _begin(self) -> None:
         try:

@@ -9,6 +9,7 @@ import pytest
 from tests.runs.acts import NOBODY, Tide, refused
 from tests.streams.test_append_stream import append, begin, complete, read
 from tests.support import Clock, Connection, value
+from tidebase_pg.values import told_as
 
 
 def test_every_position_and_page_reads_the_same_chunks(tide: Tide) -> None:
@@ -78,7 +79,7 @@ def test_readers_of_a_watched_run_are_told_and_others_cost_nothing(
         append(tide, watched, "b", step="write")
         listener.execute("select 1")
         told = [note.payload for note in listener.notifies(timeout=0)]
-    assert told == [str(watched.run_id)] * 2
+    assert told == [str(told_as(watched.run_id))] * 2
 
 
 def test_streams_are_removed_with_their_run(tide: Tide, hour: Clock) -> None:

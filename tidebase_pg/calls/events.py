@@ -24,8 +24,9 @@ def list_events(
 
 
 def watch_run(run_id: RunId, *, duration: Duration | None = None) -> Call[None]:
-    """Have events of a run notified on channel tide_events, with its id as payload, for a while.
-    Listen first, then watch, then read: nothing is missed.
+    """Have events of a run notified on channel tide_events for a while; the payload is a uuid of
+    the first 16 bytes of the sha256 of its id. Listen first, then watch, then read: nothing is
+    missed.
     """
     return call("watch_run", "true", _nothing, run_id=run_id, duration=duration)
 

@@ -16,6 +16,7 @@ from tidebase_pg.call import Call
 from tidebase_pg.client import AsyncClient
 from tidebase_pg.client.async_statements import listen
 from tidebase_pg.types import EventRow
+from tidebase_pg.values import told_as
 
 logger: Final = logging.getLogger("tidebase_pg.server")
 T = TypeVar("T")
@@ -137,9 +138,9 @@ class Hub:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
 
-    def _wake(self, run_id: str | None = None) -> None:
+    def _wake(self, told: str | None = None) -> None:
         for (_, watched), reader in self._readers.items():
-            if run_id is None or str(watched) == run_id:
+            if told is None or str(told_as(watched)) == told:
                 reader.look()
 
 

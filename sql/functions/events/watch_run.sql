@@ -23,5 +23,5 @@ end;
 $$;
 
 comment on function tide.watch_run is
-  'Have events of a run notified on channel tide_events, with its id as payload, for a while. Listen '
-  'first, then watch, then read: nothing is missed.';
+  'Have events of a run notified on channel tide_events for a while; the payload is a uuid of the first '
+  '16 bytes of the sha256 of its id. Listen first, then watch, then read: nothing is missed.';
