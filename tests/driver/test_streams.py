@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.support import Connection, value
+from tests.agents.kills import ANSWERED, STARTED, killed
+from tests.runs.acts import hour as hour
+from tests.support import Clock, Connection, value
 from tidebase_pg import (
     AsyncRun,
     AsyncTidebase,
@@ -18,6 +22,7 @@ from tidebase_pg import (
     PayloadTooLarge,
     Run,
     Tidebase,
+    calls,
 )
 
 AGAIN = {"base": 0, "jitter": 0}
@@ -225,3 +230,50 @@ async def test_a_thousand_chunks_cost_a_fiftieth_of_a_thousand_rows(
     assert wal["gathered"] * 50 < wal["single"], wal
     found = [chunk for kind, chunk, _ in await read(atide, run_id, "gathered") if kind == "chunk"]
     assert found == tokens
+
+
+@pytest.mark.parametrize("moment", [STARTED, ANSWERED])
+def test_killed_at_any_statement_a_stream_has_what_its_last_execution_wrote(
+    direct_dsn: str, hour: Clock, moment: str
+) -> None:
+    async def work(dsn: str) -> None:
+        async with AsyncTidebase(dsn) as tide:
+
+            @tide.workflow("w", max_attempts=5)
+            async def w(run: AsyncRun, input: Any) -> None:
+                async def answer(part: int) -> None:
+                    for number in range(3):
+                        await run.stream("out").write([part, number])
+                        await run.stream("out").flush()
+
+                for part in (1, 2):
+                    await run.step(f"part {part}", partial(answer, part))
+
+            await tide.work(drain=True, lease=60)
+
+    async def follow(run_id: Any, after: int) -> list[Any]:
+        async with AsyncTidebase(direct_dsn) as tide:
+            return [item async for item in tide.runs.stream(run_id, "out", after=after)]
+
+    with Tidebase(direct_dsn) as tide:
+        for number in range(1, 200, 4):
+            run_id = tide.enqueue("w", max_attempts=5).run_id
+            died = killed(direct_dsn, (number, moment), work)
+            before = tide.execute(calls.read_stream(run_id, "out"))
+            hour.advance(timedelta(minutes=2))
+            tide.reconcile()
+            hour.advance(timedelta(minutes=10))
+            asyncio.run(work(direct_dsn))
+            whole = asyncio.run(follow(run_id, 0))
+            chunks = [item.chunk for item in whole if item.kind == "chunk"]
+            assert chunks == [[part, n] for part in (1, 2) for n in range(3)], number
+            # A reader that had seen some of it is told what is void, or has seen nothing void.
+            seen = before[-1].position if before else 0
+            rest = asyncio.run(follow(run_id, seen))
+            void = {item.step for item in rest if item.kind == "restart"}
+            kept = [item.chunk for item in before if item.kind == "chunk" and item.step not in void]
+            assert kept + [i.chunk for i in rest if i.kind == "chunk"] == chunks, number
+            if not died:
+                break
+    assert not died
+    assert number > 8
