@@ -479,7 +479,7 @@ def test_an_event_sent_while_the_run_parks_wakes_it(
         s.send     waiting
         p.commit
         s.send     yes
-        t.send     no
+        t.send     yes
         p.sees     queued, nothing
         """
     )

@@ -34,7 +34,7 @@ begin
       using errcode = 'TD030',
             hint = 'Only queued runs that wait for their time or turn can be moved.';
   end if;
-  if v_run_at >= v_run.deadline_at then
+  if v_run_at > v_run.deadline_at then
     raise exception 'run_at lies beyond the deadline of run %: %', v_run.run_id, v_run_at
       using errcode = '22023',
             hint = format('Give a time before %s.', v_run.deadline_at);

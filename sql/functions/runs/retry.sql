@@ -40,7 +40,7 @@ begin
     return v_run;
   end if;
 
-  if v_run_at >= v_now + v_old.deadline then
+  if v_run_at > v_now + v_old.deadline then
     raise exception 'run_at lies beyond the deadline of run %: %', v_old.run_id, v_run_at
       using errcode = '22023',
             hint = format('A retry has %s from now: give a time within it.', v_old.deadline);

@@ -20,7 +20,7 @@ begin
       prefix || 'delay', delay, '0', '3650 days'
     );
   end if;
-  if v_start >= _valid_start.now + tide._valid_deadline(_valid_start.deadline, prefix) then
+  if v_start > _valid_start.now + tide._valid_deadline(_valid_start.deadline, prefix) then
     raise exception '% lies beyond the deadline of the run: %',
         prefix || case when run_at is not null then 'run_at' else 'delay' end,
         coalesce(run_at::text, delay::text)
