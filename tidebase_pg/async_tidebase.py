@@ -568,7 +568,7 @@ class AsyncTidebase:
 
     async def overview(self) -> dict[str, Any]:
         """What a console shows first, by bounded looks: health, running and failed runs by
-        workflow, runs that wait for people, the oldest decisions, workers.
+        workflow, runs that wait for people, budgets about to end, the oldest decisions, workers.
 
         >>> (await tide.overview())["gates"]["pending"]
         """

@@ -538,7 +538,7 @@ class Tidebase:
 
     def overview(self) -> dict[str, Any]:
         """What a console shows first, by bounded looks: health, running and failed runs by
-        workflow, runs that wait for people, the oldest decisions, workers.
+        workflow, runs that wait for people, budgets about to end, the oldest decisions, workers.
 
         >>> (tide.overview())["gates"]["pending"]
         """

@@ -26,6 +26,9 @@ def test_the_overview_says_what_needs_a_look(connection: Connection) -> None:
         "generate-report": 1,
         "deep-research": 1,
     }
+    assert seen["budgets"] == [
+        {"run_id": str(scene.runs["report"]), "workflow": "generate-report", "share": 0.844}
+    ]
     assert seen["health"]["dead_deliveries"] == 1
     assert seen["workers"]["alive"] == 3
 

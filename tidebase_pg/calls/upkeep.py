@@ -84,7 +84,7 @@ def _nothing(rows: Sequence[Row]) -> None:
 
 def overview() -> Call[dict[str, Any]]:
     """What the first page of a console shows, as jsonb, by bounded looks: health, running and
-    failed runs by workflow, runs that wait for people, parked runs by reason, the oldest
-    decisions, workers.
+    failed runs by workflow, runs that wait for people, budgets about to end, parked runs by
+    reason, the oldest decisions, workers.
     """
     return call("overview", "overview", _document)

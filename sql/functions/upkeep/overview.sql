@@ -27,6 +27,7 @@ begin
     'running', tide._outline_running(v_now),
     'failures', tide._outline_failures(v_now),
     'people', tide._outline_people(),
+    'budgets', tide._outline_budgets(),
     'parked', (
       select coalesce(jsonb_object_agg(p.waiting_on, p.runs), '{}')
       from (
@@ -102,4 +103,5 @@ $$;
 
 comment on function tide.overview is
   'What the first page of a console shows, as jsonb, by bounded looks: health, running and failed runs '
-  'by workflow, runs that wait for people, parked runs by reason, the oldest decisions, workers.';
+  'by workflow, runs that wait for people, budgets about to end, parked runs by reason, the oldest '
+  'decisions, workers.';

@@ -172,6 +172,19 @@ def _people(seen: Mapping[str, Any], now: datetime) -> list[Finding]:
                 "Raise",
             )
         )
+    near = [run for run in seen["budgets"] if run["share"] < 1]
+    if near:
+        first = near[0]
+        others = f", and {len(near) - 1} more" if len(near) > 1 else ""
+        found.append(
+            Finding(
+                "note",
+                f"{first['workflow']} has spent {first['share']:.0%} of its budget{others}",
+                "Raise the limit now, or it parks at its next step beyond it.",
+                f"/runs/{first['run_id']}",
+                "Look",
+            )
+        )
     pending = seen["gates"]["pending"]
     if pending:
         soon = [
