@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from tests.runs.acts import MINUTE, Tide, refused
-from tests.support import Clock, Connection, value
+from tests.support import Clock, Connection, at_once, results, value
 from tests.webhooks.outbox import channel, outbox
 
 SECRET = "a secret of some length"
@@ -96,3 +97,11 @@ def test_secrets_that_operators_set_stay(tide: Tide, hour: Clock) -> None:
     assert tide.prune(older_than="0") == 1
     assert secrets(tide) == 1
     assert outbox(tide.connection) == []
+
+
+def test_the_same_secret_kept_by_many_at_once_is_one_row(
+    tide: Tide, connect: Callable[..., Connection]
+) -> None:
+    callers = [partial(Tide(connect()).store_channel_secret, secret=SECRET) for _ in range(6)]
+    assert len(set(results(at_once(callers)))) == 1
+    assert secrets(tide) == 1

@@ -11,13 +11,13 @@ declare
   v_name constant text := 'http-' || encode(sha256(convert_to(v_secret, 'UTF8')), 'hex');
 begin
   perform tide._require_read_committed('store_channel_secret');
-  perform pg_advisory_xact_lock(1953064042, hashtext(v_name));
-  update tide.webhook_secrets as s
-  set created_at = tide._now()
-  where s.name = v_name;
+  insert into tide.webhook_secrets (name, secret, created_at)
+  values (v_name, v_secret, tide._now())
+  on conflict do nothing;
   if not found then
-    insert into tide.webhook_secrets (name, secret, created_at)
-    values (v_name, v_secret, tide._now());
+    update tide.webhook_secrets as s
+    set created_at = tide._now()
+    where s.name = v_name;
   end if;
   return v_name;
 end;
