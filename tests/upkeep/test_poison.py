@@ -101,3 +101,36 @@ def test_poisoned_run_does_not_keep_claims_from_working(
     fresh = tide.enqueue(workflow="report").run_id
     assert [run.run_id for run in tide.claim(max_runs=9)] == [good.run_id, fresh]
     assert [failure.key for failure in tide.sweep_failures()] == [str(bad.run_id)]
+
+
+def test_poisoned_wait_is_set_aside_and_the_others_end(
+    tide: Tide, hour: Clock, poison: Callable[[UUID], None]
+) -> None:
+    runs = [tide.started(max_attempts=2) for _ in range(3)]
+    for run in runs:
+        own = {"run_id": run.run_id, "lease_id": run.lease_id}
+        tide.sleep(**own, name="nap", duration=MINUTE)
+    poison(runs[0].run_id)
+    hour.advance(MINUTE)
+    assert sweep(tide)["due_waits"] == 3
+    assert [tide.get_run(run_id=run.run_id).waiting_on for run in runs] == ["timer", None, None]
+    assert [(failure.sweep, failure.key) for failure in tide.sweep_failures()] == [
+        ("due_waits", str(runs[0].run_id))
+    ]
+
+
+def test_poisoned_gate_is_set_aside_and_the_others_time_out(
+    tide: Tide, hour: Clock, poison: Callable[[UUID], None]
+) -> None:
+    runs = [tide.started(max_attempts=2) for _ in range(3)]
+    for run in runs:
+        own = {"run_id": run.run_id, "lease_id": run.lease_id}
+        gate = tide.open_gate(**own, name="approve", prompt="Send it?", timeout=MINUTE)
+        tide.await_gate(**own, gate_id=gate.gate_id)
+    poison(runs[0].run_id)
+    hour.advance(MINUTE)
+    sweep(tide)
+    assert [tide.get_run(run_id=run.run_id).waiting_on for run in runs] == ["gate", None, None]
+    assert [(failure.sweep, failure.key) for failure in tide.sweep_failures()] == [
+        ("gate_timeouts", str(runs[0].run_id))
+    ]

@@ -15,6 +15,7 @@ begin
     where w.status = 'pending'
       and w.due_at is not null
       and w.due_at <= v_now
+      and not tide._is_set_aside('due_waits', w.run_id::text, v_now)
     order by w.due_at
     -- Those of runs that somebody holds must not keep others from their turn.
     limit 10 * _end_due_waits.max_waits
@@ -26,11 +27,12 @@ begin
     where r.run_id = v_wait.run_id
     for no key update skip locked;
     if found then
-      v_wait := tide._end_wait(
-        v_wait, case when v_wait.kind = 'timer' then 'over' else 'timed_out' end, null
-      );
-      if v_wait.run_id is not null then
-        v_ended := v_ended + 1;
+      v_ended := v_ended + 1;
+      -- One wait that cannot be ended must not keep the others waiting.
+      begin
+        v_wait := tide._end_wait(
+          v_wait, case when v_wait.kind = 'timer' then 'over' else 'timed_out' end, null
+        );
         if v_run.waiting_on = v_wait.kind and v_run.waiting_for = v_wait.name then
           perform tide._resume(
             v_run,
@@ -39,7 +41,10 @@ begin
             )
           );
         end if;
-      end if;
+      exception
+        when others then
+          perform tide._set_aside('due_waits', v_run.run_id::text, sqlerrm, sqlstate);
+      end;
     elsif not exists (
       select
       from tide.runs_active as r

@@ -4,6 +4,7 @@ language plpgsql
 volatile
 as $$
 declare
+  v_now constant timestamptz := tide._now();
   v_parent_id uuid := tide._lowest_id();
   v_noticed integer := 0;
 begin
@@ -17,6 +18,7 @@ begin
     order by e.parent_id
     limit 1;
     exit when not found or v_noticed >= max_parents;
+    continue when tide._is_set_aside('ended_children', v_parent_id, v_now);
     perform
     from tide.runs_active as r
     where r.run_id = v_parent_id
@@ -27,13 +29,19 @@ begin
       from tide.runs_active as r
       where r.run_id = v_parent_id
     ) then
-      -- Marks go before the look: a child that ends between the two leaves a mark that stays.
-      update tide.run_edges as e
-      set noticed = true
-      where e.parent_id = v_parent_id
-        and not e.noticed;
-      perform tide._wake_parent(v_parent_id);
       v_noticed := v_noticed + 1;
+      -- One parent that cannot be woken must not keep the others waiting.
+      begin
+        -- Marks go before the look: a child that ends between the two leaves a mark that stays.
+        update tide.run_edges as e
+        set noticed = true
+        where e.parent_id = v_parent_id
+          and not e.noticed;
+        perform tide._wake_parent(v_parent_id);
+      exception
+        when others then
+          perform tide._set_aside('ended_children', v_parent_id::text, sqlerrm, sqlstate);
+      end;
     end if;
   end loop;
   return v_noticed;

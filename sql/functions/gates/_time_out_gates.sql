@@ -15,6 +15,7 @@ begin
     where g.status = 'pending'
       and g.expires_at is not null
       and g.expires_at <= v_now
+      and not tide._is_set_aside('gate_timeouts', g.run_id::text, v_now)
     order by g.expires_at
     -- Those of runs that somebody holds must not keep others from their turn.
     limit 10 * _time_out_gates.max_gates
@@ -28,8 +29,14 @@ begin
     if found then
       v_gate := tide._find_gate(v_gate.gate_id);
       if v_gate.status = 'pending' then
-        perform tide._decide(v_run, v_gate, v_gate.on_timeout, 'timeout', '{}');
         v_handled := v_handled + 1;
+        -- One gate that cannot be decided must not keep the others waiting.
+        begin
+          perform tide._decide(v_run, v_gate, v_gate.on_timeout, 'timeout', '{}');
+        exception
+          when others then
+            perform tide._set_aside('gate_timeouts', v_run.run_id::text, sqlerrm, sqlstate);
+        end;
       end if;
     end if;
   end loop;
