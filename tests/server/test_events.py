@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import resource
 import threading
 from typing import Any
 
-import httpx
+import pytest
 
-from tests.server.conftest import Http, Served, client_of, collect, listen, serving, wait_until
+from tests.server.conftest import (
+    PATIENCE,
+    Http,
+    Served,
+    client_of,
+    collect,
+    listen,
+    serving,
+    wait_until,
+)
 from tests.support import Connection, value
 from tidebase_pg.server import Settings
+from tidebase_pg.server.hub import HEAVY
+
+STREAMS = 1000
 
 
 def finish(http: Http, run_id: str) -> None:
@@ -147,27 +161,33 @@ def test_streams_outlive_the_connections_of_the_gateway(served: Served, sql: Con
         stream.close()
 
 
-def test_a_thousand_streams_share_one_listening_connection(
+async def test_a_thousand_streams_share_one_listening_connection(
     served: Served, http: Http, sql: Connection
 ) -> None:
-    runs = [http.run() for _ in range(5)]
-    opened = threading.Semaphore(0)
-    ended: list[int] = []
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < 4 * STREAMS:
+        pytest.skip(f"a process may open {most} files here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(least, 4 * STREAMS), most))
+    runs = [await asyncio.to_thread(http.run) for _ in range(5)]
+    port = int(served.url.rpartition(":")[2])
+    opened = asyncio.Semaphore(0)
 
-    def follow(run_id: str) -> None:
-        with httpx.Client(base_url=served.url, timeout=60) as client:
-            for event in listen(Http(client), run_id):
-                if event["type"] == "run.created":
-                    opened.release()
-                if event["type"] == "run.cancelled":
-                    ended.append(event["seq"])
-                    break
+    async def follow(run_id: str) -> list[int]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        request = f"GET /runs/{run_id}/events?until=end HTTP/1.1\r\nhost: x\r\n\r\n"
+        writer.write(request.encode())
+        seen: list[int] = []
+        while len(seen) < 2:
+            line = await reader.readline()
+            if line.startswith(b"id: "):
+                seen.append(int(line.removeprefix(b"id: ")))
+                opened.release()
+        writer.close()
+        return seen
 
-    threads = [threading.Thread(target=follow, args=(runs[at % 5],)) for at in range(100)]
-    for thread in threads:
-        thread.start()
-    for _ in threads:
-        assert opened.acquire(timeout=60)
+    following = [asyncio.create_task(follow(runs[at % 5])) for at in range(STREAMS)]
+    for _ in following:
+        await asyncio.wait_for(opened.acquire(), PATIENCE)
     listening = value(
         sql,
         "select count(*) from pg_stat_activity as a where a.datname = current_database() "
@@ -175,8 +195,16 @@ def test_a_thousand_streams_share_one_listening_connection(
     )
     assert listening == 1
     for run_id in runs:
-        finish(http, run_id)
-    for thread in threads:
-        thread.join()
-    assert ended == [2] * 100
-    wait_until(lambda: served.gateway.streams == 0)
+        await asyncio.to_thread(finish, http, run_id)
+    assert await asyncio.gather(*following) == [[1, 2]] * STREAMS
+    await asyncio.to_thread(wait_until, lambda: served.gateway.streams == 0)
+
+
+def test_a_reader_that_stops_reading_grows_nothing(served: Served, http: Http) -> None:
+    run_id, _ = http.begun()
+    with http.client.stream("GET", f"/runs/{run_id}/events") as stream:
+        next(stream.iter_lines())
+        for number in range(40):
+            http.put(f"/runs/{run_id}/state", {"value": "x" * 50_000, "label": str(number)})
+        kept = [reader.weight for reader in served.gateway.hub.readers]
+        assert max(kept) <= HEAVY

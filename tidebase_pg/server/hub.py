@@ -74,6 +74,11 @@ class Hub:
                 self._readers.pop((id(client), run_id), None)
                 reader.stop()
 
+    @property
+    def readers(self) -> list[Reader]:
+        """Those that follow runs now."""
+        return list(self._readers.values())
+
     async def look_up(self, client: AsyncClient, run_id: UUID) -> None:
         """Raises what a stream of this run would be refused with."""
         await self.apart(client.execute(calls.list_events(run_id, max_events=1)))
@@ -91,7 +96,7 @@ class Hub:
             task.exception()  # whoever waited has it, or has gone
 
     async def close(self) -> None:
-        for reader in list(self._readers.values()):
+        for reader in self.readers:
             reader.stop()
         if self._listener is not None:
             self._listener.cancel()
@@ -152,7 +157,7 @@ class Reader:
         self._client = client
         self._run_id = run_id
         self._recent: deque[EventRow] = deque(maxlen=RECENT)
-        self._weight = 0
+        self.weight = 0
         self._beginning: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._told = asyncio.Event()
@@ -227,9 +232,9 @@ class Reader:
     def _keep(self, page: list[EventRow]) -> None:
         for event in page:
             self._recent.append(event)
-        self._weight = sum(len(event.payload_text) for event in self._recent)
-        while self._weight > HEAVY and len(self._recent) > 1:
-            self._weight -= len(self._recent.popleft().payload_text)
+        self.weight = sum(len(event.payload_text) for event in self._recent)
+        while self.weight > HEAVY and len(self._recent) > 1:
+            self.weight -= len(self._recent.popleft().payload_text)
         self.last = page[-1].seq
         self._news.set()
         self._news = asyncio.Event()
