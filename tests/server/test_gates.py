@@ -34,11 +34,18 @@ def test_a_gate_is_asked_for_once(http: Http) -> None:
     assert (again["action"], again["gate"]["id"]) == ("wait", gate["id"])
 
 
-def test_another_question_under_the_same_name_is_refused(http: Http) -> None:
+def test_another_question_under_the_same_name_is_asked_anew(http: Http) -> None:
+    """Never answered by the old decision; each is found again by what it asks."""
     run_id, _ = http.begun()
-    ask(http, run_id)
-    status, body = http("POST", f"/runs/{run_id}/gates/begin", {"name": "g", "prompt": "Really?"})
-    assert (status, body["code"]) == (409, "input_mismatch")
+    small = ask(http, run_id, data={"cents": 1200})["gate"]
+    resolve(http, run_id, small, actor="ann")
+    for other in ({"data": {"cents": 9_900_000}}, {"prompt": "Really?"}, {}):
+        opened = ask(http, run_id, **other)
+        assert opened["action"] == "wait"
+        assert opened["gate"]["id"] != small["id"]
+        assert ask(http, run_id, **other)["gate"]["id"] == opened["gate"]["id"]
+    found = ask(http, run_id, data={"cents": 1200})
+    assert (found["action"], found["gate"]["id"]) == ("return", small["id"])
 
 
 def test_the_derived_token_decides_exactly_once(http: Http) -> None:

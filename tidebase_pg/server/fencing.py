@@ -185,6 +185,7 @@ async def open_gate(ask: Ask, run_id: UUID, body: bodies.BeginGate) -> types.Ope
         body.prompt,
         capability=bodies.capability(body.capability),
         channels=await channels(ask, body.channels),
+        on_change="ask",
     )
     return await act(ask, "gate", call, data=body.data)
 

@@ -24,7 +24,7 @@ WORKING: Final = frozenset({"all", "worker"})
 
 @topic.route("POST", "/runs/{id}/gates/begin", stops=True, errors=(404, 409))
 async def begin_gate(ask: Ask, body: bodies.BeginGate) -> BegunGate:
-    """Ask people for a decision; the same name again gives the same gate."""
+    """Ask people for a decision; the same name and question gives the same gate."""
     run_id = ask.run_id
     opened = await fencing.open_gate(ask, run_id, body)
     gate = (await watched(ask, run_id, opened.gate_id)).gate
