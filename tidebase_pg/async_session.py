@@ -165,7 +165,9 @@ async def attempt(
 
 async def called(workflow: Workflow, handle: AsyncRun, registry: Registry) -> Any:
     """What the workflow returns, called within what is around every run."""
-    given = workflow.given(handle._run.leased, registry.codec)  # pyright: ignore[reportPrivateUsage]
+    run = handle._run  # pyright: ignore[reportPrivateUsage]
+    run.names.enter()
+    given = workflow.given(run.leased, registry.codec)
 
     async def function() -> Any:
         return await tasks.call_workflow(workflow.function, handle, given)

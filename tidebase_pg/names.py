@@ -69,6 +69,10 @@ class Names:
         self._uses: dict[tuple[Kind, str], Use] = {}
         self._lock = threading.Lock()
 
+    def enter(self) -> None:
+        """The caller is the branch that all others come from."""
+        _place.set((Branch(self, _owner(), None), 0))
+
     def claim(
         self, kind: Kind, name: str, *, key: str | None = None, input: str | None = None
     ) -> Use | None:

@@ -167,7 +167,9 @@ def attempt(
 
 def called(workflow: Workflow, handle: Run, registry: Registry) -> Any:
     """What the workflow returns, called within what is around every run."""
-    given = workflow.given(handle._run.leased, registry.codec)  # pyright: ignore[reportPrivateUsage]
+    run = handle._run  # pyright: ignore[reportPrivateUsage]
+    run.names.enter()
+    given = workflow.given(run.leased, registry.codec)
 
     def function() -> Any:
         return threads.call_workflow(workflow.function, handle, given)

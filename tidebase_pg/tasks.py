@@ -151,7 +151,11 @@ def current() -> object:
 
 
 async def hang() -> None:
-    """Never return: for code that cannot be told to end."""
+    """Never return: for code that cannot be told to end. The loop forgets the task, so that its
+    own end does not wait for it."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio._unregister_task(task)
     while True:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.get_running_loop().create_future()

@@ -346,7 +346,9 @@ class WorkerState:
 
         What nobody foresaw is traced to the run or the queue it comes from, which is set aside."""
         self.polling.lost()
-        if isinstance(error, SchemaError | PoolClosed) or not self._reached:
+        if isinstance(error, SchemaError | PoolClosed):
+            raise error
+        if not self._reached and (may_pass(error) or len(self.options.queues) == 1):
             raise error
         now = time.monotonic()
         self._ask_holding_until = now + self.options.lease if request.room else 0.0
@@ -360,6 +362,8 @@ class WorkerState:
         elif self._one_queue:
             queue = self._one_queue.popleft()
             self._refused[queue] = now + REFUSED
+            if not self._reached and len(self._refused) == len(self.options.queues):
+                raise error
             self._claim_at = 0.0
             logger.error(
                 "worker %s leaves queue %r alone for %g s: %s",
