@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql as pgsql
 from psycopg.conninfo import make_conninfo
 
-from tests.server.conftest import Http, Served, client_of, serving
+from tests.server.conftest import Http, Served, client_of, fresh, serving
 from tests.support import Connection, value
 from tidebase_pg.server import Settings
 
@@ -273,3 +273,36 @@ def test_no_answer_holds_a_lease_id_but_those_to_begin_and_claim(
     for answer in answers:
         for shape in (str(lease_id), lease_id.hex):
             assert shape not in answer.text
+
+
+@pytest.mark.parametrize("late", ["complete", "fail"])
+def test_with_a_key_of_its_own_a_worker_that_lost_its_run_changes_nothing(
+    locked: Served, key: Http, sql: Connection, late: str
+) -> None:
+    """And its successor is never refused what is its own, a failure that nothing proves either."""
+    queue, names = fresh("keyed"), (fresh("first"), fresh("second"))
+    run_id = key.post(f"/queues/{queue}/enqueue", {"workflowName": "w", "maxAttempts": 5})["run"][
+        "id"
+    ]
+    with ExitStack() as opened:
+        first, second = (
+            opened.enter_context(
+                holding(locked, value(sql, "select tide.create_key(%s, 'worker')", name))
+            )
+            for name in names
+        )
+        first.post("/queues/claim", {"queues": [queue]})
+        sql.execute(
+            "update tide.runs_active set leased_until = now() - interval '1 hour' "
+            "where run_id = %s",
+            (run_id.removeprefix("run_"),),
+        )
+        sql.execute("call tide.reconcile()")
+        (run,) = second.post("/queues/claim", {"queues": [queue]})["runs"]
+        assert (run["id"], run["leaseOwner"]) == (run_id, names[1])
+        body = {"result": 1} if late == "complete" else {"error": {"message": "no"}}
+        status, answer = first("POST", f"/runs/{run_id}/{late}", body)
+        assert (status, answer["code"]) == (409, "lease_lost")
+        assert key.get(f"/runs/{run_id}")["run"]["status"] == "running"
+        ended = second.post(f"/runs/{run_id}/{late}", body)["run"]
+        assert ended["status"] == ("completed" if late == "complete" else "queued")
