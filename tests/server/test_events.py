@@ -203,7 +203,8 @@ async def test_a_thousand_streams_share_one_listening_connection(
 def test_a_reader_that_stops_reading_grows_nothing(served: Served, http: Http) -> None:
     run_id, _ = http.begun()
     with http.client.stream("GET", f"/runs/{run_id}/events") as stream:
-        next(stream.iter_lines())
+        lines = stream.iter_lines()
+        next(lines)
         for number in range(40):
             http.put(f"/runs/{run_id}/state", {"value": "x" * 50_000, "label": str(number)})
         kept = [reader.weight for reader in served.gateway.hub.readers]

@@ -46,9 +46,32 @@ class Reader:
         if types & _OF_RUN:
             run = await self._ask(calls.get_run, self._run_id)
         if versions is None and types & _OF_STATE:
-            versions = await self._ask(calls.state_versions, self._run_id)
+            versions = await self._versions(rows)
         known = {(row.stream, row.version): row for row in versions or ()}
         return [await self._event(row, run, known) for row in rows]
+
+    async def _versions(self, rows: Sequence[EventRow]) -> list[VersionRow]:
+        """The versions these events tell of; the newest of a stream without the others."""
+        wanted: dict[str, dict[int, tuple[dict[str, Any], datetime]]] = {}
+        for row in rows:
+            if row.type in _OF_STATE:
+                said: dict[str, Any] = msgspec.json.decode(row.payload_text)
+                wanted.setdefault(said["stream"], {})[said["version"]] = (said, row.created_at)
+        found: list[VersionRow] = []
+        for stream, versions in wanted.items():
+            state = await self._ask(calls.get_state, self._run_id, stream=stream)
+            if set(versions) == {state.version} and state.value_text is not None:
+                said, at = versions[state.version]
+                found.append(
+                    VersionRow(
+                        self._run_id, stream, state.version, state.value_text, said.get("label"),
+                        None, said.get("importance") or "normal", "{}", None, at,
+                    )
+                )  # fmt: skip
+                continue
+            every = await self._ask(calls.state_versions, self._run_id, stream=stream)
+            found += [one for one in every if one.version in versions]
+        return found
 
     async def _event(
         self, row: EventRow, run: RunRow | None, versions: dict[tuple[str, int], VersionRow]
