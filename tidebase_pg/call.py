@@ -26,8 +26,9 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
         "delivery_id",
         "after_gate",
         "lost_lease_id",
+        "session_id",
     ),
-    values.identifiers: ("gate_ids", "run_ids", "lease_ids"),
+    values.identifiers: ("gate_ids", "holding", "run_ids", "lease_ids"),
     values.texts: ("queues", "workflows", "edges", "verbs", "roles"),
     values.integer: (
         "after_step",

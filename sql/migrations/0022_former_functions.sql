@@ -4,7 +4,9 @@ drop function if exists tide._parse_run(text, text, integer, timestamptz, jsonb)
 drop function if exists tide._parse_runs(text, jsonb);
 drop function if exists tide._enqueued_payload(tide.runs);
 drop function if exists tide._pick_range(text, integer, integer, integer, text[]);
+drop function if exists tide._check_transition();
 drop function if exists tide._drains(tide.queues);
+drop function if exists tide._lock_any(uuid);
 drop function if exists tide._room(tide.queues, integer, boolean);
 drop function if exists tide._hold_permits(tide.queues, integer);
 drop function if exists tide._use_permits(tide.queues, integer[]);

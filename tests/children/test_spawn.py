@@ -299,3 +299,24 @@ def test_unknown_run_has_no_children(tide: Tide) -> None:
         tide.list_children(run_id=NOBODY)
     with refused("TD010", NOBODY):
         tide.cancel_children(run_id=NOBODY)
+
+
+def test_a_child_has_a_recovery_url_and_channels_of_its_own(tide: Tide) -> None:
+    parent = tide.started()
+    options = {
+        "recovery_url": "https://app.example.com/recover",
+        "channels": [{"url": "https://hooks.example.com/", "events": ["run.completed"]}],
+    }
+    child = tide.spawn(**own(parent), edge="one", workflow="part", options=options).child_id
+    (other,) = tide.spawn_many(
+        **own(parent), children=[{"edge": "two", "workflow": "part", **options}]
+    )
+    for run_id in (child, other.child_id):
+        run = tide.begin_run(run_id=run_id)
+        assert run.recovery_url == "https://app.example.com/recover"
+        assert run.recover_at == run.leased_until
+        tide.complete(run_id=run_id, lease_id=run.lease_id)
+        (sent,) = tide.list_deliveries(run_id=run_id)
+        assert (sent.type, sent.url) == ("run.completed", "https://hooks.example.com/")
+    with refused("22023", "recovery_url"):
+        tide.spawn(**own(parent), edge="3", workflow="part", options={"recovery_url": "ftp://x"})

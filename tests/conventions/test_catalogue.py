@@ -10,6 +10,7 @@ from tests.conventions.bodies import routines
 from tests.support import Connection, value
 
 NEVER_FINISHED = {"waiting_on", "waiting_for", "open_gates", "slot", "ready", "leased_until"} | {
+    "session_id",
     "recover_at",
     "recoveries",
     "dispatched_until",
@@ -271,3 +272,12 @@ def test_plpgsql_check_has_nothing_to_say(connection: Connection) -> None:
     ]
     # Below 18 there is no uuidv7(), and the branch that names it is never reached.
     assert [line for line in found if "uuidv7()" not in line] == []
+
+
+def test_the_rows_of_runs_that_are_made_have_the_columns_of_the_table_in_order(
+    connection: Connection,
+) -> None:
+    (first,) = (routine for routine in routines() if routine.name == "_first_rows")
+    (_, listed, _) = re.split(r"\nselect\n|\nfrom pg_catalog", first.text)
+    names = re.findall(r"(?m)(?: as |^  n\.)(\w+),?$", listed)
+    assert names == [name for name, _ in columns(connection, "tide.runs")]

@@ -59,8 +59,8 @@ ERRORS = {
 }
 """The errors of the contract, each a class of its own in Python."""
 
-STANDARD_ERRORS = {"22023", "25001", "40001", "42501"}
-"""A bad argument, a transaction of another isolation level, and call again."""
+STANDARD_ERRORS = {"22023", "23514", "25001", "40001", "42501"}
+"""A bad argument, a row that cannot be, a transaction of another isolation level, call again."""
 
 ANY_ORDER = {
     "_free_leaked_slots": "whatever is leaked; one batch after the other takes all",

@@ -184,9 +184,9 @@ DRIFT = {
         "runs_slot_uidx is invalid",
     ),
     "missing constraint": (
-        "alter table tide.runs_active drop constraint runs_active_fit_their_status",
+        "alter table tide.steps drop constraint steps_status_known",
         "constraints",
-        "runs_active_fit_their_status is missing",
+        "steps_status_known is missing",
     ),
     "missing key": (
         (
@@ -218,12 +218,12 @@ DRIFT = {
         "mine is not of this release",
     ),
     "missing trigger": (
-        "drop trigger runs_finished_stay on tide.runs_finished",
+        "drop trigger runs_finished_are_possible on tide.runs_finished",
         "triggers",
         "is missing",
     ),
     "trigger off": (
-        "alter table tide.runs_active disable trigger runs_active_moves_legally",
+        "alter table tide.runs_active disable trigger runs_active_are_possible",
         "triggers",
         "is disabled",
     ),
@@ -662,7 +662,10 @@ def test_runs_in_a_state_no_function_makes_are_found(
         "completed": reconciled.finished,
     }[status]
     run = make(workflow="report")
+    # The trigger refuses it; a replica, or an older release, may have it all the same.
+    reconciled.connection.execute("set session_replication_role = replica")
     reconciled.connection.execute(f"update tide.runs set {update}".encode())
+    reconciled.connection.execute("reset session_replication_role")
     (found,) = (found for found in examined(direct_dsn) if found.check == "states")
     assert (found.severity, words in found.message) == ("error", True)
     assert str(run.run_id) in found.message

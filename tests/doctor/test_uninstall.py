@@ -156,7 +156,7 @@ USERS = {
     "trigger": (
         (
             "create table mine (run_id uuid); create trigger mine before insert on mine "
-            "for each row execute function tide._check_transition()"
+            "for each row execute function tide._check_run()"
         ),
         "trigger mine on table mine",
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from tests.runs.acts import MINUTE, Tide, refused
 from tests.support import Clock, Connection, at_once, results, value
@@ -222,3 +222,56 @@ def test_a_run_enqueued_after_the_clock_was_set_back_is_claimed(tide: Tide, hour
     tide.connection.execute("update tide.ticks set next_at = 'infinity'")
     run_id = tide.enqueue(workflow="report").run_id
     assert ids(tide.claim()) == [run_id]
+
+
+def test_what_a_lost_answer_had_given_comes_first_and_costs_no_attempt(
+    tide: Tide, hour: Clock
+) -> None:
+    session, stranger = uuid4(), uuid4()
+    tide.enqueue_many(queue="default", runs=[{"workflow": "report"}] * 6)
+    known, lost = tide.claim(max_runs=2, session_id=session)
+    tide.claim(session_id=stranger)
+    hour.advance(MINUTE / 2)
+    first, second = tide.claim(max_runs=2, session_id=session, holding=[known.run_id])
+    assert (first.run_id, first.lease_id) == (lost.run_id, lost.lease_id)
+    assert (first.attempt, first.leased_until) == (1, hour.now + MINUTE)
+    assert second.run_id not in (known.run_id, lost.run_id)
+    assert tide.log(lost.run_id) == ["run.enqueued", "run.claimed"]
+    held = [known.run_id, first.run_id, second.run_id]
+    (third,) = tide.claim(session_id=session, holding=held)
+    assert third.run_id not in held
+
+
+def test_settle_and_claim_gives_what_a_lost_answer_had_given(tide: Tide) -> None:
+    session = uuid4()
+    tide.enqueue_many(queue="default", runs=[{"workflow": "report"}] * 3)
+    (done,) = tide.claim(session_id=session)
+    outcome = {"run_id": str(done.run_id), "lease_id": str(done.lease_id)}
+    (lost,) = tide.settle_and_claim(outcomes=[outcome], session_id=session)
+    repeated, again = tide.settle_and_claim(outcomes=[outcome], session_id=session, holding=[])
+    assert (repeated.run_id, repeated.accepted, repeated.reason) == (done.run_id, True, "repeated")
+    assert (again.run_id, again.lease_id, again.attempt) == (lost.run_id, lost.lease_id, 1)
+
+
+def test_what_is_given_again_belongs_to_the_session_and_runs_still(tide: Tide, hour: Clock) -> None:
+    session = uuid4()
+    tide.enqueue_many(queue="default", runs=[{"workflow": "report", "max_attempts": 3}] * 4)
+    runs = tide.claim(max_runs=4, session_id=session)
+    assert tide.claim(session_id=uuid4(), holding=[]) == []
+    assert tide.claim(holding=[]) == []
+    assert tide.claim(queues=["other"], session_id=session, holding=[]) == []
+    tide.release(run_id=runs[0].run_id, lease_id=runs[0].lease_id, delay="1 hour")
+    tide.cancel(run_id=runs[1].run_id)
+    given = tide.claim(max_runs=9, session_id=session, holding=[runs[2].run_id])
+    assert ids(given) == [runs[3].run_id]
+    with refused("22023", "holding"):
+        tide.claim(session_id=session, holding=[uuid4()] * 10001)
+
+
+def test_a_session_is_shown_to_nobody(tide: Tide) -> None:
+    session = uuid4()
+    run_id = tide.enqueue(workflow="report").run_id
+    tide.claim(session_id=session)
+    assert tide.get_run(run_id=run_id).session_id is None
+    assert [run.session_id for run in tide.list_runs()] == [None]
+    assert str(session) not in str(tide.describe_run(run_id=run_id))

@@ -232,3 +232,19 @@ def test_return_leaves_a_run_its_channels(tide: Tide) -> None:
     run_id = tide.enqueue(workflow="report", dedupe_key="k", channels=channels).run_id
     tide.enqueue(workflow="report", dedupe_key="k", channels=[{"url": "https://example.com/b"}])
     assert urls(tide, run_id) == ["https://example.com/first"]
+
+
+def test_a_run_of_a_queue_keeps_its_recovery_url_and_is_never_announced(
+    tide: Tide, hour: Clock
+) -> None:
+    url = "https://app.example.com/recover"
+    run_id = tide.enqueue(workflow="report", recovery_url=url, max_attempts=2).run_id
+    tide.enqueue_many(queue="default", runs=[{"workflow": "report", "recovery_url": url}])
+    assert {run.recovery_url for run in tide.list_runs()} == {url}
+    tide.claim()
+    hour.advance(5 * MINUTE)
+    tide.reconcile()
+    assert tide.get_run(run_id=run_id).status == "queued"
+    assert value(tide.connection, "select count(*) from tide.deliveries") == 0
+    with refused("22023", "recovery_url"):
+        tide.enqueue(workflow="report", recovery_url="nowhere")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.runs.acts import Tide, contents, refused
-from tests.support import value
+from tests.support import one, value
 
 LEASED = "leased_until = now(), lease_id = gen_random_uuid()"
 
@@ -58,15 +58,59 @@ def test_illegal_move_by_hand_is_refused(tide: Tide, status: str, update: str) -
     [
         ("queued", "status = 'running', ready = false"),
         ("running", "leased_until = null"),
+        ("running", "lease_id = null"),
         ("running", "status = 'queued'"),
         ("queued", "leased_until = now()"),
         ("running", "ready = true"),
+        ("queued", "attempt = -1"),
+        ("queued", "max_attempts = 0"),
+        ("queued", "slot = 7"),
+        ("queued", "queue = null"),
+        ("queued", "finished_at = now()"),
+        ("queued", "result = '1'"),
+        ("queued", "ready = false, waiting_on = 'nonsense', run_at = null"),
+        ("queued", "waiting_on = 'gate', run_at = null"),
+        ("queued", "ready = false, waiting_on = 'gate'"),
+        ("running", "waiting_on = 'gate'"),
+        ("pending", "ready = true"),
+        ("completed", "finished_at = null"),
+        ("completed", "ready = true"),
+        ("failed", "slot = 1"),
+        ("cancelled", "waiting_on = 'gate'"),
     ],
 )
 def test_impossible_row_is_refused(tide: Tide, status: str, update: str) -> None:
-    sample(tide, status)
-    with refused("23514", "runs_active_fit_their_status"):
+    run = sample(tide, status)
+    before = contents(tide.connection)
+    with refused("23514", run.run_id):
         tide.connection.execute(f"update tide.runs set {update}".encode())
+    assert contents(tide.connection) == before
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "status = 'running'",
+        "queue = null",
+        "attempt = -1",
+        "ready = true, waiting_on = 'review'",
+        "leased_until = now()",
+    ],
+)
+def test_an_impossible_row_cannot_be_inserted(tide: Tide, columns: str) -> None:
+    run = sample(tide, "queued")
+    changes = dict(part.split(" = ") for part in columns.split(", "))
+    listed = {"run_id": "gen_random_uuid()", **changes}
+    row = one(tide.connection, "select r.* from tide.runs as r where r.run_id = %s", run.run_id)
+    names = [name for name in row._fields if name not in listed]
+    with refused("23514"):
+        tide.connection.execute(
+            f"""
+            insert into tide.runs ({", ".join([*names, *listed])})
+            select {", ".join([*(f"r.{name}" for name in names), *listed.values()])}
+            from tide.runs as r
+            """.encode()
+        )
 
 
 def test_unknown_status_has_no_partition(tide: Tide) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
+from uuid import UUID
 
 from tidebase_pg.call import Call, call, truth
 from tidebase_pg.documents import encode, optional
@@ -43,6 +44,7 @@ def enqueue(
     run_id: RunId | None = None,
     backoff: Mapping[str, Any] | None = None,
     channels: Sequence[Mapping[str, Any]] | None = None,
+    recovery_url: str | None = None,
 ) -> Call[Enqueued]:
     """Queue a run. With a dedupe key, at most one run of the queue with that key is active:
     on_conflict return gives that run, replace gives it all that is new unless it has begun, raise
@@ -67,6 +69,7 @@ def enqueue(
         run_id=run_id,
         backoff=optional(backoff and backoff_lengths(backoff), "backoff"),
         channels=optional(channels, "channels"),
+        recovery_url=recovery_url,
     )
 
 
@@ -90,9 +93,13 @@ def claim(
     lease: Duration | None = None,
     worker: str | None = None,
     workflows: Sequence[str] | None = None,
+    session_id: UUID | None = None,
+    holding: Sequence[UUID] | None = None,
 ) -> Call[list[RunRow]]:
     """Lease up to max_runs ready runs of the queues, in their order; never waits for another
-    worker. Caps and rates are exact; paused queues and overdue runs are passed over.
+    worker. Caps and rates are exact; paused queues and overdue runs are passed over. With
+    session_id, a secret of the worker process, and holding, the runs it knows of, runs it was given
+    before and does not know of come first.
     """
     return call(
         "claim",
@@ -103,6 +110,8 @@ def claim(
         lease=lease,
         worker=worker,
         workflows=workflows,
+        session_id=session_id,
+        holding=holding,
     )
 
 
@@ -123,9 +132,12 @@ def settle_and_claim(
     lease: Duration | None = None,
     worker: str | None = None,
     workflows: Sequence[str] | None = None,
+    session_id: UUID | None = None,
+    holding: Sequence[UUID] | None = None,
 ) -> Call[Settlement]:
     """Settle outcomes and claim new runs in one transaction. A row with accepted set is an outcome
     that was not plainly accepted; a row with lease_id set is a new run.
+    session_id and holding are those of claim.
 
     `outcomes` is JSON text, an array as `flows.batch` writes it.
     """
@@ -139,6 +151,8 @@ def settle_and_claim(
         lease=lease,
         worker=worker,
         workflows=workflows,
+        session_id=session_id,
+        holding=holding,
     )
 
 

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from inspect import signature
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -19,7 +18,13 @@ from psycopg_pool import PoolClosed
 from tidebase_pg import calls, flows
 from tidebase_pg.call import Call
 from tidebase_pg.client.failures import is_timeout, may_pass, pauses
-from tidebase_pg.errors import InvalidArgument, LeaseLost, PayloadTooLarge, SchemaError
+from tidebase_pg.errors import (
+    InvalidArgument,
+    LeaseLost,
+    PayloadTooLarge,
+    SchemaError,
+    SchemaTooOld,
+)
 from tidebase_pg.flows import Outcome
 from tidebase_pg.types import Settlement
 from tidebase_pg.values import Duration, seconds, text, texts, whole, worker_name
@@ -28,7 +33,6 @@ from tidebase_pg.worker.polling import Polling
 
 logger: Final = logging.getLogger("tidebase_pg.worker")
 
-_KNOWS_SESSIONS: Final = "session_id" in signature(calls.settle_and_claim).parameters
 _REFUSALS: Final = (InvalidArgument, PayloadTooLarge, ProgramLimitExceeded)
 
 SMALLEST_SHARE: Final = 50
@@ -158,6 +162,8 @@ class WorkerState:
         self.session_id = uuid4()
         """A secret of this worker, by which it gets back what a lost answer to a claim leased."""
         self._ask_holding_until = 0.0
+        self._has_sessions = True
+        """False once it is known that the schema is of 0.1.0, whose claims know no session."""
         self._one_queue: deque[str] = deque()
         """Queues to be claimed from one at a time, to find out which one errs."""
         self._refused: dict[str, float] = {}
@@ -223,7 +229,7 @@ class WorkerState:
 
     def _session(self, now: float) -> dict[str, Any]:
         """What lets this worker get back the runs of a claim whose answer was lost."""
-        if not _KNOWS_SESSIONS:
+        if not self._has_sessions:
             return {}
         asked = now < self._ask_holding_until
         return {"session_id": self.session_id, "holding": list(self.leased) if asked else None}
@@ -346,6 +352,10 @@ class WorkerState:
 
         What nobody foresaw is traced to the run or the queue it comes from, which is set aside."""
         self.polling.lost()
+        if isinstance(error, SchemaTooOld) and self._has_sessions:
+            self._has_sessions = False
+            self._claim_at = 0.0
+            return
         if isinstance(error, SchemaError | PoolClosed):
             raise error
         if not self._reached and (may_pass(error) or len(self.options.queues) == 1):

@@ -1,4 +1,8 @@
-create or replace function tide._add_child(parent tide.runs, child tide.runs, options jsonb)
+create or replace function tide._add_child(
+  parent tide.runs,
+  child tide.new_run,
+  options jsonb
+)
 returns tide.run_edges
 language plpgsql
 volatile
@@ -24,35 +28,10 @@ begin
     child.created_at
   )
   returning e.* into v_edge;
-  insert into tide.runs_active (
-    run_id, workflow, queue, status, priority, max_attempts, last_seq, ready, run_at, created_at,
-    deadline_at, input, metadata, backoff, budget, deadline, parent_id, requested_by
-  )
-  values (
-    child.run_id,
-    child.workflow,
-    child.queue,
-    case when child.queue is null then 'pending' else 'queued' end,
-    child.priority,
-    child.max_attempts,
-    1,
-    child.queue is not null and child.ready,
-    child.run_at,
-    child.created_at,
-    child.deadline_at,
-    child.input,
-    child.metadata,
-    child.backoff,
-    child.budget,
-    child.deadline,
-    child.parent_id,
-    parent.requested_by
-  );
-  if child.queue is not null and child.ready and child.run_at < child.created_at then
-    perform tide._lower_floor(child.queue, child.priority, child.run_at, child.run_id);
-  end if;
-  if child.queue is not null and child.run_at < tide._soon() then
-    perform tide._wake_workers(child.queue, 1);
+  perform tide._insert_runs(array[child], free => true);
+  perform tide._make_ready(child.queue, child.priority, child.run_at);
+  if coalesce(_add_child.options -> 'channels', 'null') <> 'null' then
+    perform tide._add_channels(child.run_id, _add_child.options -> 'channels');
   end if;
   perform tide._emit(
     array[child.run_id],

@@ -1,5 +1,5 @@
 create or replace function tide._parse_child(parent tide.runs, child jsonb)
-returns tide.runs
+returns tide.new_run
 language plpgsql
 volatile
 as $$
@@ -9,10 +9,8 @@ declare
   v_queue constant text := tide._option_text(
     v_argument || '.queue', child -> 'queue', 128
   );
-  v_options constant jsonb := child
-    - '{workflow,input,edge,queue,edge_type,edge_metadata,detached}'::text[];
   v_max_attempts integer;
-  v_run tide.runs;
+  v_run tide.new_run;
 begin
   if v_queue is not null then
     perform tide._valid_name(v_argument || '.queue', v_queue);
@@ -22,50 +20,20 @@ begin
     from tide.queues as q
     where q.queue = v_queue;
   end if;
-  v_run.run_id := tide._uuid7();
-  v_run.queue := v_queue;
-  v_run.created_at := v_now;
+  v_run := (
+    tide._parse_batch(
+      v_queue,
+      jsonb_build_array(
+        _parse_child.child - '{edge,queue,edge_type,edge_metadata,detached}'::text[]
+      ),
+      v_now,
+      coalesce(v_max_attempts, 1),
+      v_argument
+    )
+  )[1];
   v_run.parent_id := parent.run_id;
-  if tide._is_plain(child) and v_options = '{}' then
-    v_run.workflow := child ->> 'workflow';
-    v_run.input := coalesce(nullif(child -> 'input', 'null'), '{}');
-    v_run.metadata := '{}';
-    v_run.priority := 0;
-    v_run.max_attempts := coalesce(v_max_attempts, 1);
-    v_run.run_at := v_now;
-    v_run.ready := true;
-    return v_run;
-  end if;
-  select
-    p.workflow,
-    p.input,
-    p.metadata,
-    p.priority,
-    p.max_attempts,
-    p.run_at,
-    p.run_at <= v_now,
-    p.deadline,
-    v_now + p.deadline,
-    p.backoff,
-    p.budget
-  into
-    v_run.workflow,
-    v_run.input,
-    v_run.metadata,
-    v_run.priority,
-    v_run.max_attempts,
-    v_run.run_at,
-    v_run.ready,
-    v_run.deadline,
-    v_run.deadline_at,
-    v_run.backoff,
-    v_run.budget
-  from tide._parse_batch(
-    jsonb_build_array(_parse_child.child - '{edge,queue,edge_type,edge_metadata,detached}'::text[]),
-    v_now,
-    coalesce(v_max_attempts, 1),
-    v_argument
-  ) as p;
+  v_run.requested_by := parent.requested_by;
+  v_run.told_events := 0;
   return v_run;
 end;
 $$;

@@ -29,9 +29,7 @@ begin
     perform tide._park(
       v_run, 'timer', v_name, jsonb_build_object('due_at', v_wait.due_at)
     );
-    if v_run.queue is not null and v_wait.due_at < tide._soon() then
-      perform tide._wake_workers(v_run.queue, 1);
-    end if;
+    perform tide._make_ready(v_run.queue, v_run.priority, v_wait.due_at);
   end if;
   return query select v_wait.status = 'pending', v_wait.due_at;
 end;

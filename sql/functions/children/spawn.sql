@@ -19,7 +19,7 @@ declare
   v_run constant tide.runs := tide._hold(spawn.run_id, spawn.lease_id);
   v_child jsonb;
   v_known tide.run_edges;
-  v_new tide.runs;
+  v_new tide.new_run;
 begin
   perform tide._require_read_committed('spawn');
   perform tide._refuse_overdue(v_run);
@@ -28,7 +28,7 @@ begin
     coalesce(spawn.options, '{}'),
     array[
       'priority', 'delay', 'run_at', 'max_attempts', 'deadline', 'metadata', 'backoff', 'budget',
-      'edge_type', 'edge_metadata', 'detached'
+      'edge_type', 'edge_metadata', 'detached', 'recovery_url', 'channels'
     ]
   );
   v_child := coalesce(spawn.options, '{}') || jsonb_build_object(

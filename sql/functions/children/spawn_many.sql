@@ -13,7 +13,7 @@ declare
   v_run constant tide.runs := tide._hold(spawn_many.run_id, spawn_many.lease_id);
   v_child jsonb;
   v_known tide.run_edges;
-  v_new tide.runs;
+  v_new tide.new_run;
 begin
   perform tide._require_read_committed('spawn_many');
   perform tide._refuse_overdue(v_run);
@@ -22,7 +22,8 @@ begin
     spawn_many.children,
     array[
       'edge', 'workflow', 'input', 'queue', 'priority', 'delay', 'run_at', 'max_attempts',
-      'deadline', 'metadata', 'backoff', 'budget', 'edge_type', 'edge_metadata', 'detached'
+      'deadline', 'metadata', 'backoff', 'budget', 'edge_type', 'edge_metadata', 'detached',
+      'recovery_url', 'channels'
     ],
     10000
   );

@@ -1,11 +1,12 @@
--- The settings of all queues are read at once, when the claim begins. Of many queues those without
--- ready runs are passed over by a look at the index.
+-- Of many queues those without ready runs are passed over by a look at the index.
 create or replace function tide._claim(
   queues text[],
   max_runs integer,
   lease interval,
   worker text,
-  workflows text[]
+  workflows text[],
+  session_id uuid default null,
+  holding uuid[] default null
 )
 returns tide.runs[]
 language plpgsql
@@ -13,41 +14,48 @@ volatile
 as $$
 declare
   v_lease constant interval := tide._valid_lease(_claim.lease);
-  v_queue record;
+  v_queues text[] := queues;
+  v_queue text;
+  v_settings tide.queues;
   v_reserved tide.reservation;
+  v_leased tide.runs[];
   v_runs tide.runs[] := array[]::tide.runs[];
 begin
   if not tide._guard(_claim.queues, _claim.max_runs, _claim.worker, _claim.workflows) then
     return v_runs;
   end if;
-  for v_queue in
-    select
-      n.queue,
-      q as settings,
-      exists (
-        select
-        from tide.queue_grants as g
-        where g.queue = n.queue
-      ) as restricted
-    from unnest(_claim.queues) with ordinality as n(queue, place)
-    left join tide.queues as q on q.queue = n.queue
-    where cardinality(_claim.queues) < 10
-      or exists (
+  if holding is not null then
+    v_runs := tide._leased_before(
+      _claim.session_id, _claim.holding, _claim.queues, _claim.max_runs, v_lease
+    );
+    if cardinality(v_runs) >= max_runs then
+      return v_runs;
+    end if;
+  end if;
+  if cardinality(queues) > 10 then
+    v_queues := array(
+      select n.queue
+      from unnest(_claim.queues) with ordinality as n(queue, place)
+      where exists (
         select
         from tide.runs_active as r
         where r.queue = n.queue
           and r.ready
       )
-    order by n.place
-  loop
-    if v_queue.restricted then
-      perform tide._require_queue(v_queue.queue, 'claim');
-    end if;
+      order by n.place
+    );
+  end if;
+  foreach v_queue in array v_queues loop
+    select q.*
+    into v_settings
+    from tide.queues as q
+    where q.queue = v_queue;
     v_reserved := tide._reserve(
-      v_queue.queue, v_queue.settings, max_runs - cardinality(v_runs), workflows, push => false
+      v_queue, v_settings, max_runs - cardinality(v_runs), workflows, push => false
     );
     if v_reserved.run_ids is not null then
-      v_runs := v_runs || tide._lease(v_reserved, v_lease, worker);
+      v_leased := tide._lease(v_reserved, v_lease, worker, session_id);
+      v_runs := case when cardinality(v_runs) = 0 then v_leased else v_runs || v_leased end;
     end if;
     exit when cardinality(v_runs) >= max_runs;
   end loop;
@@ -56,4 +64,5 @@ end;
 $$;
 
 comment on function tide._claim is
-  'The leased runs of several queues, one queue after the other in the order given.';
+  'The leased runs of several queues, one queue after the other in the order given; first those '
+  'leased before under the session that are not in holding.';

@@ -1,7 +1,6 @@
 create or replace function tide._enqueue_again(
-  run tide.runs,
+  run tide.new_run,
   active tide.runs,
-  on_conflict text,
   channels jsonb
 )
 returns tide.enqueued
@@ -11,13 +10,13 @@ as $$
 declare
   v_run tide.runs;
 begin
-  if on_conflict = 'raise' then
+  if run.on_conflict = 'raise' then
     raise exception 'run % of queue % is active with dedupe key %',
         active.run_id, active.queue, quote_literal(active.dedupe_key)
       using errcode = 'TD023',
             detail = format('It is %s.', active.status),
             hint = 'Wait for it, or use on_conflict return or replace.';
-  elsif on_conflict = 'replace' then
+  elsif run.on_conflict = 'replace' then
     select r.*
     into v_run
     from tide.runs_active as r
@@ -39,12 +38,13 @@ begin
       metadata = run.metadata,
       priority = run.priority,
       run_at = run.run_at,
-      ready = run.ready,
+      ready = run.run_at <= tide._now(),
       max_attempts = run.max_attempts,
       deadline = run.deadline,
       deadline_at = run.deadline_at,
       backoff = run.backoff,
       budget = run.budget,
+      recovery_url = run.recovery_url,
       requested_by = session_user,
       last_seq = r.last_seq + 1,
       told_events = 0
@@ -54,12 +54,7 @@ begin
     where c.run_id = v_run.run_id
       and c.gate_id is null;
     perform tide._add_channels(v_run.run_id, _enqueue_again.channels);
-    if v_run.ready then
-      perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at, v_run.run_id);
-    end if;
-    if v_run.run_at < tide._soon() then
-      perform tide._wake_workers(v_run.queue, 1);
-    end if;
+    perform tide._make_ready(v_run.queue, v_run.priority, v_run.run_at);
     perform tide._emit(
       array[v_run.run_id],
       array[v_run.last_seq],

@@ -13,15 +13,23 @@ as $$
 declare
   v_now constant timestamptz := tide._now();
   v_known boolean;
+  v_restricted boolean;
   v_routine boolean;
 begin
-  perform tide._require_read_committed('claim');
+  if not tide._require_read_committed('claim') then
+    return false;
+  end if;
   select
     coalesce(
       w.seen_at > v_now - interval '10 seconds'
         and w.queues = _guard.queues
         and w.workflows is not distinct from _guard.workflows,
       false
+    ),
+    exists (
+      select
+      from tide.queue_grants as g
+      where g.queue = any (_guard.queues)
     ),
     t.next_at > v_now
       and (t.next_at <= v_now + interval '10 seconds' or t.next_at = 'infinity')
@@ -45,6 +53,7 @@ begin
       )
   into
     v_known,
+    v_restricted,
     v_routine
   from tide.ticks as t
   left join tide.workers as w on w.worker = _guard.worker;
@@ -62,6 +71,10 @@ begin
         using errcode = '22023',
               hint = 'Name 1 to 1000 queues; workflows null = any.';
     end if;
+  end if;
+  if v_restricted then
+    perform tide._require_queue(n.queue, 'claim')
+    from unnest(_guard.queues) as n(queue);
   end if;
   if not v_routine and not tide._tick(greatest(100, 2 * max_runs)) then
     return false;

@@ -1,4 +1,9 @@
-create or replace function tide._lease(reserved tide.reservation, lease interval, worker text)
+create or replace function tide._lease(
+  reserved tide.reservation,
+  lease interval,
+  worker text,
+  session_id uuid
+)
 returns tide.runs[]
 language plpgsql
 volatile
@@ -22,6 +27,7 @@ begin
       leased_until = v_now + _lease.lease,
       lease = _lease.lease,
       lease_id = gen_random_uuid(),
+      session_id = _lease.session_id,
       worker = _lease.worker,
       slot = v_slots[array_position(v_run_ids, r.run_id)],
       budget = coalesce(r.budget, v_budget),

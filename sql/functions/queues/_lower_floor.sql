@@ -1,8 +1,7 @@
 create or replace function tide._lower_floor(
   queue text,
   priority integer,
-  run_at timestamptz,
-  run_id uuid
+  run_at timestamptz
 )
 returns void
 language plpgsql
@@ -18,10 +17,10 @@ begin
     update tide.claim_floors as f
     set
       run_at = _lower_floor.run_at,
-      first_id = _lower_floor.run_id
+      first_id = tide._lowest_id()
     where f.queue = _lower_floor.queue
       and f.priority = _lower_floor.priority
-      and (f.run_at, f.first_id) > (_lower_floor.run_at, _lower_floor.run_id);
+      and (f.run_at, f.first_id) > (_lower_floor.run_at, tide._lowest_id());
   elsif exists (
     select
     from tide.claim_floors as f

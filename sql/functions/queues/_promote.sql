@@ -39,10 +39,9 @@ begin
       p.queue,
       p.priority
   loop
-    perform tide._lower_floor(
-      v_group.queue, v_group.priority, v_group.run_at, tide._lowest_id()
+    perform tide._make_ready(
+      v_group.queue, v_group.priority, v_group.run_at, v_group.runs::integer
     );
-    perform tide._wake_workers(v_group.queue, v_group.runs::integer);
     v_promoted := v_promoted + v_group.runs;
   end loop;
   return v_promoted;

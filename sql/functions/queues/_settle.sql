@@ -9,8 +9,7 @@ declare
   v_plain tide.completions;
   v_settled uuid[] := array[]::uuid[];
 begin
-  perform tide._require_read_committed('settle');
-  if outcomes = '[]' then
+  if not tide._require_read_committed('settle') or outcomes = '[]' then
     return array[]::tide.verdict[];
   end if;
   v_plain := tide._parse_completions(outcomes);

@@ -1,11 +1,9 @@
 create or replace function tide._soon()
 returns timestamptz
-language plpgsql
+language sql
 volatile
 as $$
-begin
-  return tide._now() + interval '40 seconds';
-end;
+select tide._now() operator(pg_catalog.+) '40 seconds'::interval
 $$;
 
 comment on function tide._soon is

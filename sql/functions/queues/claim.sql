@@ -6,7 +6,9 @@ create or replace function tide.claim(
   max_runs integer default 1,
   lease interval default '60 seconds',
   worker text default null,
-  workflows text[] default null
+  workflows text[] default null,
+  session_id uuid default null,
+  holding uuid[] default null
 )
 returns setof tide.runs
 language plpgsql
@@ -30,7 +32,9 @@ begin
       tide._valid_integer('max_runs', claim.max_runs, 1, 1000),
       claim.lease,
       claim.worker,
-      claim.workflows
+      claim.workflows,
+      claim.session_id,
+      claim.holding
     )
   ) as c;
 end;
@@ -38,4 +42,6 @@ $$;
 
 comment on function tide.claim is
   'Lease up to max_runs ready runs of the queues, in their order; never waits for another worker. '
-  'Caps and rates are exact; paused queues and overdue runs are passed over.';
+  'Caps and rates are exact; paused queues and overdue runs are passed over. With '
+  'session_id, a secret of the worker process, and holding, the runs it knows of, runs it was given '
+  'before and does not know of come first.';

@@ -4,7 +4,9 @@ create or replace function tide.settle_and_claim(
   max_runs integer default 1,
   lease interval default '60 seconds',
   worker text default null,
-  workflows text[] default null
+  workflows text[] default null,
+  session_id uuid default null,
+  holding uuid[] default null
 )
 returns setof tide.settled
 language plpgsql
@@ -68,7 +70,9 @@ begin
         v_max_runs,
         settle_and_claim.lease,
         settle_and_claim.worker,
-        settle_and_claim.workflows
+        settle_and_claim.workflows,
+        settle_and_claim.session_id,
+        settle_and_claim.holding
       )
     ) as c;
   end if;
@@ -77,4 +81,5 @@ $$;
 
 comment on function tide.settle_and_claim is
   'Settle outcomes and claim new runs in one transaction. A row with accepted set is an outcome that '
-  'was not plainly accepted; a row with lease_id set is a new run.';
+  'was not plainly accepted; a row with lease_id set is a new run. session_id and '
+  'holding are those of claim.';

@@ -16,6 +16,7 @@ begin
             hint = 'Check the id; retention may have removed the run.';
   end if;
   v_run.lease_id := null;
+  v_run.session_id := null;
   return v_run;
 end;
 $$;

@@ -4,22 +4,11 @@ language plpgsql
 volatile
 as $$
 declare
-  v_run tide.runs;
+  v_run constant tide.runs := tide._lock_run(_lock_active.run_id);
 begin
-  -- Again when a retry has brought the run back between the two looks.
-  loop
-    select r.*
-    into v_run
-    from tide.runs_active as r
-    where r.run_id = _lock_active.run_id
-    for no key update;
-    if found then
-      return v_run;
-    end if;
-    perform tide._require_visible(format('active run %s', _lock_active.run_id));
-    v_run := tide._find_run(_lock_active.run_id);
-    exit when v_run.finished_at is not null;
-  end loop;
+  if v_run.finished_at is null then
+    return v_run;
+  end if;
   -- Nobody's lease: _hold says what became of the run.
   return tide._hold(_lock_active.run_id, null);
 end;

@@ -13,25 +13,21 @@ as $$
 declare
   v_earlier tide.runs;
 begin
-  select r.*
-  into v_earlier
+  perform
   from tide.runs_finished as r
   where r.run_id = _made_before.run_id;
-  if found then
-    if inserted then
-      delete from tide.runs_active as r
-      where r.run_id = _made_before.run_id;
-    end if;
+  if found and inserted then
+    delete from tide.runs_active as r
+    where r.run_id = _made_before.run_id;
   elsif inserted then
     return false;
-  else
-    select r.*
-    into v_earlier
-    from tide.runs_active as r
-    where r.run_id = _made_before.run_id;
-    if not found then
-      return false;
-    end if;
+  end if;
+  select r.*
+  into v_earlier
+  from tide.runs as r
+  where r.run_id = _made_before.run_id;
+  if not found then
+    return false;
   end if;
   perform tide._require_run(_made_before.run_id);
   if v_earlier.workflow is distinct from _made_before.workflow

@@ -32,11 +32,13 @@ begin
     leased_until = null,
     dispatched_until = null,
     recover_at = case
-      when r.recovery_url is not null and _requeue.waiting_on is null then _requeue.run_at
+      when r.recovery_url is not null and r.queue is null and _requeue.waiting_on is null
+        then _requeue.run_at
     end,
     -- A run that comes to a wait has gone on: only stalls in a row count.
     recoveries = case when _requeue.waiting_on is null then r.recoveries else 0 end,
     slot = null,
+    session_id = null,
     -- Whose attempt nobody reported on loses its lease id, so that a late report is refused.
     lease_id = case when _requeue.ended_by is not null then r.lease_id end,
     ended_by = _requeue.ended_by,
@@ -53,12 +55,7 @@ begin
       and s.slot = run.slot
       and s.run_id = run.run_id;
   end if;
-  if v_ready then
-    perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at, v_run.run_id);
-  end if;
-  if v_run.queue is not null and v_run.run_at < tide._soon() then
-    perform tide._wake_workers(v_run.queue, 1);
-  end if;
+  perform tide._make_ready(v_run.queue, v_run.priority, v_run.run_at);
   perform tide._emit(
     array[v_run.run_id],
     array[v_run.last_seq],

@@ -16,13 +16,11 @@ begin
     waiting_for = null,
     run_at = v_now,
     ready = r.queue is not null,
-    recover_at = case when r.recovery_url is not null then v_now end,
+    recover_at = case when r.recovery_url is not null and r.queue is null then v_now end,
     last_seq = r.last_seq + 1
   where r.run_id = run.run_id
   returning r.last_seq into v_seq;
-  if run.queue is not null then
-    perform tide._wake_workers(run.queue, 1);
-  end if;
+  perform tide._make_ready(run.queue, run.priority, v_now);
   perform tide._emit(array[run.run_id], array[v_seq], 'run.resumed', array[_resume.payload]);
 end;
 $$;

@@ -22,17 +22,11 @@ declare
 begin
   perform tide._require_read_committed('begin_run');
   perform tide._require_run(begin_run.run_id, 'claim');
-  -- Again when a retry has brought the run back between the two looks.
   loop
-    select r.*
-    into v_run
-    from tide.runs_active as r
-    where r.run_id = begin_run.run_id
-    for no key update;
-    exit when found;
-    v_run := tide._find_run(begin_run.run_id);
+    v_run := tide._lock_run(begin_run.run_id);
+    exit when v_run.finished_at is null;
     if v_run.status = 'completed' then
-      return v_run;
+      return tide._find_run(v_run.run_id);
     elsif v_run.status = 'failed' and v_run.queue is null and begin_run.resume then
       select r.*
       into v_run
@@ -43,7 +37,7 @@ begin
       if found then
         perform tide._retry(v_run, v_worker, reset_attempts => false, run_at => tide._now());
       end if;
-    elsif v_run.finished_at is not null then
+    else
       -- Nobody's lease: _hold says what became of the run.
       return tide._hold(begin_run.run_id, null);
     end if;
@@ -117,7 +111,9 @@ begin
     budget = coalesce(r.budget, v_budget),
     dispatched_until = null,
     dispatches = 0,
-    recover_at = case when r.recovery_url is not null then v_now + v_lease end,
+    recover_at = case
+      when r.recovery_url is not null and r.queue is null then v_now + v_lease
+    end,
     ended_by = null,
     last_seq = r.last_seq + 1
   where r.run_id = v_run.run_id

@@ -19,45 +19,39 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-  v_run_id constant uuid := coalesce(create_run.run_id, tide._uuid7());
+  v_input constant jsonb := coalesce(tide._valid_payload('input', create_run.input), '{}');
   v_now constant timestamptz := tide._now();
-  v_run tide.runs;
+  v_run tide.new_run;
+  v_inserted boolean;
 begin
   if create_run.run_id is not null then
     perform tide._require_read_committed('create_run with a run_id');
   end if;
-  insert into tide.runs_active as r (
-    run_id, workflow, status, max_attempts, last_seq, run_at, created_at, deadline_at,
-    input, metadata, backoff, deadline, budget, recovery_url
-  )
-  values (
-    v_run_id,
-    tide._valid_name('workflow', create_run.workflow),
-    'pending',
-    tide._valid_integer('max_attempts', create_run.max_attempts, 1, 100),
-    1,
-    v_now,
-    v_now,
-    v_now + tide._valid_deadline(create_run.deadline),
-    coalesce(tide._valid_payload('input', create_run.input), '{}'),
-    tide._valid_metadata('metadata', create_run.metadata),
-    tide._valid_backoff(create_run.backoff),
-    tide._valid_deadline(create_run.deadline),
-    tide._valid_budget(create_run.budget),
-    case
-      when create_run.recovery_url is not null
-        then tide._valid_url('recovery_url', create_run.recovery_url)
-    end
-  )
-  on conflict do nothing
-  returning r.* into v_run;
+  v_run.run_id := coalesce(create_run.run_id, tide._uuid7());
+  v_run.workflow := tide._valid_name('workflow', create_run.workflow);
+  v_run.max_attempts := tide._valid_integer('max_attempts', create_run.max_attempts, 1, 100);
+  v_run.priority := 0;
+  v_run.run_at := v_now;
+  v_run.created_at := v_now;
+  v_run.deadline := tide._valid_deadline(create_run.deadline);
+  v_run.deadline_at := v_now + v_run.deadline;
+  v_run.input := v_input;
+  v_run.metadata := tide._valid_metadata('metadata', create_run.metadata);
+  v_run.backoff := tide._valid_backoff(create_run.backoff);
+  v_run.budget := tide._valid_budget(create_run.budget);
+  if create_run.recovery_url is not null then
+    v_run.recovery_url := tide._valid_url('recovery_url', create_run.recovery_url);
+  end if;
+  v_inserted := cardinality(tide._insert_runs(
+    array[v_run], free => create_run.run_id is null
+  )) = 1;
   if create_run.run_id is not null
-    and tide._made_before(v_run_id, create_run.workflow, create_run.input, inserted => found)
+    and tide._made_before(v_run.run_id, v_run.workflow, v_input, v_inserted)
   then
-    return tide._find_run(v_run_id);
+    return tide._find_run(v_run.run_id);
   end if;
   if create_run.channels <> '[]' then
-    perform tide._add_channels(v_run_id, create_run.channels);
+    perform tide._add_channels(v_run.run_id, create_run.channels);
   end if;
   perform tide._emit(
     array[v_run.run_id],
@@ -67,7 +61,7 @@ begin
       jsonb_build_object('workflow', v_run.workflow, 'max_attempts', v_run.max_attempts)
     ]
   );
-  return v_run;
+  return tide._find_run(v_run.run_id);
 end;
 $$;
 

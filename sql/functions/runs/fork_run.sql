@@ -15,10 +15,11 @@ set jit = off
 as $$
 declare
   v_input constant jsonb := tide._valid_payload('input', fork_run.input);
-  v_fork_id constant uuid := coalesce(fork_run.fork_id, tide._uuid7());
   v_now constant timestamptz := tide._now();
   v_old tide.runs;
-  v_new tide.runs;
+  v_new tide.new_run;
+  v_made tide.runs;
+  v_inserted boolean;
   v_step tide.steps;
   v_copied text[];
 begin
@@ -36,43 +37,35 @@ begin
       using errcode = 'TD010',
             hint = 'See describe_run for its steps.';
   end if;
-  insert into tide.runs_active as r (
-    run_id, workflow, queue, status, priority, max_attempts, last_seq, ready, run_at, created_at,
-    deadline_at, input, metadata, backoff, budget, deadline, forked_from
-  )
-  values (
-    v_fork_id,
-    v_old.workflow,
-    v_old.queue,
-    case when v_old.queue is null then 'pending' else 'queued' end,
-    v_old.priority,
-    v_old.max_attempts,
-    1,
-    v_old.queue is not null,
-    v_now,
-    v_now,
-    v_now + v_old.deadline,
-    coalesce(v_input, v_old.input),
-    v_old.metadata,
-    v_old.backoff,
-    v_old.budget,
-    v_old.deadline,
-    v_old.run_id
-  )
-  on conflict do nothing
-  returning r.* into v_new;
+  v_new.run_id := coalesce(fork_run.fork_id, tide._uuid7());
+  v_new.workflow := v_old.workflow;
+  v_new.queue := v_old.queue;
+  v_new.priority := v_old.priority;
+  v_new.max_attempts := v_old.max_attempts;
+  v_new.run_at := v_now;
+  v_new.created_at := v_now;
+  v_new.deadline := v_old.deadline;
+  v_new.deadline_at := v_now + v_old.deadline;
+  v_new.input := coalesce(v_input, v_old.input);
+  v_new.metadata := v_old.metadata;
+  v_new.backoff := v_old.backoff;
+  v_new.budget := v_old.budget;
+  v_new.forked_from := v_old.run_id;
+  v_inserted := cardinality(tide._insert_runs(
+    array[v_new], free => fork_run.fork_id is null
+  )) = 1;
   if fork_run.fork_id is not null
     and tide._made_before(
-      v_fork_id, v_old.workflow, coalesce(v_input, v_old.input), inserted => found
+      v_new.run_id, v_new.workflow, v_new.input, v_inserted
     )
   then
-    v_new := tide._find_run(v_fork_id);
-    if v_new.forked_from is distinct from v_old.run_id then
-      raise exception 'fork_id % belongs to another run', v_fork_id
+    v_made := tide._find_run(v_new.run_id);
+    if v_made.forked_from is distinct from v_old.run_id then
+      raise exception 'fork_id % belongs to another run', v_new.run_id
         using errcode = 'TD020',
               hint = 'Make a new id.';
     end if;
-    return v_new;
+    return v_made;
   end if;
 
   insert into tide.steps (
@@ -80,7 +73,7 @@ begin
     verified_by, timeout, input_hash, started_at, finished_at, output, decided_by, position
   )
   select
-    v_fork_id,
+    v_new.run_id,
     s.name,
     s.status,
     s.attempt,
@@ -107,18 +100,16 @@ begin
   v_copied := array(
     select s.name
     from tide.steps as s
-    where s.run_id = v_fork_id
+    where s.run_id = v_new.run_id
   );
   perform tide._known_keys(
     'overrides',
     coalesce(tide._valid_payload('overrides', fork_run.overrides), '{}'),
     v_copied
   );
-  perform tide._copy_decisions(v_old.run_id, v_fork_id, v_step.started_at);
+  perform tide._copy_decisions(v_old.run_id, v_new.run_id, v_step.started_at);
 
-  if v_new.queue is not null then
-    perform tide._wake_workers(v_new.queue, 1);
-  end if;
+  perform tide._make_ready(v_new.queue, v_new.priority, v_new.run_at);
   perform tide._emit(
     array[v_new.run_id],
     array[1],
@@ -131,7 +122,7 @@ begin
       )
     ]
   );
-  return v_new;
+  return tide._find_run(v_new.run_id);
 end;
 $$;
 

@@ -38,6 +38,7 @@ begin
     limit v_limit
   loop
     v_run.lease_id := null;
+    v_run.session_id := null;
     return next v_run;
   end loop;
 end;

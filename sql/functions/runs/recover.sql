@@ -14,7 +14,7 @@ declare
 begin
   perform tide._require_read_committed('recover');
   perform tide._require_run(recover.run_id, 'enqueue');
-  v_run := tide._lock_any(recover.run_id);
+  v_run := tide._lock_run(recover.run_id, ended_too => true);
   if v_run.recovery_url is null then
     raise exception 'run % has no recovery_url', v_run.run_id
       using errcode = 'TD030',

@@ -17,17 +17,7 @@ declare
 begin
   perform tide._require_read_committed('reschedule');
   perform tide._require_run(reschedule.run_id);
-  -- Again when a retry has brought the run back between the two looks.
-  loop
-    select r.*
-    into v_run
-    from tide.runs_active as r
-    where r.run_id = reschedule.run_id
-    for no key update;
-    exit when found;
-    v_run := tide._find_run(reschedule.run_id);
-    exit when v_run.finished_at is not null;
-  end loop;
+  v_run := tide._lock_run(reschedule.run_id);
   if v_run.status <> 'queued' or v_run.waiting_on is not null then
     raise exception 'run % is % and cannot be rescheduled', v_run.run_id,
         case when v_run.waiting_on is null then v_run.status else 'parked' end
@@ -48,14 +38,8 @@ begin
     told_events = 0
   where r.run_id = v_run.run_id
   returning r.* into v_run;
-  if v_run.ready then
-    perform tide._lower_floor(v_run.queue, v_run.priority, v_run.run_at, v_run.run_id);
-  end if;
-  if v_run.run_at < tide._soon() then
-    perform tide._wake_workers(v_run.queue, 1);
-  end if;
-  v_run.lease_id := null;
-  return v_run;
+  perform tide._make_ready(v_run.queue, v_run.priority, v_run.run_at);
+  return tide._find_run(v_run.run_id);
 end;
 $$;
 

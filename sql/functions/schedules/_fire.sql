@@ -18,7 +18,7 @@ declare
       else 'YYYY-MM-DD"T"HH24:MI:SS"Z"'
     end
   );
-  v_run tide.runs;
+  v_run tide.new_run;
   v_fire tide.schedule_fires;
   v_answer tide.enqueued;
 begin
@@ -56,13 +56,14 @@ begin
   );
   v_run.created_at := v_now;
   v_run.run_at := v_now;
-  v_run.ready := true;
+  v_run.told_events := 1;
+  v_run.on_conflict := 'return';
   v_run.deadline := schedule.deadline;
   v_run.deadline_at := v_now + schedule.deadline;
   v_run.input := tide._valid_payload('input', schedule.input);
   v_run.metadata := schedule.metadata
     || jsonb_build_object('schedule', schedule.schedule, 'fire_at', v_at);
-  v_answer := tide._enqueue(v_run, 'return', given_id => false);
+  v_answer := tide._enqueue(v_run);
   update tide.schedule_fires as f
   set run_id = v_answer.run_id
   where f.schedule = schedule.schedule

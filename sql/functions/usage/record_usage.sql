@@ -51,7 +51,7 @@ begin
     v_run := tide._hold(record_usage.run_id, record_usage.lease_id);
   else
     perform tide._require_run(record_usage.run_id);
-    v_run := tide._lock_any(record_usage.run_id);
+    v_run := tide._lock_run(record_usage.run_id, ended_too => true);
   end if;
   v_usage.run_id := v_run.run_id;
   perform tide._lock_spending(v_run);

@@ -17,7 +17,7 @@ declare
 begin
   perform tide._require_read_committed('set_budget');
   perform tide._require_run(set_budget.run_id);
-  v_run := tide._lock_any(set_budget.run_id);
+  v_run := tide._lock_run(set_budget.run_id, ended_too => true);
   if v_run.finished_at is null then
     update tide.runs_active as r
     set budget = v_limits

@@ -1,0 +1,60 @@
+-- In SQL, so that it is inlined. The columns are those of the table, in their order.
+create or replace function tide._first_rows(runs tide.new_run[], now timestamptz)
+returns setof tide.runs
+language sql
+stable
+as $$
+select
+  n.run_id,
+  n.workflow,
+  n.queue,
+  case when n.queue is null then 'pending' else 'queued' end as status,
+  null::text as waiting_on,
+  n.dedupe_key,
+  n.priority,
+  coalesce(n.attempt, 0) as attempt,
+  n.max_attempts,
+  coalesce(n.last_seq, 1) as last_seq,
+  null::integer as slot,
+  n.queue is not null and n.run_at operator(pg_catalog.<=) _first_rows.now as ready,
+  n.run_at,
+  n.created_at,
+  n.started_at,
+  null::pg_catalog.timestamptz as finished_at,
+  n.deadline_at,
+  null::pg_catalog.timestamptz as leased_until,
+  null::interval as lease,
+  null::pg_catalog.uuid as lease_id,
+  n.worker,
+  null::text as ended_by,
+  null::text as failure_class,
+  null::text as cancel_reason,
+  null::text as cancel_actor,
+  n.input,
+  n.metadata,
+  null::pg_catalog.jsonb as result,
+  n.error,
+  n.backoff,
+  n.deadline,
+  n.parent_id,
+  n.forked_from,
+  null::text as waiting_for,
+  0 as open_gates,
+  n.budget,
+  n.recovery_url,
+  -- A plain run that is retried has to be begun, and its application asked to do so.
+  case
+    when n.recovery_url is not null and n.queue is null and n.last_seq operator(pg_catalog.>) 1
+      then n.run_at
+  end as recover_at,
+  0 as recoveries,
+  null::pg_catalog.timestamptz as dispatched_until,
+  0 as dispatches,
+  coalesce(n.told_events, 0) as told_events,
+  coalesce(n.requested_by, session_user) as requested_by,
+  null::pg_catalog.uuid as session_id
+from pg_catalog.unnest(_first_rows.runs) as n
+$$;
+
+comment on function tide._first_rows is
+  'The rows of runs that are made: pending without a queue, else queued, and ready when due.';
