@@ -808,6 +808,8 @@ def test_a_role_sees_what_it_may_and_hears_of_the_rest(
     assert {one.severity for one in quiet} == {"info"}
     assert {one.check: one.message.partition(": ")[0] for one in quiet} == {
         "horizon": f"{connection.info.dbname}_0 sees only its own sessions",
+        "trust": f"every login may connect to database {connection.info.dbname}, and members "
+        "of the group roles may then use it",
         "failures": "not checked",
         "orphans": "not checked",
         "states": "not checked",

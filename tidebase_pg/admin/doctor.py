@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import psycopg
 from psycopg.errors import (
@@ -17,7 +17,7 @@ from psycopg.errors import (
 )
 from psycopg.rows import dict_row, tuple_row
 
-from tidebase_pg.admin import drift, releases
+from tidebase_pg.admin import drift, releases, strangers
 from tidebase_pg.admin.drift import Finding, Severity
 from tidebase_pg.admin.ledger import of_extension
 from tidebase_pg.admin.releases import FUNCTIONS, Release, State
@@ -205,6 +205,16 @@ def differences(visit: Visit) -> Iterator[Finding]:
     with visit.connection.cursor(row_factory=tuple_row) as cursor:
         found = drift.describe(cursor)
     yield from drift.compare(drift.manifest(), found, drift.scripts())
+
+
+def trust(visit: Visit) -> Iterator[Finding]:
+    """Whether others own what functions call, or the group roles are more than groups."""
+    roles = {"roles": list(drift.ROLES)}
+    with visit.connection.cursor(row_factory=tuple_row) as cursor:
+        for severity, queries in strangers.CHECKED.items():
+            for query in queries:
+                for problem, remedy in cursor.execute(query.encode(), roles).fetchall():
+                    yield Finding(cast(Severity, severity), "trust", problem, remedy)
 
 
 # --- the server -----------------------------------------------------------------------------
@@ -741,6 +751,7 @@ def retention(visit: Visit) -> Iterator[Finding]:
 CHECKS: Final[Mapping[str, Check]] = {
     "version": version,
     "drift": differences,
+    "trust": trust,
     "autovacuum": autovacuum,
     "horizon": horizon,
     "clock": clocks,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import psycopg
@@ -86,6 +87,54 @@ where g.rolname = any (%(roles)s)
   and m.rolname <> current_user
 order by 1
 """
+
+
+# What another owns another may replace.
+OBJECTS: Final = """
+select
+  format('%%s belongs to %%s, the schema to %%s', o.name, pg_get_userbyid(o.owner),
+    pg_get_userbyid(n.nspowner)),
+  format('alter %%s %%s owner to %%I;', o.kind, o.name, pg_get_userbyid(n.nspowner))
+from (
+  select
+    case c.relkind when 'v' then 'view' else 'table' end as kind,
+    c.oid::regclass::text as name,
+    c.relowner as owner,
+    c.relnamespace as namespace
+  from pg_class as c
+  where c.relkind in ('r', 'p', 'v')
+  union all
+  select 'routine', p.oid::regprocedure::text, p.proowner, p.pronamespace
+  from pg_proc as p
+) as o
+join pg_namespace as n on n.oid = o.namespace
+where n.nspname = 'tide'
+  and o.owner <> n.nspowner
+order by 1
+"""
+
+# Group roles belong to the server, so members are members in each database they may connect to.
+CONNECT: Final = """
+select
+  format(
+    'every login may connect to database %%I, and members of the group roles may then use it: %%s',
+    current_database(), string_agg(distinct m.rolname, ', ')
+  ),
+  format('revoke connect on database %%I from public;', current_database())
+from pg_auth_members as a
+join pg_roles as m on m.oid = a.member
+join pg_roles as g on g.oid = a.roleid
+where g.rolname = any (%(roles)s)
+  and has_database_privilege('public', current_database(), 'connect')
+having count(*) > 0
+"""
+
+CHECKED: Final[Mapping[str, tuple[str, ...]]] = {
+    "error": (OWNERS, ROLES),
+    "warning": (OBJECTS,),
+    "info": (CONNECT,),
+}
+"""What doctor looks for, by severity: rows of a problem and its remedy."""
 
 
 def refuse_strangers(connection: psycopg.Connection[Any], *, fresh: bool) -> list[str]:
