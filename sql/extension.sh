@@ -73,7 +73,7 @@ begin
     from pg_catalog.pg_class as c
     where c.relnamespace = 'tide'::regnamespace
       and c.relkind = 'r'
-      and c.relname not in ('migrations', 'installs')
+      and c.relname not in ('migrations', 'installs', 'turns')
       and c.oid <> all (
         array(
           select pg_catalog.unnest(e.extconfig)
