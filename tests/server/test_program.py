@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -179,13 +180,15 @@ def test_several_processes_share_a_port(module_dsn: str) -> None:
 
 
 def test_it_serves_from_behind_pgbouncer(
-    databases: Databases, template: str, server: RunningServer, tmp_path: Path
+    databases: Databases, template: str, server: RunningServer
 ) -> None:
+    # Another user runs it, who may not look into the folders of pytest.
+    folder = tempfile.TemporaryDirectory(prefix="tide-bouncer-")
     try:
-        bouncer = Bouncer(tmp_path, server)
+        bouncer = Bouncer(Path(folder.name), server)
     except Absent as absent:
         pytest.skip(str(absent))
-    with databases.database(template) as name:
+    with folder, databases.database(template) as name:
         try:
             front = bouncer.start()
             with program(front.dsn(name)) as (_, http):
