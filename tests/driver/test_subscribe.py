@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support import Connection
-from tidebase_pg import AsyncTidebase, NotFound, Tidebase, subscriptions
+from tidebase_pg import AsyncTidebase, NotFound, Tidebase, async_subscriptions, calls, subscriptions
 
 PATIENCE = 60
 WRITERS = 4
@@ -22,9 +22,9 @@ def write(tide: Tidebase, run_id: Any, events: int) -> list[threading.Thread]:
     def work(number: int) -> None:
         for turn in range(events):
             if turn % 2:
-                tide.execute(subscriptions.calls.set_state(run_id, turn, stream=f"s{number}"))
+                tide.execute(calls.set_state(run_id, turn, stream=f"s{number}"))
             else:
-                tide.execute(subscriptions.calls.record_usage(run_id, quantity=turn))
+                tide.execute(calls.record_usage(run_id, quantity=turn))
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(WRITERS)]
     for thread in threads:
@@ -61,7 +61,7 @@ async def test_no_event_is_missed_by_an_async_subscriber(
         async def deaf(*_: Any) -> bool:
             return False
 
-        monkeypatch.setattr(subscriptions, "listen_async", deaf)
+        monkeypatch.setattr(async_subscriptions, "listen", deaf)
     run_id = tide.enqueue("w").run_id
     threads = write(tide, run_id, 30)
 
@@ -94,7 +94,7 @@ def test_a_subscriber_hears_at_once_and_goes_on_when_its_connection_dies(
                 "where query ilike 'listen%' and datname = current_database()"
             ).fetchall()
         )
-    tide.execute(subscriptions.calls.set_state(run_id, 1))
+    tide.execute(calls.set_state(run_id, 1))
     tide.runs.cancel(run_id)
     thread.join(PATIENCE)
     listening.close()
@@ -119,7 +119,7 @@ def test_a_finished_run_is_told_to_its_end_and_no_further(tide: Tidebase) -> Non
     tide.runs.cancel(run_id)
     tide.runs.retry(run_id)
     tide.runs.cancel(run_id)
-    tide.execute(subscriptions.calls.record_usage(run_id, quantity=1))
+    tide.execute(calls.record_usage(run_id, quantity=1))
     types = [event.type for event in tide.runs.subscribe(run_id)]
     assert types == ["run.enqueued", "run.cancelled", "run.retried", "run.cancelled"]
     assert list(tide.runs.subscribe(run_id, after=5)) == []
