@@ -132,7 +132,7 @@ async def test_a_subscription_left_early_gives_its_connection_back(
     events = atide.runs.subscribe(run_id)
     assert (await anext(events)).seq == 1
     await events.aclose()
-    while connection.execute(
+    while connection.execute(  # noqa: ASYNC110
         "select from pg_stat_activity where query ilike 'listen%' and datname = current_database()"
     ).fetchall():
         await asyncio.sleep(0)  # the listener sees it at its next look
