@@ -37,8 +37,7 @@ HOSTILE = {
 """Each is one that a role or a database may have by default."""
 
 ID = re.compile(
-    r"\b[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\b|\btide_[0-9a-f]{64}\b"
-    r"|\b[0-9a-f]{64}\b"
+    r"(?<![0-9a-f])([0-9a-f]{64}|[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12})(?![0-9a-f])"
 )
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?[+-]\d\d:\d\d")
