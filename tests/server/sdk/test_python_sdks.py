@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,11 +123,13 @@ def test_pgbouncer_may_stand_behind_the_gateway(
     server: RunningServer,
     tmp_path: Path,
 ) -> None:
+    # Another user runs it, who may not look into the folders of pytest.
+    folder = tempfile.TemporaryDirectory(prefix="tide-bouncer-")
     try:
-        bouncer = Bouncer(tmp_path, server)
+        bouncer = Bouncer(Path(folder.name), server)
     except Absent as absent:
         pytest.skip(str(absent))
-    with databases.database(template) as name:
+    with folder, databases.database(template) as name:
         try:
             with serving(Settings(dsn=bouncer.start().dsn(name))) as served:
                 with running(sdks("0.7.0"), tmp_path, served.url) as processes:
