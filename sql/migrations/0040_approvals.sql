@@ -1,6 +1,5 @@
--- tide: with the functions
 -- Approvals that fit one question: columns of gates and steps, votes. Short locks: columns without a
--- rewrite, a new table. Functions with new arguments are made again in this transaction.
+-- rewrite, a new table.
 alter table tide.gates
 add column origin_id uuid,
 add column used_by uuid,
@@ -46,11 +45,3 @@ create table tide.gate_votes (
 comment on table tide.gate_votes is
   'Who decided what about a gate: one vote for each actor, until the quorum is reached.';
 comment on column tide.gate_votes.login is 'The login that voted; the actor is what it said.';
-
-drop function if exists tide.begin_step;
-drop function if exists tide.open_gate;
-drop function if exists tide.decide_gate;
-drop function if exists tide.resolve_gate;
-drop function if exists tide._resolve;
-drop function if exists tide._decide;
-drop function if exists tide._parse_contract;

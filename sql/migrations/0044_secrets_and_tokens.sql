@@ -1,6 +1,5 @@
--- tide: with the functions
 -- Whose secrets sign what, and where gates are told of. Short locks: columns without a rewrite, a new
--- table. Functions with new arguments are made again in this transaction.
+-- table.
 alter table tide.queues
 add column gate_channels jsonb,
 add column operator_urls boolean not null default false;
@@ -19,8 +18,3 @@ create table tide.secret_grants (
 comment on table tide.secret_grants is
   'Whose a secret of webhooks is: of runs of these queues, and of members of these roles. A secret '
   'without a row is for operators, but the secret default for everybody.';
-
-drop function if exists tide.finish_delivery;
-drop function if exists tide._take_answer;
-drop function if exists tide._add_channels;
-drop function if exists tide._event_body;
