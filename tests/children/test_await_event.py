@@ -54,7 +54,7 @@ def test_event_after_a_time_out_is_for_the_next_wait(tide: Tide, clock: Clock) -
     run = tide.started(lease="1 day")
     clock.set()
     assert tide.await_event(**own(run), name="paid", timeout="0 seconds").received is False
-    assert tide.send_event(run_id=run.run_id, name="paid", payload="late")
+    assert tide.send_event(run_id=run.run_id, name="paid", payload='"late"')
     assert tide.await_event(**own(run), name="paid").received is False
     assert tide.await_event(**own(run), name="paid", wait="paid:2").payload == "late"
 

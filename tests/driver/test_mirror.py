@@ -38,7 +38,7 @@ UNREAD = {
     "gates": {"origin_id", "used_by", "used_step", "answer_schema", "quorum", "assignees"}
     | {"not_requester", "escalate_at", "escalate_to", "escalated_at"},
     "runs": {"recovery_url", "recover_at", "recoveries", "dispatched_until", "dispatches"}
-    | {"told_events", "requested_by"},
+    | {"told_events", "requested_by", "session_id"},
 }
 """Columns that only the database understands, or that a schema one minor version older lacks."""
 

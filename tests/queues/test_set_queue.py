@@ -54,6 +54,8 @@ PERTURBED: dict[str, Any] = ALL | {
     "budget": {"max_steps": 3},
     "push_url": "https://example.com/",
     "push_secret": "mine",
+    "gate_channels": [{"url": "https://example.com/gates"}],
+    "operator_urls": True,
 }
 CLAIMED_DESPITE: Final = {
     "concurrency": 2,

@@ -31,6 +31,25 @@ def announced(connection: Connection, url: str = HOOK, **options: Any) -> Any:
     return run
 
 
+def asked(connection: Connection) -> Any:
+    """The id of a gate with a channel of its own, to which its token goes."""
+    run = one(
+        connection,
+        """
+        select b.*
+        from tide.create_run('w') as c
+        cross join lateral tide.begin_run(c.run_id) as b
+        """,
+    )
+    return value(
+        connection,
+        "select g.gate_id from tide.open_gate(%s, %s, 'ask', '?', channels => %s) as g",
+        run.run_id,
+        run.lease_id,
+        Jsonb([{"type": "webhook", "url": HOOK}]),
+    )
+
+
 def delivery(connection: Connection, url: str = HOOK) -> Any:
     """A delivery that is due, and its run."""
     run = announced(connection, url)
@@ -135,13 +154,7 @@ def test_dispatcher_and_upkeep_wait_for_no_business_transaction(
 def test_decision_beside_a_claim_leaves_no_token_behind(
     stepper: Stepper, connection: Connection
 ) -> None:
-    run = announced(connection)
-    stepper.facts["gate"] = value(
-        connection,
-        "select g.gate_id from tide.open_gate(%s, %s, 'ask', '?') as g",
-        run.run_id,
-        run.lease_id,
-    )
+    stepper.facts["gate"] = asked(connection)
     stepper.session(
         "ann", decide="select g.status from tide.decide_gate(%(gate)s, 'approved', 'ann') as g"
     )
@@ -161,13 +174,7 @@ def test_decision_beside_a_claim_leaves_no_token_behind(
 def test_decision_behind_a_claim_forgets_the_token(
     stepper: Stepper, connection: Connection
 ) -> None:
-    run = announced(connection)
-    stepper.facts["gate"] = value(
-        connection,
-        "select g.gate_id from tide.open_gate(%s, %s, 'ask', '?') as g",
-        run.run_id,
-        run.lease_id,
-    )
+    stepper.facts["gate"] = asked(connection)
     stepper.session(
         "ann", decide="select g.status from tide.decide_gate(%(gate)s, 'approved', 'ann') as g"
     )

@@ -65,6 +65,9 @@ def test_a_dispatch_asks_the_application(tide: Tide, hour: Clock) -> None:
         "workflowName": "report",
         "reason": "queue_dispatch",
         "attempt": 1,
+        "delivery_id": str(delivery.delivery_id),
+        "seq": tide.last_event(run_id).seq,
+        "created_at": delivery.created_at.isoformat(),
     }
     assert (delivery.url, delivery.secret_name) == (APP, "apps")
     assert tide.log(run_id) == ["run.enqueued", "run.dispatched"]

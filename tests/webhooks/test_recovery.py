@@ -30,6 +30,9 @@ def test_stalled_run_is_announced(tide: Tide, hour: Clock) -> None:
         "workflowName": "report",
         "reason": "lease_expired",
         "attempt": 2,
+        "delivery_id": str(delivery.delivery_id),
+        "seq": tide.last_event(run.run_id).seq,
+        "created_at": delivery.created_at.isoformat(),
     }
     assert (delivery.url, delivery.secret_name) == (APP, "default")
     event = tide.last_event(run.run_id)

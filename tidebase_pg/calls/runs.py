@@ -277,7 +277,9 @@ def retry(
 
 
 def reschedule(run_id: RunId, run_at: datetime, *, priority: int | None = None) -> Call[RunRow]:
-    """Move a queued run to another time and, if given, another priority; any other run: TD030."""
+    """Move a queued run to another time and, if given, another priority; any other run: TD030.
+    Beyond its deadline: 22023.
+    """
     return call(
         "reschedule", RunRow.columns(), RunRow.one, run_id=run_id, run_at=run_at, priority=priority
     )

@@ -37,9 +37,11 @@ begin
       finish_delivery.http_status,
       left(finish_delivery.response, 8000),
       left(finish_delivery.error, 1000),
-      least(
-        tide._valid_retry_after(finish_delivery.retry_after), interval '1 day'
-      )
+      case
+        when finish_delivery.retry_after is not null then least(
+          tide._valid_retry_after(finish_delivery.retry_after), interval '1 day'
+        )
+      end
     );
   elsif v_delivery.ended_lease_id is distinct from finish_delivery.lease_id
     or finish_delivery.lease_id is null
