@@ -144,7 +144,7 @@ async def attempt(
         with current.handled(handle):
             flow = flows.execute(
                 run,
-                lambda: called(workflow, handle, registry),
+                lambda given: called(workflow, handle, registry, given),
                 lambda: workflow.given(run.leased, registry.codec),
                 registry.codec,
             )
@@ -163,18 +163,22 @@ async def attempt(
         renewer.discard(run)
 
 
-async def called(workflow: Workflow, handle: AsyncRun, registry: Registry) -> Any:
-    """What the workflow returns, called within what is around every run."""
-    run = handle._run  # pyright: ignore[reportPrivateUsage]
-    run.names.enter()
-    given = workflow.given(run.leased, registry.codec)
+async def called(workflow: Workflow, handle: AsyncRun, registry: Registry, *read: Any) -> Any:
+    """What the workflow returns, called within what is around every run; `read` is its input, where
+    that has been read already."""
+    leased = handle._run.leased  # pyright: ignore[reportPrivateUsage]
+    given = read[0] if read else workflow.given(leased, registry.codec)
+    handle._run.names.enter()  # pyright: ignore[reportPrivateUsage]
+    if registry.around_runs:
 
-    async def function() -> Any:
-        return await tasks.call_workflow(workflow.function, handle, given)
+        async def function() -> Any:
+            return await tasks.call_workflow(workflow.function, handle, given)
 
-    for around in reversed(registry.around_runs):
-        function = _within(around, handle, function)
-    answer = await function()
+        for around in reversed(registry.around_runs):
+            function = _within(around, handle, function)
+        answer = await function()
+    else:
+        answer = await tasks.call_workflow(workflow.function, handle, given)
     await handle._driver.flush()  # pyright: ignore[reportPrivateUsage]
     return answer
 

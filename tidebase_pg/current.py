@@ -31,6 +31,11 @@ def current_step() -> str | None:
     return _step.get()
 
 
+def enter(run: Any) -> None:
+    """What the rest of this context does belongs to this run."""
+    _run.set(run)
+
+
 @contextmanager
 def handled(run: Any) -> Generator[None]:
     """What the block does belongs to this run."""

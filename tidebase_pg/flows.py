@@ -479,18 +479,18 @@ def cancel(
 
 
 def execute(
-    run: Held, function: Callable[[], Any], given: Callable[[], Any], codec: Codec
+    run: Held, function: Callable[[Any], Any], read: Callable[[], Any], codec: Codec
 ) -> Flow[Any]:
     """One attempt of a run begun by its id: the function's answer, as it is kept, is the result.
 
-    `given` reads the input."""
+    `read` reads the input."""
     try:
-        given()
+        given = read()
     except BadPayload as error:
         yield from _report(run, bad_input(error))
         raise
     try:
-        result = yield Invoke(function, f"run {run.run_id}")
+        result = yield Invoke(lambda: function(given), f"run {run.run_id}")
     except Exception as error:
         if run.stop is None:
             yield from record_failure(run, error)

@@ -68,10 +68,12 @@ class Names:
     def __init__(self) -> None:
         self._uses: dict[tuple[Kind, str], Use] = {}
         self._lock = threading.Lock()
+        self._root: object = None
+        self._trunk: Branch | None = None
 
     def enter(self) -> None:
         """The caller is the branch that all others come from."""
-        _place.set((Branch(self, _owner(), None), 0))
+        self._root = _owner()
 
     def claim(
         self, kind: Kind, name: str, *, key: str | None = None, input: str | None = None
@@ -141,6 +143,12 @@ class Names:
             place = None
         if place is not None and place[0].owner is owner:
             return place[0]
+        if self._trunk is None and self._root is not None:
+            self._trunk = Branch(self, self._root, None)
+        if self._trunk is not None and owner is self._root:
+            return self._trunk
+        if place is None and self._trunk is not None:
+            place = self._trunk, 0
         return Branch(self, owner, place)
 
 

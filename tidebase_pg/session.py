@@ -146,7 +146,7 @@ def attempt(
         with current.handled(handle):
             flow = flows.execute(
                 run,
-                lambda: called(workflow, handle, registry),
+                lambda given: called(workflow, handle, registry, given),
                 lambda: workflow.given(run.leased, registry.codec),
                 registry.codec,
             )
@@ -165,18 +165,22 @@ def attempt(
         renewer.discard(run)
 
 
-def called(workflow: Workflow, handle: Run, registry: Registry) -> Any:
-    """What the workflow returns, called within what is around every run."""
-    run = handle._run  # pyright: ignore[reportPrivateUsage]
-    run.names.enter()
-    given = workflow.given(run.leased, registry.codec)
+def called(workflow: Workflow, handle: Run, registry: Registry, *read: Any) -> Any:
+    """What the workflow returns, called within what is around every run; `read` is its input, where
+    that has been read already."""
+    leased = handle._run.leased  # pyright: ignore[reportPrivateUsage]
+    given = read[0] if read else workflow.given(leased, registry.codec)
+    handle._run.names.enter()  # pyright: ignore[reportPrivateUsage]
+    if registry.around_runs:
 
-    def function() -> Any:
-        return threads.call_workflow(workflow.function, handle, given)
+        def function() -> Any:
+            return threads.call_workflow(workflow.function, handle, given)
 
-    for around in reversed(registry.around_runs):
-        function = _within(around, handle, function)
-    answer = function()
+        for around in reversed(registry.around_runs):
+            function = _within(around, handle, function)
+        answer = function()
+    else:
+        answer = threads.call_workflow(workflow.function, handle, given)
     handle._driver.flush()  # pyright: ignore[reportPrivateUsage]
     return answer
 

@@ -41,6 +41,10 @@ class Homes(Generic[T]):
         return self._known
 
 
+PLAIN = frozenset({type(None), bool, int, float, str, list, dict, tuple})
+"""Types that nothing can be awaited of."""
+
+
 def acquired(lock: threading.Lock | threading.Semaphore, seconds: float) -> bool:
     """Whether the lock could be had within so many seconds."""
     return lock.acquire(timeout=seconds)
@@ -53,8 +57,8 @@ def wait(event: threading.Event, seconds: float) -> None:
 
 def invoke(function: Callable[[], Any], what: str, limit: float | None) -> Any:
     """What a function returns, which must not be awaitable. Raises StepTimeout at the limit."""
-    answer = function() if limit is None else call_within(function, limit, what)
-    if inspect.isawaitable(answer):
+    answer: Any = function() if limit is None else call_within(function, limit, what)
+    if type(answer) not in PLAIN and inspect.isawaitable(answer):
         if inspect.iscoroutine(answer):
             answer.close()
         raise TypeError(
@@ -133,7 +137,10 @@ def is_interrupt(error: BaseException) -> bool:
 
 def call_workflow(function: Callable[..., Any], handle: Any, given: Any) -> Any:
     """What a workflow returns, which must not be awaitable."""
-    return invoke(lambda: function(handle, given), f"workflow {function.__name__!r}", None)
+    answer = function(handle, given)
+    if type(answer) in PLAIN:
+        return answer
+    return invoke(lambda: answer, f"workflow {getattr(function, '__name__', function)!r}", None)
 
 
 def noticed(method: T) -> T:

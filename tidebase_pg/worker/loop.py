@@ -235,7 +235,7 @@ class Worker:
         codec = self._registry.codec
         try:
             workflow = self._registry.find(leased.workflow)
-            workflow.given(leased, codec)
+            given = workflow.given(leased, codec)
         except BadPayload as error:
             return flows.failed(leased, flows.bad_input(error))
         driver = Driver(run, self._steps, self._registry, run_child, self._reporter)
@@ -244,8 +244,8 @@ class Worker:
         run.abandon = lambda: self._abandon(run)
         begins(leased)
         try:
-            with current.handled(handle):
-                result = called(workflow, handle, self._registry)
+            current.enter(handle)  # in a context of its own
+            result = called(workflow, handle, self._registry, given)
         except BaseException as error:
             return raised(run, error)
         return returned(run, result, self._registry)
@@ -470,7 +470,7 @@ class AsyncWorker:
         codec = self._registry.codec
         try:
             workflow = self._registry.find(leased.workflow)
-            workflow.given(leased, codec)
+            given = workflow.given(leased, codec)
         except BadPayload as error:
             return flows.failed(leased, flows.bad_input(error))
         driver = AsyncDriver(run, self._steps, self._registry, async_run_child, self._reporter)
@@ -484,8 +484,8 @@ class AsyncWorker:
         run.abandon = lambda: self._abandon(run, task)
         begins(leased)
         try:
-            with current.handled(handle):
-                result = await async_called(workflow, handle, self._registry)
+            current.enter(handle)  # in the context of its task
+            result = await async_called(workflow, handle, self._registry, given)
         except asyncio.CancelledError:
             raise
         except BaseException as error:
@@ -537,6 +537,8 @@ def takes_signals(asked: bool | None) -> bool:
 
 
 def begins(leased: LeasedRun) -> None:
+    if not logger.isEnabledFor(logging.INFO):
+        return
     logger.info(
         "run %s of %s, attempt %d of %d, begins",
         leased.run_id,
@@ -575,7 +577,8 @@ def returned(run: ActiveRun, result: Any, registry: Registry) -> Outcome | None:
             "run %s of %s failed: %s", leased.run_id, leased.workflow, error, extra=facts(leased)
         )
         return flows.failed(leased, flows.bad_output(error))
-    logger.info("run %s of %s completed", leased.run_id, leased.workflow, extra=facts(leased))
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("run %s of %s completed", leased.run_id, leased.workflow, extra=facts(leased))
     return outcome
 
 
