@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tidebase_pg import LeaseLost, flows
+from tidebase_pg import DefaultCodec, LeaseLost, flows
 from tidebase_pg.types import LeasedRun, Settlement
 from tidebase_pg.worker.active_run import ActiveRun
 from tidebase_pg.worker.state import LINGER, Request, WorkerState, worker_options
@@ -51,7 +51,7 @@ def ask(state: WorkerState) -> Request:
 
 def end(state: WorkerState, *runs: ActiveRun) -> None:
     for run in runs:
-        state.ended(run, flows.completed(run.leased, None))
+        state.ended(run, flows.completed(run.leased, None, DefaultCodec()))
 
 
 def test_half_the_slots_work_while_the_other_half_is_reported(clock: Clock) -> None:
@@ -160,7 +160,7 @@ def test_who_still_works_on_an_earlier_attempt_is_told(clock: Clock) -> None:
     run_id = uuid4()
     (stale,) = state.settled(ask(state), Settlement([], [leased(run_id)]))
     told: list[Exception] = []
-    stale.interrupt = told.append
+    stale.on_stop = told.append
     clock.now += 0.01
     (fresh,) = state.settled(ask(state), Settlement([], [leased(run_id)]))
     assert isinstance(stale.stop, LeaseLost)
