@@ -67,11 +67,12 @@ def restorable(kind: Any) -> bool:
     if kind is None or kind is Any:
         return False
     if isinstance(kind, type):
+        found = cast("type[Any]", kind)
         return (
-            typing.is_typeddict(kind)
-            or dataclasses.is_dataclass(kind)
-            or hasattr(kind, "model_fields")
-            or hasattr(kind, "__struct_fields__")
+            typing.is_typeddict(found)
+            or dataclasses.is_dataclass(found)
+            or hasattr(found, "model_fields")
+            or hasattr(found, "__struct_fields__")
         )
     return any(restorable(part) for part in typing.get_args(kind))
 

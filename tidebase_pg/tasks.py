@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import wraps
-from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from tidebase_pg.errors import StepTimeout
@@ -254,7 +254,7 @@ def noticed(
 
     @wraps(method)
     def calling(self: S, /, *args: P.args, **options: P.kwargs) -> Coroutine[Any, Any, T]:
-        forgotten: set[Noticed[Any]] = self._driver.forgotten  # type: ignore[attr-defined]
+        forgotten = cast("set[Noticed[Any]]", cast(Any, self)._driver.forgotten)
         return Noticed(method(self, *args, **options), forgotten, method.__name__)
 
     return calling

@@ -12,7 +12,7 @@ import shlex
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import util
 from pathlib import Path
@@ -175,7 +175,7 @@ class Server:
 
 
 @contextmanager
-def _passable(paths: Sequence[Path]) -> Iterator[None]:
+def _passable(paths: Sequence[Path]) -> Generator[None]:
     """Let other users pass through, not list, the folders above, and then no more."""
     closed = {
         parent: stat.S_IMODE(parent.stat().st_mode)

@@ -19,7 +19,7 @@ async def connection_of(given: Any) -> Any:
     Raises TypeError naming what is taken.
     """
     if isinstance(given, psycopg.AsyncConnection):
-        return AsyncClient(given)
+        return AsyncClient(given)  # pyright: ignore[reportUnknownArgumentType]
     if ASYNC:
         found = given
         if type(given).__module__.startswith("sqlalchemy.ext.asyncio"):
@@ -38,7 +38,7 @@ async def connection_of(given: Any) -> Any:
             given.ensure_connection()
             found = given.connection
     if isinstance(found, psycopg.AsyncConnection):
-        return AsyncClient(found)
+        return AsyncClient(found)  # pyright: ignore[reportUnknownArgumentType]
     raise refused(given, found)
 
 

@@ -17,7 +17,7 @@ def connection_of(given: Any) -> Any:
     Raises TypeError naming what is taken.
     """
     if isinstance(given, psycopg.Connection):
-        return Client(given)
+        return Client(given)  # pyright: ignore[reportUnknownArgumentType]
     found = given
     if type(given).__module__.startswith("sqlalchemy."):
         connection = given.connection() if hasattr(given, "get_bind") else given
@@ -27,7 +27,7 @@ def connection_of(given: Any) -> Any:
         given.ensure_connection()
         found = given.connection
     if isinstance(found, psycopg.Connection):
-        return Client(found)
+        return Client(found)  # pyright: ignore[reportUnknownArgumentType]
     raise refused(given, found)
 
 

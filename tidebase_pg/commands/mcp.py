@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from importlib import import_module
+from typing import Any, Final
 
 import click
 
@@ -26,10 +27,11 @@ def mcp(http: bool, host: str, port: int, read_only: bool) -> None:
     they come. Needs: pip install 'tidebase-pg[mcp]'
     """
     try:
-        from tidebase_pg.agents.mcp import server
+        made: Any = import_module("tidebase_pg.agents.mcp").server(
+            AsyncTidebase(dsn()), read_only=read_only, actor=actor()
+        )
     except ImportError as error:
         raise Failure(MISSING) from error
-    made = server(AsyncTidebase(dsn()), read_only=read_only, actor=actor())
     if http:
         asyncio.run(made.run_streamable_http_async(host=host, port=port))
     else:

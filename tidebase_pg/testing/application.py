@@ -13,11 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from tidebase_pg import AsyncRun, AsyncTidebase, Run, Tidebase
+from tidebase_pg.registry import Registry
 from tidebase_pg.testing.databases import KitError
 
 Application = Tidebase | AsyncTidebase
 BEFORE, AFTER, COMMITTED = "before effect", "after effect", "after commit"
 Watch = Callable[["Call", str], None]
+
+
+def registry_of(app: Application) -> Registry:
+    """The workflows of an application."""
+    return app._registry  # pyright: ignore[reportPrivateUsage]
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,7 @@ def redirected(app: Application, dsn: str) -> Generator[None]:
     before = vars(app).copy()
     if app.bound:
         raise KitError("this application works on a connection given to it: give it a DSN or none")
-    app._given = dsn
-    app._source = app._client = None
+    vars(app).update(_given=dsn, _source=None, _client=None)
     try:
         yield
     finally:

@@ -20,7 +20,7 @@ from tidebase_pg.errors import Stop
 from tidebase_pg.flows import Attempt, DeferredBegin, Effect, Invoke, Now, Park, Pause
 from tidebase_pg.registry import Registry
 from tidebase_pg.run import BegunStep
-from tidebase_pg.testing.application import Application
+from tidebase_pg.testing.application import Application, registry_of
 from tidebase_pg.testing.recordings import Answers, Drift, Reached, Reader, Recording
 from tidebase_pg.worker.active_run import ActiveRun
 
@@ -49,8 +49,8 @@ class Verdict:
 
     runs: int
     """How many active runs were replayed."""
-    findings: list[Finding] = field(default_factory=list)
-    unserved: dict[str, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list[Finding])
+    unserved: dict[str, int] = field(default_factory=dict[str, int])
     """Workflows of active runs that the application has not registered, with their number."""
 
     @property
@@ -75,7 +75,7 @@ def check(
     try:
         found: list[Finding] = []
         replayed = 0
-        registry = app._registry  # pyright: ignore[reportPrivateUsage]
+        registry = registry_of(app)
         known = set(registry.names())
         unserved: Counter[str] = Counter()
         for run_id, name in reader.active(workflow, queue, sample):
@@ -215,7 +215,7 @@ class AsyncReplayedTransaction(AsyncBegunStep):
 
 
 async def _replay_async(app: AsyncTidebase, run: ActiveRun, answers: Answers) -> str | None:
-    registry = app._registry  # pyright: ignore[reportPrivateUsage]
+    registry = registry_of(app)
     driver = AsyncReplayDriver(run, registry, answers)
     workflow = registry.find(run.leased.workflow)
     task = asyncio.ensure_future(async_session.called(workflow, AsyncReplayRun(driver), registry))

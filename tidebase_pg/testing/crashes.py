@@ -73,11 +73,11 @@ class Finding:
 class CrashReport:
     """What `crash_everywhere` tried, and what it found."""
 
-    points: list[str] = field(default_factory=list)
+    points: list[str] = field(default_factory=list[str])
     """Each point at which a process was killed."""
-    missed: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list[str])
     """Points that a later run did not reach, such as those of a race."""
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list[Finding])
     """What was not as it should be; empty is good."""
 
 

@@ -174,7 +174,7 @@ class Course:
         )  # fmt: skip
 
     def problems(self, expected: Course, keyed: frozenset[str]) -> list[str]:
-        found = []
+        found: list[str] = []
         if self.status != expected.status:
             found.append(f"the run ended as {self.status}: {self.error!r}")
         elif self.result != expected.result:

@@ -18,7 +18,14 @@ from psycopg.rows import namedtuple_row
 from psycopg.types.json import Jsonb
 
 from tidebase_pg import AsyncTidebase, Tidebase, calls
-from tidebase_pg.testing.application import Application, Call, Journal, redirected, watched
+from tidebase_pg.testing.application import (
+    Application,
+    Call,
+    Journal,
+    redirected,
+    registry_of,
+    watched,
+)
 from tidebase_pg.testing.clock import Clock, length
 from tidebase_pg.testing.crashes import (
     KILLED,
@@ -198,7 +205,7 @@ class TideTest:
         a function that the application has not registered."""
         self._known(workflow)
         with Tidebase(self.dsn) as tide:
-            call = self.app._registry.enqueue(workflow, **options)
+            call = registry_of(self.app).enqueue(workflow, **options)
             return self.run(tide.execute(call).run_id)
 
     def run(self, run_id: UUID | str) -> TestRun:
@@ -207,7 +214,7 @@ class TideTest:
 
     def _known(self, workflow: str | Callable[..., Any]) -> str:
         """The name of a workflow the application has registered."""
-        registry = self.app._registry
+        registry = registry_of(self.app)
         try:
             return registry.find(workflow).name
         except ValueError:
@@ -291,11 +298,11 @@ class TideTest:
             "select distinct r.queue from tide.runs as r "
             "where r.status = 'queued' and r.queue is not null order by 1"
         ).fetchall()
-        registered = list(self.app._registry.queues())
+        registered = list(registry_of(self.app).queues())
         return list(dict.fromkeys([*registered, *(row.queue for row in rows)])) or ["default"]
 
     def _anything_ready(self) -> bool:
-        names = list(self.app._registry.names())
+        names = list(registry_of(self.app).names())
         row = self.sql.execute(
             "select exists (select from tide.runs as r where r.status = 'queued' and r.ready "
             "and r.workflow = any (%s))",
@@ -491,7 +498,7 @@ class TideTest:
     def webhooks(self, run: Any = None) -> list[dict[str, Any]]:
         """What a dispatcher would send now, oldest first, perhaps of one run: type, url and body.
         It counts as delivered, so the next call gives what came since."""
-        found = []
+        found: list[dict[str, Any]] = []
         while claimed := self.sql.execute(
             "select * from tide.claim_deliveries(max_deliveries => 100)"
         ).fetchall():

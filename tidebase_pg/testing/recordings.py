@@ -55,9 +55,9 @@ class Recording:
     gates: Mapping[str, Any]
     edges: Mapping[str, Any]
     waits: Mapping[tuple[str, str], Any]
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    asked: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Kind and name of everything asked for, in order."""
-    branches: dict[object, list[str]] = field(default_factory=dict)
+    branches: dict[object, list[str]] = field(default_factory=dict[object, list[str]])
     """Names of the steps that each task or thread asked for, in its order."""
     ahead: str | None = None
     """The first thing asked for that is not recorded."""

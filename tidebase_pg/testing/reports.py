@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 from tidebase_pg.types import EventRow
@@ -24,7 +24,7 @@ def attempts(events: Iterable[EventRow]) -> list[str]:
     cancelled; the one under way is running."""
     found: list[str] = []
     for event in events:
-        payload: Any = event.payload if isinstance(event.payload, Mapping) else {}
+        payload = as_object(event.payload)
         if event.type in BEGINS:
             found.append("running")
         elif not found or found[-1] != "running":
@@ -44,10 +44,14 @@ def requeued(payload: Mapping[str, Any]) -> str:
     return "released" if reason == "released" else "retried"
 
 
+def as_object(document: Any) -> Mapping[str, Any]:
+    """A JSON object; empty for every other document."""
+    return cast("Mapping[str, Any]", document) if isinstance(document, Mapping) else {}
+
+
 def unreported(payload: Mapping[str, Any]) -> bool:
     """Whether the run failed since its last worker never came back."""
-    error = payload.get("error")
-    message = error.get("message") if isinstance(error, Mapping) else None
+    message = as_object(payload.get("error")).get("message")
     return isinstance(message, str) and message.startswith("the lease expired")
 
 
@@ -55,9 +59,9 @@ def unreported(payload: Mapping[str, Any]) -> bool:
 class Report:
     """What a drain did, in the order in which it was done."""
 
-    attempts_by_run: Mapping[UUID, Sequence[str]] = field(default_factory=dict)
+    attempts_by_run: Mapping[UUID, Sequence[str]] = field(default_factory=dict[UUID, Sequence[str]])
     """How the attempts of this drain ended, by run."""
-    statuses: Mapping[UUID, str] = field(default_factory=dict)
+    statuses: Mapping[UUID, str] = field(default_factory=dict[UUID, str])
     """What the runs it touched are now; a parked run is `parked`."""
 
     def attempts(self, run: Any) -> list[str]:
