@@ -75,6 +75,11 @@ class Names:
         """The caller is the branch that all others come from."""
         self._root = _owner()
 
+    def end(self) -> None:
+        """Let go of what refers to each other: the attempt is over."""
+        self._uses.clear()
+        self._root = self._trunk = None
+
     def claim(
         self, kind: Kind, name: str, *, key: str | None = None, input: str | None = None
     ) -> Use | None:

@@ -64,7 +64,7 @@ def enqueue(connection: Connection, runs: int) -> None:
     connection.execute("select from tide.enqueue_many('q', %s)", (json.dumps(elements),))
 
 
-def test_a_worker_busy_with_steps_uses_three_connections(
+def test_a_worker_busy_with_steps_uses_four_connections(
     connection: Connection, direct_dsn: str, work: Work
 ) -> None:
     enqueue(connection, 64)
@@ -82,7 +82,7 @@ def test_a_worker_busy_with_steps_uses_three_connections(
 
     report = work(direct_dsn, look, steps=3, drain=True, reconcile=0.01)
     assert report.completed == 64
-    assert 1 < max(used) <= 3
+    assert 1 < max(used) <= 4
 
 
 def test_one_session_claims_and_reports_and_never_more_than_there_are_slots(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -132,6 +132,17 @@ class Stepper:
             if seen[place] != line:
                 break
         assert seen == expected, "\n".join(["the script:", *expected, "", "was seen as:", *seen])
+
+    def after(self, name: str, step: str, waiting: Sequence[str]) -> list[Any]:
+        """Take a step that lets several sessions go on, in whatever order; the value that each of
+        them answers in the end."""
+        self._sessions[name].send(step, self.facts)
+        answers: list[Any] = []
+        for session in (self._sessions[name] for name in waiting):
+            assert session.answered.wait(LONGEST), f"session {session.name} still waits"
+            assert session.error is None, session.error
+            answers.append(session.rows[0][0])
+        return answers
 
     def close(self) -> None:
         for session in reversed(self._sessions.values()):

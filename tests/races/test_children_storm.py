@@ -130,11 +130,14 @@ def test_a_thousand_children_through_eight_connections_wake_their_parent_once(
                 {"run_id": str(run.run_id), "lease_id": str(run.lease_id), "result": 1}
                 for run in runs
             ]
-            ended += value(
-                own,
-                "select count(*) filter (where s.accepted) from tide.settle(%s) as s",
-                Jsonb(outcomes),
-            )
+            while outcomes:  # a run whose row another child's end holds is said again
+                rows = own.execute(
+                    "select s.run_id::text, s.accepted, s.reason from tide.settle(%s) as s",
+                    (Jsonb(outcomes),),
+                ).fetchall()
+                ended += sum(row.accepted for row in rows)
+                busy = {row.run_id for row in rows if row.reason == "busy"}
+                outcomes = [one for one in outcomes if one["run_id"] in busy]
         return ended
 
     assert sum(results(at_once([worker] * WORKERS))) == CHILDREN

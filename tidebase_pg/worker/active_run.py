@@ -118,6 +118,7 @@ class ActiveRun:
         """Its function has returned. What is not let go here would live as long as the run."""
         self.ended = True
         self.on_stop = self.abandon = None
+        self.names.end()
 
     def others_under_way(self) -> bool:
         """Whether branches beside the caller's have steps or children under way."""

@@ -248,6 +248,8 @@ class Worker:
             result = called(workflow, handle, self._registry, given)
         except BaseException as error:
             return raised(run, error)
+        finally:
+            driver.handle = None  # each refers to the other
         return returned(run, result, self._registry)
 
     def _abandon(self, run: ActiveRun) -> None:
@@ -490,6 +492,8 @@ class AsyncWorker:
             raise
         except BaseException as error:
             return raised(run, error)
+        finally:
+            driver.handle = None  # each refers to the other
         return returned(run, result, self._registry)
 
     def _abandon(self, run: ActiveRun, task: asyncio.Task[None]) -> None:
