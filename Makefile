@@ -32,8 +32,14 @@ demo-agent: $(READY) ## Kill an agent while it waits and while its researchers w
 dev: $(READY) ## Run a Postgres with the schema installed until Ctrl-C
 	$(BIN)/tidebase-pg dev
 
+# Playwright keeps an event loop running in its process, beside which asyncio's tests cannot run.
 test: $(READY) ## Run the tests on PostgreSQL 18 (TESTS=path for some)
+ifdef TESTS
 	$(PYTEST)
+else
+	$(PYTEST) --ignore tests/studio
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile tests/studio
+endif
 
 quick: $(READY) ## Form, types, catalogue, one race: what most mistakes meet, in under a minute
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

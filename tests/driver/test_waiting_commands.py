@@ -41,8 +41,8 @@ def test_a_run_is_let_through_its_waits_by_hand(tide: Tidebase, dsn: str) -> Non
     refused = CliRunner().invoke(main, ["--dsn", dsn, "gates", "reject", gate["gate_id"]])
     assert (refused.exit_code, "already decided: approved" in refused.stderr) == (1, True)
     tide.work(drain=True)
-    assert run(dsn, "send-event", run_id, "paid", "--payload", "[1]")["first"] is True
-    assert run(dsn, "send-event", run_id, "paid")["first"] is True
+    assert run(dsn, "send-event", run_id, "paid", "--payload", "[1]")["sent"] is True
+    assert run(dsn, "send-event", run_id, "paid")["sent"] is True
     tide.work(drain=True)
     assert tide.runs.get(run_id).waiting_on == "budget"
     run(dsn, "runs", "budget", run_id, '{"max_steps": 9}')

@@ -17,7 +17,7 @@ PARKED = 1_000_000
 # each run that is looked up, locked and put into other indexes.
 DEEPER = 6
 # And so many for a sweep that finds nothing, in all its indexes.
-IDLE = 10
+IDLE = 16
 
 PARK = """
     insert into tide.runs_active (

@@ -102,7 +102,7 @@ class Pages:
             ],
             visit=visit,
             csrf=sessions.form_token(visit.session),
-            note=note,
+            note=facts.pop("note", None) or note,
             theme=theme(request),
             read_only=self._read_only,
             now=facts.pop("now", None) or datetime.now(UTC),

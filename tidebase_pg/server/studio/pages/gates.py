@@ -53,12 +53,20 @@ async def gate(studio: Studio, request: Request) -> Response:
     if request.method == "POST":
         front.check_form(request, visit.session, form)
         return await _decide(visit, gate_id, token)
+    return await _page(visit, gate_id, token)
+
+
+async def _page(
+    visit: Visit, gate_id: UUID, token: str, note: tuple[str, str] | None = None
+) -> Response:
     try:
         shown = await visit.ask(calls.get_gate(gate_id))
         more = await visit.ask(calls.describe_gate(gate_id))
     except NotFound:
         raise Leave(
-            studio.pages.bare("missing.html", 404, visit.base, text="There is no such decision.")
+            visit.studio.pages.bare(
+                "missing.html", 404, visit.base, text="There is no such decision."
+            )
         ) from None
     try:
         data: Any = shown.data
@@ -72,6 +80,7 @@ async def gate(studio: Studio, request: Request) -> Response:
         token=token,
         by_link=_by_link(visit),
         more=more,
+        note=note,
     )
 
 
@@ -109,9 +118,8 @@ async def _decide(visit: Visit, gate_id: UUID, token: str) -> Response:
         call = calls.decide_gate(gate_id, decision, actor, payload=payload, comment=note or None)
         made = await visit.ask(call)
     except GateResolved as error:
-        return _noted(
-            visit, where, f"It was decided already. {error.detail or ''} Yours was not.", "refused"
-        )
+        said = f"It was decided already. {error.detail or ''} Yours was not."
+        return await _decided(visit, gate_id, token, where, said, "refused")
     except InsufficientPrivilege as error:
         said = error.diag.message_primary or "the database refuses it"
         return _noted(visit, where, f"The database says: {said}.", "refused")
@@ -119,7 +127,18 @@ async def _decide(visit: Visit, gate_id: UUID, token: str) -> Response:
         return _noted(visit, where, str(error), "refused")
     if made.status == "pending":
         return _noted(visit, where, f"Your vote counts: {decision}. Others have to decide as well.")
-    return _noted(visit, where, f"{decision.capitalize()}. The run goes on.")
+    said = f"{decision.capitalize()}. The run goes on."
+    return await _decided(visit, gate_id, token, where, said)
+
+
+async def _decided(
+    visit: Visit, gate_id: UUID, token: str, where: str, text: str, kind: str = "done"
+) -> Response:
+    """The token of a decided gate opens it no more, so its holder is shown it in the answer."""
+    if not _by_link(visit):
+        return _noted(visit, where, text, kind)
+    visit.studio.looks.forget()
+    return await _page(visit, gate_id, token, (kind, text))
 
 
 def _noted(visit: Visit, where: str, text: str, kind: str = "done") -> Response:
