@@ -46,6 +46,13 @@ def test_one_dedupe_key_is_one_active_run(http: Http) -> None:
     assert enqueue(http, queue, dedupeKey="k")["deduplicated"] is False
 
 
+def test_a_queued_run_keeps_where_it_is_resumed(http: Http, sql: Connection) -> None:
+    url = "https://example.com/resume"
+    made = enqueue(http, fresh("q"), recoveryWebhook=url)["run"]
+    stored = "select r.recovery_url from tide.runs as r where r.run_id = %s"
+    assert value(sql, stored, made["id"].removeprefix("run_")) == url
+
+
 def test_an_idempotency_key_queues_one_run(http: Http) -> None:
     queue, key = fresh("q"), {"idempotency-key": fresh("key")}
     body = {"workflowName": "w", "input": 1}

@@ -36,6 +36,7 @@ async def enqueue(ask: Ask, body: bodies.Enqueue) -> objects.EnqueuedRun:
         deadline=length(body.deadline_ms),
         run_id=ask.idempotent_id,
         channels=await channels(ask, body.channels),
+        recovery_url=body.recovery_webhook,
     )
     run = await ask(calls.get_run, made.run_id)
     return objects.EnqueuedRun(Run.of(run), made.deduplicated)
