@@ -70,31 +70,41 @@ async def test_a_handler_of_all_errors_lets_a_parked_async_run_go(atide: AsyncTi
 
 
 def test_code_that_swallows_its_end_is_given_up(tide: Tidebase) -> None:
+    over = threading.Event()  # what is abandoned here would go on beside the other tests
+
     @tide.workflow("w")
     def w(run: Run, input: Any) -> Any:
-        while True:
+        while not over.is_set():
             try:
                 run.gate("never", "?")
             except BaseException:
                 continue
 
     run_id = tide.enqueue(w).run_id
-    assert tide.work(drain=True).dropped == 1
+    try:
+        assert tide.work(drain=True).dropped == 1
+    finally:
+        over.set()
     assert tide.runs.get(run_id).waiting_on == "gate"
 
 
 async def test_async_code_that_swallows_its_end_is_given_up(atide: AsyncTidebase) -> None:
+    over = threading.Event()
+
     @atide.workflow("w")
     async def w(run: AsyncRun, input: Any) -> Any:
-        while True:
+        while not over.is_set():
             try:
                 await run.gate("never", "?")
             except BaseException:
                 continue
 
     await atide.enqueue(w)
-    async with asyncio.timeout(60):
-        assert (await atide.work(drain=True)).dropped == 1
+    try:
+        async with asyncio.timeout(60):
+            assert (await atide.work(drain=True)).dropped == 1
+    finally:
+        over.set()
 
 
 async def test_branches_that_race_for_a_name_are_refused_unless_told_apart(
