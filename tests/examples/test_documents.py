@@ -54,7 +54,7 @@ def test_sql_of_a_page_runs_in_psql_and_prints_what_the_page_shows(
         input=text, capture_output=True, text=True, check=False,
     )  # fmt: skip
     with open_connection(direct_dsn) as connection:
-        if connection.execute("select from pg_roles where rolname = %s", (role,)).fetchone():
+        if connection.execute("select 1 from pg_roles where rolname = %s", (role,)).fetchone():
             connection.execute(f"drop owned by {role}; drop role {role}".encode())
     assert done.returncode == 0, done.stderr
     printed = done.stdout.split(CUT)[:-1]
