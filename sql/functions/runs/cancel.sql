@@ -15,12 +15,11 @@ as $$
 declare
   v_reason constant text := tide._valid_note('reason', cancel.reason);
   v_actor constant text := tide._valid_note('actor', cancel.actor);
-  v_state tide.runs;
   v_run tide.runs;
 begin
   perform tide._require_run(cancel.run_id);
-  v_state := tide._lock_run(cancel.run_id);
-  if v_state.finished_at is null then
+  v_run := tide._lock_run(cancel.run_id);
+  if v_run.finished_at is null then
     perform tide._finish(
       array[cancel.run_id], 'cancelled', reason => v_reason, actor => v_actor
     );
@@ -28,12 +27,12 @@ begin
       delete from tide.cascades as c
       where c.parent_id = cancel.run_id;
     end if;
-    if v_state.worker is not null then
+    if v_run.worker is not null then
       -- Who holds the run hears it at once, and not with the next renewal of its lease.
-      perform pg_notify('tide_work', left(v_state.worker, 1000) || '!');
+      perform pg_notify('tide_work', left(v_run.worker, 1000) || '!');
     end if;
+    v_run := tide._find_run(cancel.run_id);
   end if;
-  v_run := tide._find_run(cancel.run_id);
   if v_run.status <> 'cancelled' then
     raise exception 'run % is finished: %', v_run.run_id, v_run.status
       using errcode = 'TD003',
