@@ -44,9 +44,10 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
-def told_as(run_id: UUID) -> UUID:
-    """What notifications call a run: to whoever does not know it, they tell nothing of it."""
-    return UUID(bytes=hashlib.sha256(str(run_id).encode()).digest()[:16])
+def told_as(secret: UUID | str) -> UUID:
+    """What notifications call a run, a worker or its session: it tells nothing to who does not know
+    the secret."""
+    return UUID(bytes=hashlib.sha256(str(secret).encode()).digest()[:16])
 
 
 def identifier(name: str, value: object) -> UUID:

@@ -10,8 +10,11 @@ import pytest
 
 from tests.runs.acts import MINUTE, Tide, refused
 from tests.support import Clock, Connection, open_connection, value
+from tidebase_pg.values import told_as
 
 SENT = "sent"
+NAMES = {str(told_as(name)): name for name in ("w1", "w2", "w3")}
+"""Who is meant, by payload."""
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def told(direct_dsn: str) -> Iterator[Callable[[], list[str]]]:
         for notify in listener.notifies(timeout=10):
             if notify.payload == SENT:
                 return sorted(heard)
-            heard.append(notify.payload)
+            heard.append(NAMES.get(notify.payload, notify.payload))
         raise AssertionError("the listener's own notification did not come")
 
     yield told

@@ -12,6 +12,7 @@ import pytest
 
 from tests.runs.acts import MINUTE, Tide, contents, refused
 from tests.support import Clock, Connection, value
+from tidebase_pg.values import told_as
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -644,7 +645,7 @@ def test_idle_worker_hears_of_a_nearer_time(tide: Tide, hour: Clock, act: str) -
     else:
         declared(tide, "* * * * *")
     told_to = [note.payload for note in tide.connection.notifies(timeout=5, stop_after=1)]
-    assert told_to == ["idle"]
+    assert told_to == [str(told_as("idle"))]
 
 
 # The way back

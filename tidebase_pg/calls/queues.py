@@ -172,9 +172,10 @@ def set_queue(queue: str, settings: Mapping[str, Any]) -> Call[QueueRow]:
 def await_work(
     worker: str, *, queues: Sequence[str] | None = None, duration: Duration | None = None
 ) -> Call[timedelta]:
-    """Register an idle worker: it is notified on channel tide_work, with its name or * as payload,
-    when a run of its queues is ready. Returns how long nothing can become ready by itself. Listen
-    first, then register, then claim once more, then wait; duration 0 withdraws.
+    """Register an idle worker: it is notified on channel tide_work when a run of its queues is
+    ready; the payload is * or a uuid of the first 16 bytes of the sha256 of its name, so give one
+    that cannot be guessed. Returns how long nothing can become ready by itself. Listen first, then
+    register, then claim once more, then wait; duration 0 withdraws.
     """
     return call(
         "await_work", "await_work", _length, worker=worker, queues=queues, duration=duration

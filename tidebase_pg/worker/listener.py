@@ -8,6 +8,7 @@ import select
 import socket
 from collections.abc import Callable
 from typing import Final
+from uuid import UUID
 
 import psycopg
 
@@ -15,20 +16,21 @@ from tidebase_pg.client import async_statements, statements
 from tidebase_pg.client.async_connections import AsyncPinnedConnection
 from tidebase_pg.client.connections import PinnedConnection
 from tidebase_pg.client.settings import AsyncConnection, Connection
+from tidebase_pg.values import told_as
 
 CHANNEL: Final = "tide_work"
 EVERY_WORKER: Final = "*"
 STOPPED: Final = "!"
-"""After the name of a worker: a run it holds has been cancelled."""
+"""After what a session is called: a run it holds has been cancelled."""
 
 
 class Inbox:
     """What came since the last look; `alone` when it was said to this worker only."""
 
-    def __init__(self, name: str, holder: str) -> None:
-        """`holder` is the name under which the worker holds its runs."""
-        self._name = name
-        self._holder = holder
+    def __init__(self, waiter: str, session_id: UUID) -> None:
+        """`session_id` is the secret under which the worker holds its runs."""
+        self._waiter = str(told_as(waiter))
+        self._holder = str(told_as(session_id))
         self.any = False
         self.alone = False
         self.stopped = False
@@ -37,9 +39,9 @@ class Inbox:
     def take(self, channel: str, payload: str) -> None:
         if channel == CHANNEL and payload == self._holder + STOPPED:
             self.stopped = True
-        if channel == CHANNEL and payload in (self._name, EVERY_WORKER):
+        if channel == CHANNEL and payload in (self._waiter, EVERY_WORKER):
             self.any = True
-            self.alone = self.alone or payload == self._name
+            self.alone = self.alone or payload == self._waiter
 
     def forget(self) -> None:
         self.any = self.alone = self.stopped = False
@@ -51,8 +53,8 @@ class _Listening:
     Notifications come with the answers of queries, to the handler, and between queries, to `look`.
     """
 
-    def __init__(self, name: str, holder: str) -> None:
-        self.inbox = Inbox(name, holder)
+    def __init__(self, waiter: str, session_id: UUID) -> None:
+        self.inbox = Inbox(waiter, session_id)
         self._connection: Connection | AsyncConnection | None = None
 
     @property
@@ -94,8 +96,8 @@ class _Listening:
 class Listener(_Listening):
     """Listens on the connection that a worker keeps for its claims."""
 
-    def __init__(self, name: str, holder: str, pinned: PinnedConnection) -> None:
-        super().__init__(name, holder)
+    def __init__(self, waiter: str, session_id: UUID, pinned: PinnedConnection) -> None:
+        super().__init__(waiter, session_id)
         self._pinned = pinned
 
     def listen(self) -> bool:
@@ -132,8 +134,8 @@ class Listener(_Listening):
 class AsyncListener(_Listening):
     """`Listener` for asyncio."""
 
-    def __init__(self, name: str, holder: str, pinned: AsyncPinnedConnection) -> None:
-        super().__init__(name, holder)
+    def __init__(self, waiter: str, session_id: UUID, pinned: AsyncPinnedConnection) -> None:
+        super().__init__(waiter, session_id)
         self._pinned = pinned
 
     async def listen(self) -> bool:

@@ -80,7 +80,7 @@ class Worker:
         self._pinned = [PinnedConnection(source) for _ in range(2)]
         self._source = source
         self._claims = Client(self._pinned[0], patience=0.0, limit=limit)
-        self._listener = Listener(self._state.waiter, options.name, self._pinned[0])
+        self._listener = Listener(self._state.waiter, self._state.session_id, self._pinned[0])
         self._steps = Client(self._pinned[1], patience=options.lease, limit=limit, persistent=True)
         self._reporter = StepReporter(self._steps)
         self._renewer = LeaseRenewer(
@@ -296,7 +296,7 @@ class AsyncWorker:
         self._pinned = [AsyncPinnedConnection(source) for _ in range(2)]
         self._source = source
         self._claims = AsyncClient(self._pinned[0], patience=0.0, limit=limit)
-        self._listener = AsyncListener(self._state.waiter, options.name, self._pinned[0])
+        self._listener = AsyncListener(self._state.waiter, self._state.session_id, self._pinned[0])
         self._steps = AsyncClient(
             self._pinned[1], patience=options.lease, limit=limit, persistent=True
         )

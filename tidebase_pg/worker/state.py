@@ -180,8 +180,8 @@ class WorkerState:
         self._dropped = 0
         self._claim_at = 0.0
         self._found_nothing = False
-        self.waiter = f"{options.name[:200]}/{secrets.token_hex(4)}"
-        """Who is notified: this worker alone, even when others were given the same name."""
+        self.waiter = f"{options.name[:200]}/{secrets.token_hex(16)}"
+        """Who is notified: this worker alone, and nobody else can tell who that is."""
         self._share = max(SMALLEST_SHARE, (options.concurrency + 1) // 2)
         """How many runs one call takes and gives at most: of many slots half, so that there is
         always something to do both for the database and for the slots."""

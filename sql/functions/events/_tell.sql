@@ -6,7 +6,7 @@ volatile
 as $$
 begin
   perform tide._announce(_tell.run_ids, _tell.seqs, _tell.type);
-  perform pg_notify('tide_events', tide._told_as(w.run_id))
+  perform pg_notify('tide_events', tide._told_as(w.run_id::text))
   from tide.watchers as w
   where w.run_id = any (_tell.run_ids);
 end;

@@ -8,7 +8,7 @@ volatile
 as $$
 declare
   v_now constant timestamptz := tide._now();
-  v_waiters text[];
+  v_told text[];
 begin
   if _wake_workers.runs < 1 or not exists (
     select
@@ -35,11 +35,11 @@ begin
       and w.since = s.since
     returning w.waiter
   )
-  select array_agg(distinct k.waiter)
-  into v_waiters
+  select array_agg(distinct tide._told_as(k.waiter))
+  into v_told
   from woken as k;
-  perform pg_notify('tide_work', n.waiter)
-  from unnest(coalesce(v_waiters, array['*'])) as n(waiter);
+  perform pg_notify('tide_work', n.told)
+  from unnest(coalesce(v_told, array['*'])) as n(told);
 end;
 $$;
 

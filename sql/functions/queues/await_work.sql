@@ -54,6 +54,7 @@ end;
 $$;
 
 comment on function tide.await_work is
-  'Register an idle worker: it is notified on channel tide_work, with its name or * as payload, when a '
-  'run of its queues is ready. Returns how long nothing can become ready by itself. Listen first, '
-  'then register, then claim once more, then wait; duration 0 withdraws.';
+  'Register an idle worker: it is notified on channel tide_work when a run of its queues is ready; the '
+  'payload is * or a uuid of the first 16 bytes of the sha256 of its name, so give one that cannot be '
+  'guessed. Returns how long nothing can become ready by itself. Listen first, then register, then '
+  'claim once more, then wait; duration 0 withdraws.';

@@ -27,9 +27,9 @@ begin
       delete from tide.cascades as c
       where c.parent_id = cancel.run_id;
     end if;
-    if v_run.worker is not null then
+    if v_run.session_id is not null then
       -- Who holds the run hears it at once, and not with the next renewal of its lease.
-      perform pg_notify('tide_work', left(v_run.worker, 1000) || '!');
+      perform pg_notify('tide_work', tide._told_as(v_run.session_id::text) || '!');
     end if;
     v_run := tide._find_run(cancel.run_id);
   end if;

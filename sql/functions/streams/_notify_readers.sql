@@ -5,7 +5,7 @@ language plpgsql
 volatile
 as $$
 begin
-  perform pg_notify('tide_streams', tide._told_as(w.run_id))
+  perform pg_notify('tide_streams', tide._told_as(w.run_id::text))
   from tide.watchers as w
   where w.run_id = _notify_readers.run_id;
 end;
