@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, TypeVar, Unpack
 
-from tidebase_pg import calls, flows, tasks, wait_flows
+from tidebase_pg import calls, current, flows, tasks, wait_flows
 from tidebase_pg.async_driver import AsyncDriver
 from tidebase_pg.call import Call
+from tidebase_pg.documents import encode
 from tidebase_pg.options import SnapshotOptions, UsageOptions, VersionOptions, WriteOptions
 from tidebase_pg.types import GateStatus, OpenGate, StateRow, UsageRow, VersionRow
-from tidebase_pg.values import RunId
+from tidebase_pg.values import RunId, new_run_id
 from tidebase_pg.wait_flows import GateOptions
 
 T = TypeVar("T")
@@ -126,6 +128,31 @@ class AsyncRunUsage(AsyncRunPart):
         >>> await run.usage.record(kind="llm", input_tokens=812, output_tokens=95, cost_usd=0.0031)
         """
         return await self._execute(calls.record_usage(self._run.run_id, **options))
+
+    def add(self, **options: Unpack[UsageOptions]) -> None:
+        """Record what the step that is running used together with its end, in the same call: it is
+        counted exactly once, and costs no call of its own. `step` names a step that `begin_step`
+        or `transaction` began.
+
+        What a process had added when it was killed in mid-step is not recorded. Raises
+        RuntimeError between steps, BadPayload; amounts that cannot be fail the step.
+
+        >>> run.usage.add(kind="llm", model="small", input_tokens=812, output_tokens=95)
+        """
+        step = options.pop("step", None) or current.current_step()
+        if step is None:
+            raise RuntimeError(
+                "usage.add belongs into a step, which records it; between steps use usage.record"
+            )
+        used = {"request_key": str(new_run_id()), **options}
+        cost, quantity = options.get("cost_usd"), options.get("quantity")
+        for name, amount in (("cost_usd", cost), ("quantity", quantity)):
+            if isinstance(amount, Decimal):
+                used[name] = str(amount)
+        encode(used, f"what step {step!r} used")
+        self._run.used.setdefault(step, []).append(
+            {name: value for name, value in used.items() if value is not None}
+        )
 
     @tasks.noticed
     async def list(self) -> list[UsageRow]:

@@ -169,16 +169,16 @@ async def called(workflow: Workflow, handle: AsyncRun, registry: Registry, *read
     leased = handle._run.leased  # pyright: ignore[reportPrivateUsage]
     given = read[0] if read else workflow.given(leased, registry.codec)
     handle._run.names.enter()  # pyright: ignore[reportPrivateUsage]
-    if registry.around_runs:
 
-        async def function() -> Any:
-            return await tasks.call_workflow(workflow.function, handle, given)
+    async def function() -> Any:
+        return await tasks.call_workflow(workflow.function, handle, given)
 
-        for around in reversed(registry.around_runs):
-            function = _within(around, handle, function)
+    for around in reversed(registry.around_runs):
+        function = _within(around, handle, function)
+    try:
         answer = await function()
-    else:
-        answer = await tasks.call_workflow(workflow.function, handle, given)
+    finally:
+        await handle._driver.record_used()  # pyright: ignore[reportPrivateUsage]
     await handle._driver.flush()  # pyright: ignore[reportPrivateUsage]
     return answer
 

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
-from tidebase_pg import current, flows, threads
+from tidebase_pg import calls, current, flows, threads
+from tidebase_pg.call import Call
 from tidebase_pg.client import Client
 from tidebase_pg.errors import Stop
 from tidebase_pg.flows import Attempt, DeferredBegin, Effect, Flow, Invoke, Now, Park, Pause
@@ -20,6 +22,8 @@ from tidebase_pg.worker.active_run import ActiveRun
 from tidebase_pg.worker.step_batches import StepReporter
 
 T = TypeVar("T")
+
+logger: Final = logging.getLogger("tidebase_pg.driver")
 
 
 class OpenTransaction:
@@ -97,6 +101,21 @@ class Driver:
         """Append what was written to streams, before anything else is said of the run."""
         for stream in list(self.streams.values()):
             stream.flush()
+
+    def record_used(self) -> None:
+        """Record what steps used whose ends were not reported: the run was cancelled or lost."""
+        run = self.run
+        while run.used:
+            step, records = run.used.popitem()
+            for record in records:
+                call: Call[Any] = calls.record_usage(run.run_id, step=step, **record)
+                try:
+                    self.client.execute(call.unread())
+                except Exception as error:
+                    logger.error(
+                        "what step %r of run %s used could not be recorded, %s: %s",
+                        step, run.run_id, record, flows.one_line(error),
+                    )  # fmt: skip
 
     def drive(self, flow: Flow[T]) -> T:
         return drive(flow, self.perform)

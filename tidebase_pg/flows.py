@@ -136,6 +136,8 @@ class Held(Protocol):
     def fresh(self) -> bool: ...
     @property
     def under_way(self) -> set[Any]: ...
+    @property
+    def used(self) -> dict[str, list[Mapping[str, Any]]]: ...
     def record_stop(self, stop: Stop) -> Stop: ...
     def claim(
         self, kind: Kind, name: str, *, key: str | None = None, input: str | None = None
@@ -354,11 +356,18 @@ def complete(run: Held, plan: StepPlan, output: Any, codec: Codec) -> Flow[Any]:
     what = f"the output of step {plan.name!r}"
     try:
         report = calls.complete_step(
-            run.run_id, run.lease_id, plan.name, output=codec.dump(output, what)
+            run.run_id,
+            run.lease_id,
+            plan.name,
+            output=codec.dump(output, what),
+            used=run.used.get(plan.name),
         )
         yield from reported(run, plan, report.unread())
+        run.used.pop(plan.name, None)
         return kept(report, what)
     except (BadPayload, PayloadTooLarge, InvalidArgument) as error:
+        if isinstance(error, InvalidArgument):
+            run.used.pop(plan.name, None)  # with it, the failure could not be reported either
         yield from fail(run, plan, error, plan.retries)
 
 
@@ -388,8 +397,10 @@ def fail(run: Held, plan: StepPlan, error: Exception, failures: int) -> Flow[Non
         plan.name,
         error=describe(error),
         retryable=(again and known) or isinstance(said, Retry | Snooze),
+        used=run.used.get(plan.name),
     )
     verdict = yield from reported(run, plan, report)
+    run.used.pop(plan.name, None)
     if verdict.decision == "manual_review":
         raise run.record_stop(RunParked(_in_review(run, plan))) from error
     if verdict.decision == "fail_hard":

@@ -411,9 +411,14 @@ class Transaction:
         run, codec = self._driver.run, self._driver.registry.codec
         what = f"the output of step {self.name!r}"
         report = calls.complete_step(
-            run.run_id, run.lease_id, self._plan.name, output=codec.dump(output, what)
+            run.run_id,
+            run.lease_id,
+            self._plan.name,
+            output=codec.dump(output, what),
+            used=run.used.get(self._plan.name),
         )
         self._driver.perform(report.unread())
+        run.used.pop(self._plan.name, None)
         self.done = True
         self.output = flows.kept(report, what)
 

@@ -171,16 +171,16 @@ def called(workflow: Workflow, handle: Run, registry: Registry, *read: Any) -> A
     leased = handle._run.leased  # pyright: ignore[reportPrivateUsage]
     given = read[0] if read else workflow.given(leased, registry.codec)
     handle._run.names.enter()  # pyright: ignore[reportPrivateUsage]
-    if registry.around_runs:
 
-        def function() -> Any:
-            return threads.call_workflow(workflow.function, handle, given)
+    def function() -> Any:
+        return threads.call_workflow(workflow.function, handle, given)
 
-        for around in reversed(registry.around_runs):
-            function = _within(around, handle, function)
+    for around in reversed(registry.around_runs):
+        function = _within(around, handle, function)
+    try:
         answer = function()
-    else:
-        answer = threads.call_workflow(workflow.function, handle, given)
+    finally:
+        handle._driver.record_used()  # pyright: ignore[reportPrivateUsage]
     handle._driver.flush()  # pyright: ignore[reportPrivateUsage]
     return answer
 

@@ -270,7 +270,9 @@ async def test_a_tool_that_wants_another_try_gets_it_and_the_refusal_replays(
     assert called == [0, 1]
 
 
-def test_a_model_request_costs_three_calls_of_the_database_and_a_tool_two_at_most(dsn: str) -> None:
+def test_a_model_request_costs_two_calls_of_the_database_at_most_and_so_does_a_tool(
+    dsn: str,
+) -> None:
     async def work(dsn: str, turns: int) -> None:
         model = FunctionModel(script(*[[("look", {"n": n})] for n in range(turns)]))
         agent = Agent(model, name="clerk", capabilities=[TideDurability()])
@@ -288,8 +290,11 @@ def test_a_model_request_costs_three_calls_of_the_database_and_a_tool_two_at_mos
         with Tidebase(dsn) as tide:
             tide.enqueue("ask", input="Look.")
         counts.append(statements(dsn, lambda dsn, turns=turns: work(dsn, turns)))
-    # Begin, usage and end; of a tool that is quick, begin and end are one report.
-    assert counts[1] - counts[0] <= 20 * (3 + 2), counts
+    assert counts[1] - counts[0] <= 20 * (2 + 2), counts
+    with Tidebase(dsn) as tide:
+        (first, second) = tide.runs.list(max_runs=2)
+        spent = [len(tide.runs.usage(run.run_id)) for run in (second, first)]
+    assert spent == [6, 26]
 
 
 # Waiting ------------------------------------------------------------------------------------
@@ -430,6 +435,10 @@ def test_killed_at_any_statement_nothing_committed_is_done_again(
             executed = {name: times for name, times in after.items() if name not in keys}
             for name in committed:
                 assert after[name] == before[name] == 1, (number, name)
+            spent = [record.step for record in tide.runs.usage(run_id)]
+            requests = {name for name in steps(connection, run_id) if "model.request" in name}
+            assert len(spent) == len(set(spent)) and set(spent) <= requests, (number, spent)
+            assert row.status != "completed" or len(spent) == 3, (number, spent)
             assert all(times <= 2 for times in executed.values()), (number, after)
             assert sum(times == 2 for times in executed.values()) <= 1, (number, after)
             ended[row.waiting_on or row.status] += 1

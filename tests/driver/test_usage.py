@@ -8,7 +8,16 @@ from typing import Any
 import psycopg
 import pytest
 
-from tidebase_pg import AsyncRun, AsyncTidebase, InvalidArgument, Run, RunParked, Tidebase
+from tidebase_pg import (
+    AsyncRun,
+    AsyncTidebase,
+    BadPayload,
+    InvalidArgument,
+    Run,
+    RunCancelled,
+    RunParked,
+    Tidebase,
+)
 from tidebase_pg.client import execute as client
 
 
@@ -147,3 +156,119 @@ def test_a_wrong_budget_is_refused(tide: Tidebase, budget: Any) -> None:
         tide.enqueue("w", budget=budget)
     with pytest.raises(InvalidArgument, match="max_"):
         tide.queues.configure("q", budget=budget)
+
+
+def test_what_a_step_used_is_recorded_with_its_end_and_counts_once(tide: Tidebase) -> None:
+    @tide.workflow("w", max_attempts=2)
+    def work(run: Run, input: Any) -> int:
+        def ask() -> int:
+            run.usage.add(kind="llm", model="m", input_tokens=3, cost_usd=Decimal("0.1"))
+            run.usage.add(quantity=Decimal("1.5"), unit="pages")
+            return 7
+
+        answer = run.step("ask", ask)
+        with run.begin_step("open") as step:
+            if not step.done:
+                run.usage.add(step="open", total_tokens=1)
+                step.complete(8)
+        with run.transaction("tx") as tx:
+            if not tx.done:
+                run.usage.add(step="tx", total_tokens=2)
+                tx.complete(9)
+        if run.attempt == 1:
+            raise OSError("once more")
+        return answer
+
+    run_id = tide.enqueue(work, backoff={"base": 0, "jitter": 0}).run_id
+    tide.work(drain=True)
+    assert tide.runs.get(run_id).result == 7
+    rows = tide.runs.usage(run_id)
+    assert [(row.step, row.kind, row.total_tokens, row.quantity) for row in rows] == [
+        ("ask", "llm", 3, None),
+        ("ask", "custom", None, Decimal("1.5")),
+        ("open", "custom", 1, None),
+        ("tx", "custom", 2, None),
+    ]
+    assert rows[0].cost_usd == Decimal("0.1")
+
+
+async def test_a_step_that_fails_is_repeated_or_returns_no_json_has_used_what_it_used(
+    atide: AsyncTidebase,
+) -> None:
+    @atide.workflow("w", max_attempts=1)
+    async def work(run: AsyncRun, input: Any) -> Any:
+        tries: list[int] = []
+
+        async def flaky() -> str:
+            tries.append(1)
+            run.usage.add(total_tokens=len(tries))
+            if len(tries) == 1:
+                raise OSError("once more")
+            return "done"
+
+        await run.step("flaky", flaky, retries=1, retry_delay=0)
+
+        def unstorable() -> Any:
+            run.usage.add(total_tokens=3)
+            return object()
+
+        await run.step("unstorable", unstorable)
+
+    run_id = (await atide.enqueue(work)).run_id
+    await atide.work(drain=True)
+    assert (await atide.runs.get(run_id)).status == "failed"
+    assert [row.total_tokens for row in await atide.runs.usage(run_id)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_run_cancelled_in_mid_step_has_used_what_it_used(tide: Tidebase, inline: bool) -> None:
+    @tide.workflow("w")
+    def work(run: Run, input: Any) -> Any:
+        def ask() -> None:
+            run.usage.add(total_tokens=3)
+            tide.runs.cancel(run.id)
+
+        ids.append(run.id)
+        return run.step("ask", ask)
+
+    ids: list[Any] = []
+    if inline:
+        with pytest.raises(RunCancelled):
+            tide.run(work)
+    else:
+        tide.enqueue(work)
+        tide.work(drain=True)
+    (run_id,) = ids
+    assert tide.runs.get(run_id).status == "cancelled"
+    assert [(row.step, row.total_tokens) for row in tide.runs.usage(run_id)] == [("ask", 3)]
+
+
+def test_usage_of_a_step_of_a_run_with_a_budget_is_charged(tide: Tidebase) -> None:
+    @tide.workflow("w", budget={"max_tokens": 5})
+    def work(run: Run, input: Any) -> Any:
+        for number in range(4):
+            run.step(f"{number}", lambda: run.usage.add(total_tokens=3))
+
+    run_id = tide.enqueue(work).run_id
+    tide.work(drain=True)
+    assert tide.runs.get(run_id).waiting_on == "budget"
+    assert [row.step for row in tide.runs.usage(run_id)] == ["0", "1"]
+
+
+def test_bad_usage_of_a_step_is_named_and_fails_the_step(tide: Tidebase) -> None:
+    @tide.workflow("w", max_attempts=1)
+    def work(run: Run, input: Any) -> Any:
+        with pytest.raises(RuntimeError, match="between steps"):
+            run.usage.add(total_tokens=3)
+        with pytest.raises(BadPayload, match="what step 's' used cannot be stored"):
+            run.usage.add(step="s", metadata={"a": object()})
+        with pytest.raises(BadPayload, match="what step 's' used cannot be stored"):
+            run.usage.add(step="s", cost_usd=float("nan"))
+        run.step("ask", lambda: run.usage.add(total_tokens=-3))
+
+    run_id = tide.enqueue(work).run_id
+    tide.work(drain=True)
+    row = tide.runs.get(run_id)
+    assert row.status == "failed"
+    assert "total_tokens is out of range: -3" in row.error["message"]
+    assert tide.runs.usage(run_id) == []

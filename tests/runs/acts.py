@@ -31,7 +31,7 @@ DOCUMENTS = frozenset(
     {"input", "metadata", "result", "error", "output"}
     | {"backoff", "channels", "contract", "filters", "settings", "outcomes", "runs"}
     | {"budget", "children", "data", "limits", "options", "overrides", "patch", "payload", "rules"}
-    | {"chunks", "reports", "state", "target", "value"}
+    | {"chunks", "reports", "state", "target", "used", "value"}
 )
 SCALARS = frozenset(
     {"cancel_many", "describe_gate", "describe_run", "note_gate", "explain_wait", "version"}

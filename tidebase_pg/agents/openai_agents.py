@@ -156,9 +156,8 @@ class _DurableModel(Model):
             )
             usage = response.usage
             model = str(getattr(self._inner, "model", type(self._inner).__name__))
-            await self._run.usage.record(
+            self._run.usage.add(
                 kind="llm",
-                step=name,
                 model=model,
                 input_tokens=usage.input_tokens,
                 output_tokens=usage.output_tokens,

@@ -141,7 +141,7 @@ class _Backend(JournalCallableOperationBackend[StepOptions]):
                     # It will not become JSON by being done once more.
                     raise Fail(f"step {step!r}: {error}", failure_class="bad_output") from error
                 if isinstance(operation_id, ModelRequestId):
-                    await _record_usage(run, step, answer)
+                    _add_usage(run, answer)
                 return answer
             finally:
                 _key.reset(token)
@@ -413,15 +413,14 @@ async def _begin_gate(run: AnyRun, name: str, prompt: str, timeout: timedelta | 
     return await asyncio.to_thread(run.gates.begin, name, prompt, **options)
 
 
-async def _record_usage(run: AnyRun, step: str, answer: object) -> None:
-    """What the request cost, however it goes on: one that is repeated is paid for again."""
+def _add_usage(run: AnyRun, answer: object) -> None:
+    """What the request cost, to be recorded with its step."""
     response: Mapping[str, Any] = answer if isinstance(answer, Mapping) else {}
     usage = cast("Mapping[str, Any]", response.get("usage") or {})
     if not usage:
         return
     facts: dict[str, Any] = {
         "kind": "llm",
-        "step": step,
         "provider": response.get("provider_name"),
         "model": response.get("model_name"),
         "input_tokens": usage.get("input_tokens"),
@@ -433,11 +432,8 @@ async def _record_usage(run: AnyRun, step: str, answer: object) -> None:
             usage.get("output_tokens"),
         ),
     }
-    given = {name: value for name, value in facts.items() if value is not None}
-    if isinstance(run, AsyncRun):
-        await run.usage.record(**given)
-    else:
-        await asyncio.to_thread(run.usage.record, **given)
+    given: dict[str, Any] = {name: value for name, value in facts.items() if value is not None}
+    run.usage.add(**given)
 
 
 async def _now() -> str:

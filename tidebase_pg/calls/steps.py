@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -39,9 +39,17 @@ def begin_step(
     )
 
 
-def complete_step(run_id: RunId, lease_id: UUID, name: str, *, output: Any = None) -> Call[StepRow]:
-    """Store the output of a step: from now on it replays. Renews the lease; the same call again
-    gives the same answer.
+def complete_step(
+    run_id: RunId,
+    lease_id: UUID,
+    name: str,
+    *,
+    output: Any = None,
+    used: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+) -> Call[StepRow]:
+    """Store the output of a step: from now on it replays. used, one object or many with the keys of
+    record_usage, is recorded with it, once. Renews the lease; the same call again gives the same
+    answer.
     """
     return call(
         "complete_step",
@@ -51,6 +59,7 @@ def complete_step(run_id: RunId, lease_id: UUID, name: str, *, output: Any = Non
         lease_id=lease_id,
         name=name,
         output=optional(output, f"the output of step {name!r}"),
+        used=optional(used or None, f"what step {name!r} used"),
     )
 
 
@@ -58,7 +67,8 @@ def report_steps(reports: str) -> Call[list[StepAnswer]]:
     """Begin and complete steps of many leased runs in one transaction, each judged alone. A begin
     has a row: execute, or replay with the stored output. A row that says single: nothing was done,
     make this report with begin_step or complete_step. busy: nothing was done since another
-    transaction holds the row of the run, make it again. A completion without a row is stored.
+    transaction holds the row of the run, make it again. A completion without a row is stored, and
+    with it what the step used.
 
     `reports` is JSON text, an array as `reporting` writes it.
     """
@@ -72,9 +82,11 @@ def fail_step(
     *,
     error: Mapping[str, Any] | None = None,
     retryable: bool | None = None,
+    used: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
 ) -> Call[StepFailure]:
     """Report that a step failed. Its contract decides: auto_retry (retryable), safe_replay,
-    manual_review (the run is parked) or fail_hard (the run has failed).
+    manual_review (the run is parked) or fail_hard (the run has failed). used, as in complete_step,
+    is recorded with it.
     """
     return call(
         "fail_step",
@@ -85,6 +97,7 @@ def fail_step(
         name=name,
         error=optional(error, f"the error of step {name!r}"),
         retryable=retryable,
+        used=optional(used or None, f"what step {name!r} used"),
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from tidebase_pg import calls
@@ -40,6 +41,7 @@ class ActiveRun:
         "run_id",
         "stop",
         "under_way",
+        "used",
     )
 
     def __init__(
@@ -73,6 +75,8 @@ class ActiveRun:
         """Whether a branch is inside run.transaction."""
         self.parking = 0
         """How many branches wait for those to end, in order to park the run."""
+        self.used: dict[str, list[Mapping[str, Any]]] = {}
+        """What steps have used that is not reported yet, by their names."""
 
     @property
     def key(self) -> str:

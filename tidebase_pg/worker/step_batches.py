@@ -138,6 +138,8 @@ class Report:
             output = ',"complete":true'
             if "output" in arguments:
                 output += f',"output":{arguments["output"]}'
+            if "used" in arguments:
+                output += f',"used":{arguments["used"]}'
         given = ""
         if self.begin is not None:
             arguments = self.begin.arguments
@@ -175,7 +177,7 @@ class Report:
 
 def report_of(held: ActiveRun, call: Call[Any]) -> Report | None:
     """The report that a call is, or None when it is another call or has to be made by itself."""
-    if call.name == "complete_step":
+    if call.name == "complete_step" and not (held.alone and "used" in call.arguments):
         return Report(held, complete=call)
     if call.name == "begin_step" and not held.alone and "approved_by" not in call.arguments:
         return Report(held, begin=call)
@@ -322,7 +324,7 @@ class StepReporter:
                 leads = self._leads()
             self._await(report, leads)
         if report.single:
-            if report.begin is not None:
+            if report.begin is not None or "used" in call.arguments:
                 held.ask_alone()
             return self._client.execute(call)
         return cast(T, report.result())
@@ -459,7 +461,7 @@ class AsyncStepReporter:
             self._send()
             await report.future
         if report.single:
-            if report.begin is not None:
+            if report.begin is not None or "used" in call.arguments:
                 held.ask_alone()
             return await self._client.execute(call)
         return cast(T, report.result())

@@ -2,7 +2,8 @@ create or replace function tide.complete_step(
   run_id uuid,
   lease_id uuid,
   name text,
-  output jsonb default null
+  output jsonb default null,
+  used jsonb default null
 )
 returns tide.steps
 language plpgsql
@@ -14,6 +15,7 @@ set jit = off
 as $$
 declare
   v_output constant jsonb := tide._valid_payload('output', complete_step.output);
+  v_used constant tide.usage[] := tide._parse_used(complete_step.used, complete_step.name);
   v_run constant tide.runs := tide._hold(complete_step.run_id, complete_step.lease_id);
   v_step tide.steps := tide._held_step(v_run, complete_step.name);
 begin
@@ -32,6 +34,7 @@ begin
       'step.completed',
       jsonb_build_object('name', v_step.name, 'attempt', v_step.attempt)
     );
+    perform tide._write_used(v_run, v_used);
   elsif v_step.status <> 'completed' then
     raise exception 'step % of run % is % and cannot be completed',
         quote_literal(v_step.name), v_run.run_id, v_step.status
@@ -44,5 +47,5 @@ end;
 $$;
 
 comment on function tide.complete_step is
-  'Store the output of a step: from now on it replays. Renews the lease; the same call again gives '
-  'the same answer.';
+  'Store the output of a step: from now on it replays. used, one object or many with the keys of '
+  'record_usage, is recorded with it, once. Renews the lease; the same call again gives the same answer.';

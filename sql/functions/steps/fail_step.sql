@@ -3,7 +3,8 @@ create or replace function tide.fail_step(
   lease_id uuid,
   name text,
   error jsonb default '{}',
-  retryable boolean default false
+  retryable boolean default false,
+  used jsonb default null
 )
 returns table (status text, decision text, run_status text)
 language plpgsql
@@ -15,6 +16,7 @@ set jit = off
 as $$
 declare
   v_error constant jsonb := coalesce(tide._valid_payload('error', fail_step.error), '{}');
+  v_used constant tide.usage[] := tide._parse_used(fail_step.used, fail_step.name);
   v_run constant tide.runs := tide._hold(fail_step.run_id, fail_step.lease_id);
   v_step tide.steps := tide._held_step(v_run, fail_step.name);
   v_decision text;
@@ -55,6 +57,7 @@ begin
         'error', v_error
       )
     );
+    perform tide._write_used(v_run, v_used);
     if v_decision = 'manual_review' then
       perform tide._review_step(v_run, v_step);
     elsif v_decision = 'fail_hard' then
@@ -73,4 +76,5 @@ $$;
 
 comment on function tide.fail_step is
   'Report that a step failed. Its contract decides: auto_retry (retryable), safe_replay, '
-  'manual_review (the run is parked) or fail_hard (the run has failed).';
+  'manual_review (the run is parked) or fail_hard (the run has failed). used, as in complete_step, is '
+  'recorded with it.';

@@ -21,7 +21,7 @@ declare
     'reports',
     report_steps.reports,
     array[
-      'run_id', 'lease_id', 'name', 'begin', 'input', 'contract', 'age', 'complete', 'output'
+      'run_id', 'lease_id', 'name', 'begin', 'input', 'contract', 'age', 'complete', 'output', 'used'
     ],
     1000
   );
@@ -37,6 +37,9 @@ declare
   v_completed uuid[];
   v_completed_seqs integer[];
   v_completed_payloads jsonb[];
+  v_using uuid[];
+  v_using_names text[];
+  v_used jsonb[];
   v_renewed uuid[];
   v_last_seqs integer[];
   v_ordinals integer[];
@@ -44,6 +47,7 @@ declare
   v_outputs jsonb[];
   v_attempts integer[];
   v_replays text[];
+  v_run tide.runs;
 begin
   perform tide._require_read_committed('report_steps');
   if v_count = 0 then
@@ -93,6 +97,7 @@ begin
       x.name,
       x.age,
       x.output,
+      x.used,
       r.lease_id,
       r.started_at,
       g.contract,
@@ -119,10 +124,11 @@ begin
         contract jsonb,
         age double precision,
         complete boolean,
-        output jsonb
+        output jsonb,
+        used jsonb
       )
     ) with ordinality as x(
-      run_id, lease_id, name, begin, input, contract, age, complete, output, ordinality
+      run_id, lease_id, name, begin, input, contract, age, complete, output, used, ordinality
     )
     left join tide.runs_active as r
       on r.run_id = x.run_id
@@ -160,6 +166,14 @@ begin
           when r.run_id is null
             or not (coalesce(x.begin, false) or coalesce(x.complete, false))
             or (x.output is not null and tide._payload_problem(x.output) is not null)
+            or (
+              x.used is not null
+              and (
+                r.budget is not null
+                or not tide._is_usable(x.used)
+                or (r.parent_id is not null and exists (select from tide._budgets(r)))
+              )
+            )
           then 'single'
           when x.begin
             and (
@@ -234,6 +248,9 @@ begin
     array_agg(
       jsonb_build_object('name', n.name, 'attempt', n.attempt)
     ) filter (where n.ends),
+    array_agg(n.run_id) filter (where n.ends and n.used is not null),
+    array_agg(n.name) filter (where n.ends and n.used is not null),
+    array_agg(n.used) filter (where n.ends and n.used is not null),
     array_agg(n.ordinal) filter (where n.answered),
     array_agg(n.action) filter (where n.answered),
     array_agg(n.kept) filter (where n.answered),
@@ -242,6 +259,7 @@ begin
   into
     v_started, v_started_seqs, v_started_payloads,
     v_completed, v_completed_seqs, v_completed_payloads,
+    v_using, v_using_names, v_used,
     v_ordinals, v_actions, v_outputs, v_attempts, v_replays
   from judged as n;
 
@@ -270,6 +288,17 @@ begin
   if v_completed is not null then
     perform tide._emit(v_completed, v_completed_seqs, 'step.completed', v_completed_payloads);
   end if;
+  if v_using is not null then
+    for v_place in 1 .. cardinality(v_using) loop
+      select r.*
+      into v_run
+      from tide.runs_active as r
+      where r.run_id = v_using[v_place];
+      perform tide._write_used(
+        v_run, tide._parse_used(v_used[v_place], v_using_names[v_place])
+      );
+    end loop;
+  end if;
   if v_ordinals is not null then
     return query
     select
@@ -289,4 +318,5 @@ comment on function tide.report_steps is
   'Begin and complete steps of many leased runs in one transaction, each judged alone. A begin has '
   'a row: execute, or replay with the stored output. A row that says single: nothing was done, '
   'make this report with begin_step or complete_step. busy: nothing was done since another '
-  'transaction holds the row of the run, make it again. A completion without a row is stored.';
+  'transaction holds the row of the run, make it again. A completion without a row is stored, and '
+  'with it what the step used.';
