@@ -81,6 +81,8 @@ class EnqueueOptions(TypedDict, total=False):
     """What it may spend: {"max_cost_usd", "max_tokens", "max_steps"}; default that of the queue."""
     channels: Sequence[Mapping[str, Any]] | None
     """Where its events are sent: [{"type": "webhook", "url", "secret_name", "events"}]."""
+    recovery_url: str | None
+    """Posted to when an attempt is lost, so that its application takes the run up again."""
 
 
 class NewRun(EnqueueOptions):

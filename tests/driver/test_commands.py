@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import struct
+import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +49,25 @@ class Program:
         result = self.run(*arguments, "--json")
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)
+
+
+class Terminal:
+    """Runs the program on a terminal of so many columns."""
+
+    def __init__(self, program: Program, *, columns: int) -> None:
+        self.program = program
+        self.columns = columns
+
+    def run(self, *arguments: str) -> str:
+        ours, theirs = pty.openpty()
+        try:
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, self.columns, 0, 0))
+            command = [sys.executable, "-m", "tidebase_pg", "--dsn", self.program.dsn, *arguments]
+            subprocess.run(command, stdin=theirs, stdout=theirs, stderr=theirs, check=True)
+            return os.read(ours, 100_000).decode()
+        finally:
+            os.close(theirs)
+            os.close(ours)
 
 
 @pytest.fixture
@@ -86,6 +111,80 @@ def test_runs_are_cancelled_and_retried(program: Program) -> None:
     assert (cancelled["status"], cancelled["cancel_reason"]) == ("cancelled", "over")
     assert cancelled["cancel_actor"].startswith("cli")
     assert program.json("runs", "retry", run_id)["status"] == "queued"
+
+
+def test_enqueue_takes_all_that_the_schema_takes(program: Program) -> None:
+    run = program.json(
+        *("enqueue", "w", "--run-at", "2030-01-01T00:00:00Z", "--budget", '{"max_steps": 3}'),
+        *("--backoff", '{"base": 7}', "--recovery-url", "https://app.example/recover"),
+    )
+    shown = program.json("runs", "show", run["run_id"])
+    assert shown["run_at"].startswith("2030-01-01")
+    assert shown["budget"]["max_steps"] == 3
+    assert shown["recovery_url"] == "https://app.example/recover"
+
+
+def test_a_queued_run_is_moved_in_time_and_order(program: Program) -> None:
+    run_id = program.json("enqueue", "w", "--delay", "1h")["run_id"]
+    moved = program.json("runs", "reschedule", run_id, "--delay", "0s", "--priority", "7")
+    assert (moved["priority"], moved["status"]) == (7, "queued")
+    again = program.json("runs", "reschedule", run_id, "--run-at", "2030-01-01T00:00:00Z")
+    assert (again["run_at"][:10], again["priority"]) == ("2030-01-01", 7)
+    refused = program.run("runs", "reschedule", run_id)
+    assert (refused.exit_code, "--run-at or --delay" in refused.stderr) == (2, True)
+
+
+def test_many_runs_are_cancelled_at_once_after_a_look_at_how_many(
+    program: Program, dsn: str
+) -> None:
+    with Tidebase(dsn) as tide:
+        tide.enqueue_many([{"workflow": "w", "metadata": {"tenant": "a"}}] * 1100, queue="q")
+        tide.enqueue_many([{"workflow": "w", "metadata": {"tenant": "b"}}] * 3, queue="q")
+    chosen = ("runs", "cancel-many", "--queue", "q", "--metadata", '{"tenant": "a"}')
+    assert program.json(*chosen, "--dry-run") == {"cancelled": 1100, "dry_run": True}
+    assert program.json("runs", "list", "--status", "cancelled") == []
+    assert program.json(*chosen, "--max-runs", "1") == {"cancelled": 1, "dry_run": False}
+    assert program.run(*chosen, "--reason", "over").stdout == "1099 runs cancelled\n"
+    assert program.json(*chosen) == {"cancelled": 0, "dry_run": False}
+    assert len(program.json("runs", "list", "--queue", "q", "--status", "queued")) == 3
+    refused = program.run("runs", "cancel-many")
+    assert (refused.exit_code, "all null or empty" in refused.stderr) == (1, True)
+
+
+def test_tables_say_when_they_are_empty_and_how_long_ago_things_were(program: Program) -> None:
+    empty = program.run("runs", "list", "--queue", "none")
+    assert (empty.stdout, empty.stderr, empty.exit_code) == ("", "nothing found\n", 0)
+    program.json("enqueue", "w", "--delay", "2h")
+    heading, row = program.run("runs", "list").stdout.splitlines()
+    assert heading.split()[:2] == ["run_id", "workflow"]
+    assert "in 2 h" in row or "in 119 min" in row
+
+
+def test_a_table_fits_the_terminal_and_cuts_no_id(program: Program) -> None:
+    run_id = program.json("enqueue", "w" * 80, "--queue", "q" * 80)["run_id"]
+    lines = Terminal(program, columns=120).run("runs", "list").splitlines()
+    assert max(len(line) for line in lines) <= 120
+    assert lines[1].startswith(run_id)
+    assert "…" in lines[1]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_get_a_completion(program: Program, shell: str) -> None:
+    script = program.run("completion", shell).stdout
+    assert f"{shell}_complete" in script
+    assert "tidebase-pg" in script
+
+
+def test_bash_completes_commands_and_options(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_TIDEBASE_PG_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "tidebase-pg runs can")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("tidebase-pg")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["plain,cancel", "plain,cancel-many"]
 
 
 def test_queues_are_set_listed_paused_and_resumed(program: Program) -> None:

@@ -211,10 +211,13 @@ def test_prune_removes_all_that_is_old_enough_or_as_many_as_it_is_told(
 
     tide.enqueue_many([{"workflow": w}] * 1003)
     tide.work(drain=True, reconcile=False, concurrency=100)
-    assert program.json("prune") == {"removed": 0}
-    assert program.json("prune", "--older-than", "1h") == {"removed": 0}
+    assert program.json("prune")["removed"] == 0
+    assert program.json("prune", "--older-than", "1h")["removed"] == 0
     age = ("--older-than", "0s", "--queue", "q")
-    assert program.json("prune", *age, "--max-runs", "2") == {"removed": 2}
+    tried = program.json("prune", *age, "--dry-run")
+    assert tried == {"removed": 1003, "dry_run": True}
+    assert len(tide.runs.list(max_runs=1000)) == 1000
+    assert program.json("prune", *age, "--max-runs", "2") == {"removed": 2, "dry_run": False}
     assert program.run("prune", *age).stdout == "removed 1001 runs\n"
     assert tide.runs.list() == []
 
@@ -235,6 +238,8 @@ def test_a_copy_is_adopted(program: Program, connection: Connection, tide: Tideb
     tide.reconcile()
     refused = program.run("resume")
     assert (refused.exit_code, "copy" in refused.stderr) == (1, True)
+    assert program.json("adopt", "quarantine", "--dry-run")["mode"] == "quarantine"
+    assert program.run("resume").exit_code == 1
     assert program.json("adopt", "quarantine")["mode"] == "quarantine"
     assert program.json("resume") == {"paused": False}
 

@@ -6,11 +6,12 @@ import getpass
 import json
 import re
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
+import psycopg
 
 from tidebase_pg.commands.output import dsn
 from tidebase_pg.tidebase import Tidebase
@@ -26,10 +27,18 @@ _UNITS = {"": 1, "s": 1, "ms": 0.001, "m": 60, "h": 3600, "d": 86400}
 
 
 @contextmanager
-def connected() -> Generator[Tidebase]:
-    """Tidebase on the database of --dsn, closed afterwards."""
-    with Tidebase(dsn()) as tide:
-        yield tide
+def connected(*, dry_run: bool = False) -> Generator[Tidebase]:
+    """Tidebase on the database of --dsn, closed afterwards.
+
+    With `dry_run` all that is done is one transaction, which is rolled back.
+    """
+    if not dry_run:
+        with Tidebase(dsn()) as tide:
+            yield tide
+        return
+    with closing(psycopg.connect(dsn(), connect_timeout=10)) as connection:
+        yield Tidebase(connection)
+        connection.rollback()
 
 
 def actor() -> str:
@@ -94,6 +103,9 @@ class Moment(MomentType):
         return found
 
 
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Do it in a transaction, roll it back, say what it was."
+)
 DOCUMENT = Document()
 LENGTH = Length()
 MOMENT = Moment()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from shutil import get_terminal_size
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -15,7 +17,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from tidebase_pg.admin.embedded import EmbeddedError
-from tidebase_pg.display import length, visible
+from tidebase_pg.display import ago, length, visible
 from tidebase_pg.errors import Refusal, SchemaError
 from tidebase_pg.values import unreadable_dsn
 
@@ -29,6 +31,7 @@ Exit codes:
 FAILED: Final = 1
 SCHEMA: Final = 3
 WIDEST: Final = 60
+NARROWEST: Final = 8
 
 
 @dataclass(slots=True)
@@ -149,21 +152,60 @@ def echo_row(row: object) -> None:
 
 
 def echo_rows(rows: Iterable[object], columns: Sequence[str] | None = None) -> None:
-    """Print rows: an aligned table of the columns, or a JSON array of whole objects."""
+    """Print rows: an aligned table of the columns, or a JSON array of whole objects.
+
+    The table is for people: times are relative, long values are cut. No rows: stderr says so.
+    """
     records = [_record(row) for row in rows]
     if settings().json:
         click.echo("[" + ",\n ".join(map(_json, records)) + "]")
         return
-    names = list(columns) if columns is not None else list(records[0]) if records else []
-    table = [names, *([_short(record.get(name)) for name in names] for record in records)]
+    if not records:
+        click.echo("nothing found", err=True)
+        return
+    names = list(columns) if columns is not None else list(records[0])
+    now = datetime.now(UTC)
+    table = [names, *([_short(record.get(name), now) for name in names] for record in records)]
     widths = [max(len(line[at]) for line in table) for at in range(len(names))]
+    texts = [any(isinstance(record.get(name), str) for record in records) for name in names]
+    _fit_terminal(widths, texts)
     for line in table:
-        click.echo("  ".join(map(str.ljust, line, widths)).rstrip())
+        cells = (_cut(text, width).ljust(width) for text, width in zip(line, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def _fit_terminal(widths: list[int], texts: list[bool]) -> None:
+    """Make the widest columns of texts narrower until a line fits; ids, numbers, times stay."""
+    if not sys.stdout.isatty():
+        return
+    room = get_terminal_size().columns - 2 * (len(widths) - 1)
+    while sum(widths) > room:
+        widest = max((width for width, text in zip(widths, texts, strict=True) if text), default=0)
+        if widest <= NARROWEST:
+            return
+        at = next(at for at, text in enumerate(texts) if text and widths[at] == widest)
+        widths[at] -= 1
 
 
 def echo_fact(sentence: str, **facts: object) -> None:
     """Print a sentence for people, or the facts in it as a JSON object."""
     click.echo(_json(facts) if settings().json else visible(sentence, keep="\n"))
+
+
+@contextmanager
+def progress() -> Generator[Callable[[str], None]]:
+    """Shows how far long work is, on one line of stderr that goes when it ends; terminals only."""
+    shown = sys.stderr.isatty()
+
+    def show(sentence: str) -> None:
+        if shown:
+            click.echo(f"\r\x1b[K{visible(sentence)}", nl=False, err=True)
+
+    try:
+        yield show
+    finally:
+        if shown:
+            click.echo("\r\x1b[K", nl=False, err=True)
 
 
 def _record(row: object) -> dict[str, object]:
@@ -214,6 +256,11 @@ def _text(value: object) -> str:
             return _json(value)
 
 
-def _short(value: object) -> str:
-    text = _text(value.replace("\n", " ") if isinstance(value, str) else value)
-    return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
+def _short(value: object, now: datetime) -> str:
+    if isinstance(value, datetime):
+        return ago(value, now)
+    return _cut(_text(value.replace("\n", " ") if isinstance(value, str) else value), WIDEST)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,16 +1,22 @@
-"""Commands on runs: enqueue, runs list | show | watch | cancel | retry | fork | budget | children,
-events, send-event, top."""
+"""Commands on runs: enqueue, events, send-event, top, and the group runs."""
 
 from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import click
 
-from tidebase_pg.commands.connect import DOCUMENT, LENGTH, actor, connected
+from tidebase_pg.commands.connect import (
+    DOCUMENT,
+    LENGTH,
+    MOMENT,
+    actor,
+    connected,
+    dry_run_option,
+)
 from tidebase_pg.commands.output import (
     FAILED,
     Command,
@@ -18,12 +24,15 @@ from tidebase_pg.commands.output import (
     echo_fact,
     echo_row,
     echo_rows,
+    progress,
     settings,
 )
 from tidebase_pg.commands.screens import document_lines, event_line, run_screen, top_screen
 from tidebase_pg.commands.signals import ended
 from tidebase_pg.registry import EnqueueOptions
 
+BATCH: Final = 1000
+MOST: Final = 2**31 - 1
 STATUSES = ("pending", "queued", "running", "completed", "failed", "cancelled")
 COLUMNS = (
     "run_id",
@@ -44,7 +53,9 @@ COLUMNS = (
 @click.option("--dedupe-key", help="At most one active run of the queue has this key.")
 @click.option("--priority", type=int, help="Higher is claimed first; default 0.")
 @click.option("--delay", type=LENGTH, help="Not before so long from now: 90s, 5m, 2h, 7d.")
+@click.option("--run-at", type=MOMENT, help="Not before this time; beats --delay.")
 @click.option("--max-attempts", type=int, help="Default: as the queue says, else 1.")
+@click.option("--backoff", type=DOCUMENT, help='{"base": seconds, "max": seconds, "jitter": 0.2}.')
 @click.option("--deadline", type=LENGTH, help="Cancelled when not finished so long from now.")
 @click.option("--metadata", type=DOCUMENT, help="JSON object to find the run by.")
 @click.option(
@@ -53,6 +64,8 @@ COLUMNS = (
     help="When the dedupe key is taken; default return.",
 )
 @click.option("--channels", type=DOCUMENT, help="JSON array: where its events are sent.")
+@click.option("--budget", type=DOCUMENT, help='What it may spend: {"max_cost_usd": 2}.')
+@click.option("--recovery-url", help="Posted to when an attempt is lost, so that it is taken up.")
 @click.option("--run-id", type=click.UUID, help="An id of your own; repeating it is harmless.")
 def enqueue(workflow: str, **given: Any) -> None:
     """Enqueue a run of a workflow."""
@@ -135,6 +148,50 @@ def cancel(run_id: UUID, reason: str | None) -> None:
     """Cancel a run; safe to repeat."""
     with connected() as tide:
         echo_row(tide.runs.cancel(run_id, reason=reason, actor=actor()).facts())
+
+
+@runs.command("cancel-many")
+@click.option("--queue")
+@click.option("--workflow")
+@click.option("--metadata", type=DOCUMENT, help="Runs whose metadata contain this JSON object.")
+@click.option("--reason", help="Shown to whoever asks why.")
+@click.option(
+    "--max-runs", type=click.IntRange(1), default=MOST, help="At most so many; default all."
+)
+@dry_run_option
+def cancel_many(max_runs: int, dry_run: bool, **filters: Any) -> None:
+    """Cancel all active runs that match; at least one filter is needed.
+
+    In transactions of 1000 runs; what was cancelled stays so if this is interrupted. --dry-run
+    holds the locks of all of them until it has counted: give it --max-runs where there are many.
+    """
+    cancelled = 0
+    with connected(dry_run=dry_run) as tide, progress() as show:
+        while cancelled < max_runs:
+            wanted = min(BATCH, max_runs - cancelled)
+            count = tide.runs.cancel_many(max_runs=wanted, actor=actor(), **filters)
+            cancelled += count
+            show(f"{cancelled} runs cancelled")
+            if count < wanted:
+                break
+    verb = "would be cancelled" if dry_run else "cancelled"
+    echo_fact(f"{cancelled} runs {verb}", cancelled=cancelled, dry_run=dry_run)
+
+
+@runs.command()
+@click.argument("run_id", type=click.UUID)
+@click.option("--run-at", type=MOMENT, help="Not before this time.")
+@click.option("--delay", type=LENGTH, help="Not before so long from now; 0s: at once.")
+@click.option("--priority", type=int, help="Default: as it is.")
+def reschedule(
+    run_id: UUID, run_at: datetime | None, delay: timedelta | None, priority: int | None
+) -> None:
+    """Move a queued run to another time, and to another priority if one is given."""
+    if (run_at is None) == (delay is None):
+        raise click.UsageError("give either --run-at or --delay")
+    at = run_at if run_at is not None else datetime.now(UTC) + (delay or timedelta(0))
+    with connected() as tide:
+        echo_row(tide.runs.reschedule(run_id, at, priority=priority).facts())
 
 
 @runs.command()

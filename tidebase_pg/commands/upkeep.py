@@ -8,8 +8,8 @@ from typing import Final, Literal
 
 import click
 
-from tidebase_pg.commands.connect import LENGTH, actor, connected
-from tidebase_pg.commands.output import Command, dsn, echo_fact, echo_row
+from tidebase_pg.commands.connect import LENGTH, actor, connected, dry_run_option
+from tidebase_pg.commands.output import Command, dsn, echo_fact, echo_row, progress
 from tidebase_pg.commands.signals import ended
 from tidebase_pg.tidebase import Tidebase
 from tidebase_pg.values import seconds
@@ -62,20 +62,24 @@ def reconcile(
 @click.option(
     "--max-runs", type=click.IntRange(1), default=MOST, help="At most so many; default all."
 )
-def prune(older_than: timedelta | None, queue: str | None, max_runs: int) -> None:
+@dry_run_option
+def prune(older_than: timedelta | None, queue: str | None, max_runs: int, dry_run: bool) -> None:
     """Remove finished runs with all that belongs to them.
 
     In transactions of 1000 runs, oldest first; what was removed stays so if this is interrupted.
+    --dry-run does the work of removing and takes it back: give it --max-runs where there is much.
     """
     removed = 0
-    with connected() as tide:
+    with connected(dry_run=dry_run) as tide, progress() as show:
         while removed < max_runs:
             wanted = min(BATCH, max_runs - removed)
             count = tide.prune(older_than=older_than, max_runs=wanted, queue=queue)
             removed += count
+            show(f"{removed} runs removed")
             if count < wanted:
                 break
-    echo_fact(f"removed {removed} runs", removed=removed)
+    verb = "would remove" if dry_run else "removed"
+    echo_fact(f"{verb} {removed} runs", removed=removed, dry_run=dry_run)
 
 
 @click.command(cls=Command)
@@ -100,13 +104,14 @@ def resume() -> None:
 
 @click.command(cls=Command)
 @click.argument("mode", type=click.Choice(["resume", "skip_missed", "quarantine"]))
-def adopt(mode: Literal["resume", "skip_missed", "quarantine"]) -> None:
+@dry_run_option
+def adopt(mode: Literal["resume", "skip_missed", "quarantine"], dry_run: bool) -> None:
     """Put a restored copy to work, which is paused until then.
 
     resume: it takes the place of the original. skip_missed: schedules and webhooks due by now are
     passed over. quarantine: active runs are cancelled as well, as for a staging copy.
     """
-    with connected() as tide:
+    with connected(dry_run=dry_run) as tide:
         echo_row(tide.adopt(mode, actor=actor()))
 
 
