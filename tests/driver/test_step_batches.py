@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, cast
+from uuid import uuid4
 
 import psycopg
 import pytest
 
 from tests.driver.conftest import Background, wait_for
 from tests.support import Connection, value
-from tidebase_pg import AsyncRun, AsyncTidebase, InvalidArgument, Retry, Run, Tidebase
-from tidebase_pg.client import async_execute
+from tidebase_pg import (
+    AsyncRun,
+    AsyncTidebase,
+    InvalidArgument,
+    Retry,
+    Run,
+    Tidebase,
+    calls,
+    new_run_id,
+)
+from tidebase_pg.call import Call
+from tidebase_pg.client import Client, async_execute
 from tidebase_pg.client import execute as client
+from tidebase_pg.types import LeasedRun, StepAnswer
 from tidebase_pg.worker import step_batches
+from tidebase_pg.worker.active_run import ActiveRun
+from tidebase_pg.worker.step_batches import StepReporter
 
 PATIENCE: Final = 60
 
@@ -417,6 +435,52 @@ def test_what_the_database_refuses_of_one_run_harms_no_other(tide: Tidebase) -> 
     results = [tide.runs.get(run_id).result for run_id in ids]
     assert results == [0, "InvalidArgument", "InvalidArgument", 3]
     assert all(isinstance(error, InvalidArgument) for error in raised)
+
+
+class BusyAtFirst:
+    """Answers for the database: each report is busy twice, and then done."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+
+    def execute(self, call: Call[Any]) -> list[StepAnswer]:
+        answers: list[StepAnswer] = []
+        for ordinal, report in enumerate(json.loads(call.arguments["reports"]), 1):
+            self.asked[report["run_id"]] += 1
+            if self.asked[report["run_id"]] % 3:
+                answers.append(StepAnswer(ordinal, "busy", None, 0, ""))
+        return answers
+
+
+def test_busy_reports_of_many_threads_are_all_made_and_end_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(step_batches, "LONGEST_BUSY", 0.0)
+    monkeypatch.setattr(step_batches, "pauses", lambda _: itertools.repeat(0.0))
+    held = [
+        ActiveRun(
+            LeasedRun(new_run_id(), uuid4(), "w", 1, 1, "{}", "{}", fresh=False),
+            60.0,
+            time.monotonic(),
+        )
+        for _ in range(8)
+    ]
+    database = BusyAtFirst()
+    reporter = StepReporter(cast(Client, database))
+
+    def work(run: ActiveRun) -> None:
+        for number in range(300):
+            reporter.execute(run, calls.complete_step(run.run_id, run.lease_id, f"s{number}"))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for ended in [pool.submit(work, run) for run in held]:
+                ended.result(PATIENCE)
+    finally:
+        sys.setswitchinterval(before)
+    assert set(database.asked.values()) == {900}
 
 
 def lost_answer(

@@ -320,6 +320,8 @@ class StepReporter:
             time.sleep(next(waits))
             held.check()
             with self._lock:
+                # It may have seen its answer before it waited for it.
+                report.done.acquire(blocking=False)
                 batcher.waiting.append(report.again())
                 leads = self._leads()
             self._await(report, leads)
@@ -390,13 +392,14 @@ class StepReporter:
                 batcher.end(batch)
                 next_leader = batcher.next_leader()
                 batcher.sending = bool(batcher.waiting)
+                if next_leader is not None:
+                    next_leader.leads = True
+                    next_leader.done.release()
+                # Under the lock, so that none of them comes back as busy before it is let go.
+                for report in batch:
+                    if report.judge is None:
+                        report.done.release()
             leads = next_leader is None and batcher.sending
-            if next_leader is not None:
-                next_leader.leads = True
-                next_leader.done.release()
-            for report in batch:
-                if report.judge is None:
-                    report.done.release()
             for report in batch:
                 if report.judge is not None and report.answered:
                     self._conclude(report)
