@@ -83,7 +83,8 @@ declare
     "tide_client": [
       "version", "authenticate_key",
       "enqueue", "enqueue_many", "create_run", "cancel", "cancel_children", "get_run",
-      "list_runs", "describe_run", "explain_wait", "list_events", "watch_run", "list_children",
+      "list_runs", "describe_run", "explain_wait", "list_events", "watch_run",
+      "list_children", "list_child_runs",
       "send_event", "get_gate", "describe_gate", "resolve_gate", "get_state", "state_versions",
       "list_snapshots", "list_usage", "next_fire", "read_stream", "list_streams", "recover",
       "store_channel_secret"
@@ -95,7 +96,8 @@ declare
       "hold_run", "refuse_report", "renew_run", "store_channel_secret", "describe_run",
       "begin_step", "complete_step", "fail_step", "report_steps",
       "open_gate", "await_gate", "get_gate", "describe_gate",
-      "spawn", "spawn_many", "await_children", "list_children", "cancel_children", "sleep",
+      "spawn", "spawn_many", "await_children", "list_children", "list_child_runs",
+      "cancel_children", "sleep",
       "await_event", "send_event", "set_state", "patch_state", "save_state", "get_state",
       "state_versions", "create_snapshot", "list_snapshots", "record_usage", "list_usage",
       "append_stream", "read_stream", "list_streams",
@@ -105,8 +107,9 @@ declare
     "tide_operator": [
       "version", "authenticate_key",
       "get_run", "list_runs", "describe_run", "explain_wait", "list_events", "watch_run",
-      "list_children", "get_gate", "get_state", "state_versions", "list_snapshots",
-      "list_usage", "cancel", "cancel_many", "cancel_children", "retry", "reschedule", "fork_run",
+      "list_children", "list_child_runs", "get_gate", "get_state", "state_versions",
+      "list_snapshots", "list_usage", "cancel", "cancel_many", "cancel_children",
+      "retry", "reschedule", "fork_run",
       "resolve_step", "describe_gate", "decide_gate", "note_gate", "send_event", "set_budget",
       "set_queue", "grant_queue",
       "revoke_queue", "set_schedule", "drop_schedule", "pause_schedule", "resume_schedule",

@@ -103,6 +103,7 @@ class AsyncRuns(AsyncNamespace):
     resolve_step = AsyncNamespace.method(calls.resolve_step)
     fork = AsyncNamespace.method(calls.fork_run)
     children = AsyncNamespace.method(calls.list_children)
+    child_runs = AsyncNamespace.method(calls.list_child_runs)
     set_budget = AsyncNamespace.method(calls.set_budget)
     usage = AsyncNamespace.method(calls.list_usage)
     streams = AsyncNamespace.method(calls.list_streams)

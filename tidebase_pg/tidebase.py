@@ -99,6 +99,7 @@ class Runs(Namespace):
     resolve_step = Namespace.method(calls.resolve_step)
     fork = Namespace.method(calls.fork_run)
     children = Namespace.method(calls.list_children)
+    child_runs = Namespace.method(calls.list_child_runs)
     set_budget = Namespace.method(calls.set_budget)
     usage = Namespace.method(calls.list_usage)
     streams = Namespace.method(calls.list_streams)

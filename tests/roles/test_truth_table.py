@@ -65,6 +65,7 @@ MAY: dict[str, str] = {
     "grant_queue":                   "  o  ",
     "heartbeat":                     " w   ",
     "hold_run":                     " w   ",
+    "list_child_runs":               "cwo  ",
     "list_children":                 "cwo  ",
     "list_deliveries":               "  o  ",
     "list_endpoints":              "  ov ",

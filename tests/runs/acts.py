@@ -20,7 +20,14 @@ NOBODY = UUID("00000000-0000-7000-8000-000000000000")
 
 MANY = frozenset(
     {"claim", "enqueue_many", "heartbeat", "list_events", "list_runs", "settle", "settle_and_claim"}
-    | {"await_children", "list_children", "list_snapshots", "list_usage", "spawn_many"}
+    | {
+        "await_children",
+        "list_child_runs",
+        "list_children",
+        "list_snapshots",
+        "list_usage",
+        "spawn_many",
+    }
     | {"authenticate_key", "list_keys", "gate_tokens", "report_steps"}
     | {"find_deliveries", "list_endpoints", "list_gates", "list_queues", "list_workers"}
     | {"next_fires", "outline_schedules", "throughput"}

@@ -47,10 +47,14 @@ def test_one_dedupe_key_is_one_active_run(http: Http) -> None:
 
 
 def test_a_queued_run_keeps_where_it_is_resumed(http: Http, sql: Connection) -> None:
-    url = "https://example.com/resume"
-    made = enqueue(http, fresh("q"), recoveryWebhook=url)["run"]
+    url, queue = "https://example.com/resume", fresh("q")
+    made = enqueue(http, queue, recoveryWebhook=url)["run"]
     stored = "select r.recovery_url from tide.runs as r where r.run_id = %s"
     assert value(sql, stored, made["id"].removeprefix("run_")) == url
+    listed = http.get("/runs", params={"queue": queue})["runs"]
+    claimed = claim(http, queue)["runs"]
+    shown = [made, *listed, *claimed, http.get(f"/runs/{made['id']}")["run"]]
+    assert [run["recoveryWebhook"] for run in shown] == [url] * 4
 
 
 def test_an_idempotency_key_queues_one_run(http: Http) -> None:
@@ -155,6 +159,88 @@ def test_a_child_is_made_once_for_a_name(http: Http) -> None:
     assert again["edge"]["id"] == edge["id"]
     status, answer = http("POST", f"/runs/{run_id}/children", {**body, "input": 2})
     assert (status, answer["code"]) == (409, "input_mismatch")
+
+
+def test_a_child_takes_its_webhooks_along(http: Http, sql: Connection) -> None:
+    run_id, _ = http.begun()
+    hook, resume = "https://app.example/hook", "https://app.example/resume"
+    child = http.post(
+        f"/runs/{run_id}/children",
+        {
+            "name": "c",
+            "workflowName": "sub",
+            "recoveryWebhook": resume,
+            "channels": [
+                {"type": "webhook", "url": hook, "secret": "s" * 20, "events": ["run.completed"]}
+            ],
+        },
+    )["run"]
+    assert child["recoveryWebhook"] == resume
+    (channel,) = http.get(f"/runs/{child['id']}")["channels"]
+    assert channel["config"] == {"url": hook, "secret": None}
+    assert channel["events"] == ["run.completed"]
+    http.post(f"/runs/{child['id']}/begin")
+    http.post(f"/runs/{child['id']}/complete", {"result": 1})
+    shown = http.get(f"/runs/{child['id']}")
+    assert [one["eventType"] for one in shown["channelDeliveries"]] == ["run.completed"]
+    secret = "select d.secret_name like 'http-%%' from tide.deliveries as d where d.run_id = %s"
+    assert value(sql, secret, child["id"].removeprefix("run_")) is True
+
+
+def test_a_stalled_child_is_recovered_by_its_own_webhook(http: Http) -> None:
+    run_id, _ = http.begun()
+    body = {"name": "c", "workflowName": "sub", "recoveryWebhook": "https://app.example/resume"}
+    child = http.post(f"/runs/{run_id}/children", body)["run"]["id"]
+    made = http.post(f"/runs/{child}/recover")["recoveryAttempt"]
+    assert (made["webhookUrl"], made["status"]) == ("https://app.example/resume", "pending")
+
+
+@pytest.mark.parametrize(
+    ("extra", "path"),
+    [
+        ({"recoveryWebhook": "ftp://app.example"}, ["recoveryWebhook"]),
+        ({"channels": [{"type": "webhook", "url": "nonsense"}]}, ["channels", "url"]),
+        (
+            {"channels": [{"type": "webhook", "url": "https://a.example", "secret": "x"}]},
+            ["channels", 0, "secret"],
+        ),
+    ],
+)
+def test_a_wrong_webhook_of_a_child_is_named_and_makes_none(
+    http: Http, extra: dict[str, Any], path: list[str | int]
+) -> None:
+    run_id, _ = http.begun()
+    body = {"name": "c", "workflowName": "sub", **extra}
+    status, answer = http("POST", f"/runs/{run_id}/children", body)
+    assert (status, answer["error"]) == (400, "invalid request body")
+    assert answer["issues"][0]["path"] == path
+    assert http.get(f"/runs/{run_id}")["childRuns"] == []
+
+
+def test_children_are_listed_newest_first_a_page_at_a_time(http: Http) -> None:
+    run_id, _ = http.begun()
+    made = sorted(
+        http.post(f"/runs/{run_id}/children", {"name": f"c{n}", "workflowName": "w"})["run"]["id"]
+        for n in range(5)
+    )
+    pages, before = [], None
+    while True:
+        query = {"limit": 2} if before is None else {"limit": 2, "before": before}
+        page = http.get(f"/runs/{run_id}/children", params=query)
+        pages.append([run["id"] for run in page["runs"]])
+        before = page["next"]
+        if before is None:
+            break
+    assert [one for page in pages for one in page] == made[::-1]
+    assert [len(page) for page in pages] == [2, 2, 1]
+    shown = http.get(f"/runs/{run_id}")
+    assert [run["id"] for run in shown["childRuns"]] == made
+    told = [one for one in shown["events"] if one["type"] == "run.child.created"]
+    assert sorted(one["payload"]["childRun"]["id"] for one in told) == made
+
+
+def test_children_of_an_unknown_run_are_not_found(http: Http) -> None:
+    assert http("GET", f"/runs/run_{'0' * 32}/children")[0] == 404
 
 
 def test_a_child_at_work_keeps_its_parents_alive(http: Http, sql: Connection) -> None:

@@ -25,7 +25,7 @@ BAD_BODIES: list[tuple[bytes, list[Any]]] = [
     (b'{"metadata": []}', ["metadata"]),
     (b'{"metadata": 1}', ["metadata"]),
     (b'{"recoveryWebhook": 1}', ["recoveryWebhook"]),
-    (b'{"recoveryWebhook": "no url"}', ["recoveryUrl"]),
+    (b'{"recoveryWebhook": "no url"}', ["recoveryWebhook"]),
     (b'{"channels": [{"type": "mail", "url": "https://x"}]}', ["channels", 0, "type"]),
     (b'{"channels": [{"type": "webhook"}]}', ["channels", 0, "url"]),
     (b'{"input": "\\u0000"}', []),

@@ -217,6 +217,7 @@ SCENES: dict[str, Scene] = {
     "get_state": streamed,
     "grant_queue": lambda tide: {"queue": "closed", "role": "tide_worker"},
     "heartbeat": beat,
+    "list_child_runs": lambda tide: {"run_id": parent(tide)["run_id"], "max_runs": 9},
     "list_children": lambda tide: {"run_id": parent(tide)["run_id"]},
     "list_deliveries": lambda tide: after(delivered(tide), {"max_deliveries": 9}),
     "list_events": lambda tide: {"run_id": finished_step(tide)["run_id"]},

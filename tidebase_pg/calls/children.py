@@ -13,6 +13,7 @@ from tidebase_pg.types import (
     AwaitedEvent,
     ChildRow,
     Row,
+    RunRow,
     Slept,
     Spawned,
     SpawnedMany,
@@ -89,6 +90,27 @@ def await_children(
 def list_children(run_id: RunId) -> Call[list[ChildRow]]:
     """The children of a run, oldest first; unknown run: TD010."""
     return call("list_children", ChildRow.columns(), ChildRow.many, run_id=run_id)
+
+
+def list_child_runs(
+    run_id: RunId,
+    *,
+    edges: Sequence[str] | None = None,
+    before: RunId | None = None,
+    max_runs: int | None = None,
+) -> Call[list[RunRow]]:
+    """The runs that are children of a run, newest first, all or those of some edges; before = the
+    last run_id of the page before. Unknown run: TD010.
+    """
+    return call(
+        "list_child_runs",
+        RunRow.columns(),
+        RunRow.many,
+        run_id=run_id,
+        edges=None if edges is None else list(edges),
+        before=before,
+        max_runs=max_runs,
+    )
 
 
 def cancel_children(run_id: RunId, *, max_runs: int | None = None) -> Call[int]:

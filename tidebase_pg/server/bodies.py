@@ -127,6 +127,12 @@ class CreateChild(Body, kw_only=True):
     edge_metadata: Object = NONE
 
 
+class ListChildren(Body, kw_only=True):
+    before: str | None = None
+    """The `next` of the page before."""
+    limit: Limit = 100
+
+
 class Retry(Body, kw_only=True):
     reset_attempts: bool | None = None
     run_at: Moment | None = None

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw, structs
 
 from tidebase_pg import calls
-from tidebase_pg.errors import IllegalTransition
+from tidebase_pg.errors import IllegalTransition, TideError
 from tidebase_pg.server import bodies, objects
 from tidebase_pg.server.described import Channel, Delivery
 from tidebase_pg.server.identity import wire_id
@@ -23,7 +23,7 @@ from tidebase_pg.server.objects import (
     known_time,
     time,
 )
-from tidebase_pg.server.refusals import Refusal
+from tidebase_pg.server.refusals import BadBody, Refusal
 from tidebase_pg.server.routing import Ask
 
 ASKING: Final = frozenset({"run.resume", "run.invoke"})
@@ -50,15 +50,25 @@ async def channels(ask: Ask, given: Sequence[bodies.Channel] | None) -> list[dic
     if not given:
         return None
     made: list[dict[str, Any]] = []
-    for channel in given:
+    for place, channel in enumerate(given):
         wanted = [name for name in channel.events or () if name in EVENTS]
         if channel.events and not wanted:
             continue  # it asks for nothing that there is
         entry: dict[str, Any] = {"type": channel.type, "url": channel.url, "events": wanted}
         if channel.secret is not None:
-            entry["secret_name"] = await ask(calls.store_channel_secret, channel.secret)
+            entry["secret_name"] = await _stored(ask, place, channel.secret)
         made.append(entry)
     return made
+
+
+async def _stored(ask: Ask, place: int, secret: str) -> str:
+    """The name under which a secret is stored. Raises 400 where it can be none."""
+    try:
+        return await ask(calls.store_channel_secret, secret)
+    except TideError as error:
+        if (error.sqlstate or "").startswith("22"):
+            raise BadBody(["channels", place, "secret"], str(error)) from None
+        raise
 
 
 def attempts(run_id: UUID, rows: Sequence[Delivery]) -> list[RecoveryAttempt]:

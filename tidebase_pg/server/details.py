@@ -19,9 +19,10 @@ from tidebase_pg.server.objects import Run, RunDetail, encode, time
 from tidebase_pg.server.payloads import Reader
 from tidebase_pg.server.routing import Ask
 from tidebase_pg.server.streams import Answer
+from tidebase_pg.types import RunRow
 
 CHILDREN: Final = 200
-"""The newest children of a run that are shown whole."""
+"""The newest children of a run that are shown whole; the route of children has all."""
 _TAG: Final = re.compile(r'(?:W/)?"([^"]*)"')
 
 
@@ -50,7 +51,10 @@ async def _read(ask: Ask, row: Any) -> RunDetail:
     usage = await ask(calls.list_usage, run_id)
     run = Run.of(row)
     logged = await ask(calls.list_events, run_id, after=max(0, row.last_seq - 1000))
-    events = await Reader(ask, run_id).events(logged, versions)
+    children: list[RunRow] = []
+    if described.children:
+        children = await ask(calls.list_child_runs, run_id, max_runs=CHILDREN)
+    events = await Reader(ask, run_id).events(logged, versions, children)
     streams = [
         objects.StateStream(
             id=objects.stream_id(run_id, name),
@@ -80,7 +84,7 @@ async def _read(ask: Ask, row: Any) -> RunDetail:
         state_streams=streams,
         state_versions=[objects.StateVersion.of(version) for version in versions],
         run_edges=[objects.RunEdge.of(run_id, edge) for edge in described.children],
-        child_runs=[Run.of(await ask(calls.get_run, edge.child_id)) for edge in described.children],
+        child_runs=[Run.of(child) for child in reversed(children)],
         recovery_attempts=channels.attempts(run_id, described.deliveries),
         channels=channels.shown(
             run_id,

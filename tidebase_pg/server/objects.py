@@ -14,6 +14,7 @@ from tidebase_pg import types
 from tidebase_pg.server.described import Edge
 from tidebase_pg.server.described import Step as StoredStep
 from tidebase_pg.server.identity import step_id, wire_id
+from tidebase_pg.server.whole import recovery_url
 
 Json: TypeAlias = Annotated[Raw, Meta(description="Any JSON value.")]
 Time: TypeAlias = Annotated[
@@ -95,7 +96,7 @@ class Run(Struct, rename="camel", kw_only=True, frozen=True):
             waiting_on=row.waiting_on,
             result=document(row.result_text),
             error=NULL if row.status == "completed" else document(row.error_text),
-            recovery_webhook=getattr(row, "recovery_url", None),
+            recovery_webhook=recovery_url(row),
             lease_owner=row.worker if running else None,
             lease_expires_at=time(row.leased_until) if running else None,
             attempt=row.attempt,

@@ -11,7 +11,6 @@ import msgspec
 from msgspec import Raw
 
 from tidebase_pg import calls
-from tidebase_pg.errors import NotFound
 from tidebase_pg.server import objects
 from tidebase_pg.server.identity import read_id, step_id, wire_id
 from tidebase_pg.server.objects import Event, Run, document
@@ -38,9 +37,12 @@ class Reader:
             await pages.aclose()
 
     async def events(
-        self, rows: Sequence[EventRow], versions: Sequence[VersionRow] | None = None
+        self,
+        rows: Sequence[EventRow],
+        versions: Sequence[VersionRow] | None = None,
+        children: Sequence[RunRow] = (),
     ) -> list[Event]:
-        """The same events with what else the wire says."""
+        """The same events with what else the wire says. What was read already is not read again."""
         types = {row.type for row in rows}
         run: RunRow | None = None
         if types & _OF_RUN:
@@ -48,7 +50,25 @@ class Reader:
         if versions is None and types & _OF_STATE:
             versions = await self._versions(rows)
         known = {(row.stream, row.version): row for row in versions or ()}
-        return [await self._event(row, run, known) for row in rows]
+        families = {row.run_id: row for row in [*children, *await self._children(rows, children)]}
+        return [self._event(row, run, known, families) for row in rows]
+
+    async def _children(
+        self, rows: Sequence[EventRow], known: Sequence[RunRow]
+    ) -> Sequence[RunRow]:
+        """The children these events tell of, as many as one call gives."""
+        told: dict[UUID, str] = {}
+        for row in rows:
+            if row.type == "run.child.created":
+                said: dict[str, Any] = msgspec.json.decode(row.payload_text)
+                child_id = read_id("run", str(said.get("child_id")))
+                if child_id is not None:
+                    told[child_id] = str(said.get("edge"))
+        missing = told.keys() - {row.run_id for row in known}
+        if not missing:
+            return []
+        edges = [told[child_id] for child_id in missing]
+        return await self._ask(calls.list_child_runs, self._run_id, edges=edges, max_runs=1000)
 
     async def _versions(self, rows: Sequence[EventRow]) -> list[VersionRow]:
         """The versions these events tell of; the newest of a stream without the others."""
@@ -73,14 +93,18 @@ class Reader:
             found += [one for one in every if one.version in versions]
         return found
 
-    async def _event(
-        self, row: EventRow, run: RunRow | None, versions: dict[tuple[str, int], VersionRow]
+    def _event(
+        self,
+        row: EventRow,
+        run: RunRow | None,
+        versions: dict[tuple[str, int], VersionRow],
+        children: dict[UUID, RunRow],
     ) -> Event:
         try:
             payload: dict[str, Any] = msgspec.json.decode(row.payload_text, type=dict[str, Raw])
         except msgspec.ValidationError:
             payload = {"value": document(row.payload_text)}
-        added = await self._added(row, payload, run, versions)
+        added = self._added(row, payload, run, versions, children)
         return Event(
             id=row.seq,
             run_id=wire_id("run", row.run_id),
@@ -90,12 +114,13 @@ class Reader:
             created_at=objects.known_time(row.created_at),
         )
 
-    async def _added(
+    def _added(
         self,
         row: EventRow,
         payload: dict[str, Any],
         run: RunRow | None,
         versions: dict[tuple[str, int], VersionRow],
+        children: dict[UUID, RunRow],
     ) -> dict[str, Any]:
         said = {name: _plain(raw) for name, raw in payload.items()}
         match row.type:
@@ -122,7 +147,7 @@ class Reader:
                     "failureClass": None if failure == "error" else failure,
                 }
             case "run.child.created":
-                return await self._child(said)
+                return self._child(said, children)
             case "step.started" | "step.completed" | "step.failed" | "step.review":
                 return {
                     "stepId": step_id(str(said.get("name"))),
@@ -143,16 +168,12 @@ class Reader:
             case _:
                 return {}
 
-    async def _child(self, said: dict[str, Any]) -> dict[str, Any]:
+    def _child(self, said: dict[str, Any], children: dict[UUID, RunRow]) -> dict[str, Any]:
         child_id = read_id("run", str(said.get("child_id")))
-        if child_id is None:
-            return {}
-        try:
-            child = await self._ask(calls.get_run, child_id)
-        except NotFound:
+        if child_id is None or child_id not in children:
             return {}
         return {
-            "childRun": Run.of(child),
+            "childRun": Run.of(children[child_id]),
             "edge": {
                 "parentRunId": wire_id("run", self._run_id),
                 "childRunId": wire_id("run", child_id),

@@ -119,7 +119,23 @@ def busy(error: str = "the database cannot be reached, or is busy") -> Refusal:
 
 _NOUN: Final = re.compile(r"(run|gate|schedule|delivery|queue) \S+ does not exist")
 _PART: Final = re.compile(r"run \S+ has no (step|child|state stream)")
-_ARGUMENT: Final = re.compile(r"([a-z_]+(?:\.[a-z_]+|\[\d+\])*)\b")
+_ARGUMENT: Final = re.compile(
+    r'(?:children\[(?:"(?:[^"\\]|\\.)*"|null)\]\.|settings\.|options\.)?'
+    r"([a-z_]+(?:\.[a-z_]+|\[\d+\])*)"
+)
+_PLACE: Final = re.compile(r"([a-z_]+)|\[(\d+)\]")
+_FIELDS: Final[Mapping[str, str]] = {
+    "contract": "options",
+    "deadline": "deadlineMs",
+    "delay": "delayMs",
+    "edge": "name",
+    "push_url": "invokeUrl",
+    "rate_limit": "ratePerMinute",
+    "recovery_url": "recoveryWebhook",
+    "timeout": "timeoutMs",
+    "workflow": "workflowName",
+}
+"""What the wire calls an argument of the schema, where that is not the same in camel case."""
 
 
 OURS: Final = "22023"
@@ -182,18 +198,25 @@ def stopped(error: Stop) -> Stopped:
 
 def invalid(error: TideError) -> BadBody:
     """A value the schema refuses: its message begins with the name of the argument."""
-    found = _ARGUMENT.match(error.message) if error.sqlstate == OURS else None
-    path = [_camel(part) for part in found[1].split(".")] if found else []
-    return BadBody(list(path), str(error))
+    return BadBody(_path(error.message) if error.sqlstate == OURS else [], str(error))
 
 
 def wrong_argument(error: ValueError | TypeError) -> BadBody:
     """A value the driver refuses before it is sent; it names the argument first."""
-    found = _ARGUMENT.match(str(error))
-    return BadBody([_camel(found[1])] if found else [], str(error))
+    return BadBody(_path(str(error)), str(error))
+
+
+def _path(message: str) -> list[str | int]:
+    """Where in the body the argument is that a message begins with."""
+    found = _ARGUMENT.match(message)
+    if found is None:
+        return []
+    return [int(number) if number else _camel(name) for name, number in _PLACE.findall(found[1])]
 
 
 def _camel(name: str) -> str:
+    if name in _FIELDS:
+        return _FIELDS[name]
     first, *others = name.split("_")
     return first + "".join(word.capitalize() for word in others)
 

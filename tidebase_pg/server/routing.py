@@ -18,6 +18,7 @@ from tidebase_pg.server import refusals
 from tidebase_pg.server.gateway import Gateway
 from tidebase_pg.server.identity import Identity, read_id, step_name
 from tidebase_pg.server.refusals import BadBody, Refusal, missing
+from tidebase_pg.server.whole import whole
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -196,7 +197,7 @@ class Ask:
         """The same, with the errors of the schema as they are."""
         if self.documents:
             call = replace(call, arguments={**call.arguments, **self.documents})
-        return await self.client.execute(call)
+        return await self.client.execute(whole(call))
 
     @property
     def run_id(self) -> UUID:

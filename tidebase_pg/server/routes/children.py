@@ -5,8 +5,9 @@ from __future__ import annotations
 from tidebase_pg import calls
 from tidebase_pg.server import bodies, fencing
 from tidebase_pg.server.described import Edge
-from tidebase_pg.server.objects import EMPTY, ChildRun, Run, RunEdge
+from tidebase_pg.server.objects import EMPTY, ChildRun, Run, RunEdge, Runs
 from tidebase_pg.server.routing import Ask, Topic
+from tidebase_pg.server.values import page_start
 
 topic = Topic("children")
 
@@ -25,3 +26,16 @@ async def create_child(ask: Ask, body: bodies.CreateChild) -> ChildRun:
         created_at=child.created_at,
     )
     return ChildRun(Run.of(child), RunEdge.of(run_id, edge), made.created)
+
+
+@topic.route("GET", "/runs/{id}/children", errors=(404,))
+async def list_children(ask: Ask, query: bodies.ListChildren) -> Runs:
+    """The children of a run, newest first, a page at a time."""
+    rows = await ask(
+        calls.list_child_runs,
+        ask.run_id,
+        before=page_start("run", query.before),
+        max_runs=query.limit,
+    )
+    runs = [Run.of(row) for row in rows]
+    return Runs(runs, runs[-1].id if len(runs) == query.limit else None)
