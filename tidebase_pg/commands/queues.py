@@ -14,11 +14,7 @@ COLUMNS = (
     "queue", "paused", "ready", "delayed", "parked", "running", "oldest_ready_age",
     "concurrency", "rate_limit", "completed_hour", "failed_hour",
 )  # fmt: skip
-CLEARABLE = (
-    "concurrency", "rate_limit", "rate_period", "max_attempts", "backoff_base", "backoff_max",
-    "backoff_jitter", "retention", "retention_keeps", "budget", "push_url", "push_secret",
-    "gate_channels", "operator_urls",
-)  # fmt: skip
+CLEARABLE = tuple(name for name in QueueSettings.__annotations__ if name != "paused")
 
 
 @click.group(cls=Group)
