@@ -9,11 +9,14 @@ import signal
 import socket
 import struct
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from tests.driver.statements import ANSWERED, STARTED, Boundary, Proxy, hang_up, message, read
 
@@ -30,6 +33,7 @@ class Machine(Proxy):
         self.count = 0
         self._pid = 0
         self.dead = False
+        self.backends: list[int] = []
 
     def watch(self, pid: int) -> None:
         self._pid = pid
@@ -64,6 +68,8 @@ class Machine(Proxy):
         with contextlib.suppress(OSError, EOFError):
             while not self.dead:
                 kind, body = message(server)
+                if kind == b"K":
+                    self.backends.append(struct.unpack("!i", body[:4])[0])
                 if kind == b"Z" and numbers and self._boundary == (numbers.pop(0), ANSWERED):
                     self._kill()
                     break
@@ -124,4 +130,14 @@ def _run(dsn: str, boundary: Boundary, work: Work) -> Machine:
     finally:
         machine.close()
     assert machine.dead or status == 0
+    _wait_until_gone(dsn, machine.backends)
     return machine
+
+
+def _wait_until_gone(dsn: str, backends: list[int]) -> None:
+    """A server ends a session a moment after its client, and holds its locks until then."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        while connection.execute(
+            "select from pg_stat_activity where pid = any (%s)", [backends]
+        ).fetchone():
+            time.sleep(0.005)
