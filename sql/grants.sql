@@ -79,8 +79,9 @@ $$;
 -- Who may do what, a role that does not exist gets nothing. No role gets a table.
 do $$
 declare
+  v_prefix constant text := (select n.prefix from tide.role_names as n);
   v_grants constant jsonb := '{
-    "tide_client": [
+    "client": [
       "version", "authenticate_key",
       "enqueue", "enqueue_many", "create_run", "cancel", "cancel_children", "get_run",
       "list_runs", "describe_run", "explain_wait", "list_events", "watch_run",
@@ -89,7 +90,7 @@ declare
       "list_snapshots", "list_usage", "next_fire", "read_stream", "list_streams", "recover",
       "store_channel_secret"
     ],
-    "tide_worker": [
+    "worker": [
       "version", "authenticate_key",
       "claim", "settle", "settle_and_claim", "await_work", "next_wakeup", "heartbeat",
       "create_run", "begin_run", "complete", "fail", "release", "get_run", "list_events",
@@ -104,7 +105,7 @@ declare
       "claim_deliveries", "finish_delivery",
       "reconcile", "_sweep", "_sweeps", "_valid_integer", "_valid_interval"
     ],
-    "tide_operator": [
+    "operator": [
       "version", "authenticate_key",
       "get_run", "list_runs", "describe_run", "explain_wait", "list_events", "watch_run",
       "list_children", "list_child_runs", "get_gate", "get_state", "state_versions",
@@ -124,12 +125,12 @@ declare
       "outline_schedules", "list_endpoints", "find_deliveries",
       "reconcile", "_sweep", "_sweeps", "_valid_integer", "_valid_interval"
     ],
-    "tide_viewer": [
+    "viewer": [
       "version", "authenticate_key", "_now", "_metrics",
       "overview", "find_runs", "outline_run", "list_queues", "throughput",
       "list_workers", "next_fires", "outline_schedules", "list_endpoints", "find_deliveries"
     ],
-    "tide_approver": [
+    "approver": [
       "version", "authenticate_key",
       "get_gate", "describe_gate", "list_gates", "gate_tokens", "decide_gate",
       "resolve_gate", "note_gate"
@@ -147,7 +148,7 @@ begin
       r.rolname,
       p.oid::pg_catalog.regprocedure as routine
     from pg_catalog.jsonb_each(v_grants) as g(role, functions)
-    join pg_catalog.pg_roles as r on r.rolname = g.role
+    join pg_catalog.pg_roles as r on r.rolname = v_prefix || g.role
     join pg_catalog.pg_proc as p on g.functions ? p.proname::text
     where p.pronamespace = 'tide'::pg_catalog.regnamespace
     order by
@@ -164,17 +165,18 @@ begin
       v.name
     from pg_catalog.pg_roles as r
     cross join pg_catalog.unnest(v_views) as v(name)
-    where r.rolname in ('tide_viewer', 'tide_operator')
+    where r.rolname in (v_prefix || 'viewer', v_prefix || 'operator')
   loop
     execute pg_catalog.format('grant select on tide.%I to %I', v_grant.name, v_grant.rolname);
   end loop;
   for v_grant in
     select r.rolname
     from pg_catalog.pg_roles as r
-    where v_grants ? r.rolname::text
+    where pg_catalog.starts_with(r.rolname, v_prefix)
+      and v_grants ? pg_catalog.substr(r.rolname, pg_catalog.length(v_prefix) + 1)
   loop
     execute pg_catalog.format('grant usage on schema tide to %I', v_grant.rolname);
-    if v_grant.rolname in ('tide_operator', 'tide_approver') then
+    if v_grant.rolname in (v_prefix || 'operator', v_prefix || 'approver') then
       execute pg_catalog.format('grant select on tide.pending_gates to %I', v_grant.rolname);
     end if;
   end loop;

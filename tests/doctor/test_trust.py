@@ -64,7 +64,7 @@ def test_a_schema_that_changed_hands_is_found(
     assert found(direct_dsn) == []
 
 
-def test_members_who_may_connect_to_every_database_are_named(
+def test_doctor_names_members_where_every_login_may_connect(
     direct_dsn: str, connection: Connection, other: str
 ) -> None:
     connection.execute(f"grant tide_client to {other}".encode())
@@ -72,3 +72,42 @@ def test_members_who_may_connect_to_every_database_are_named(
     assert (finding.severity, other in finding.message) == ("info", True)
     mended(connection, finding)
     assert found(direct_dsn) == []
+
+
+@pytest.mark.parametrize("place", ["", " in schema tide"])
+@pytest.mark.parametrize(
+    "rights", ["select on tables", "usage on sequences", "execute on functions"]
+)
+def test_doctor_names_default_privileges(
+    direct_dsn: str, connection: Connection, other: str, place: str, rights: str
+) -> None:
+    """What the owner of the schema makes by hand would be theirs as well."""
+    connection.execute(f"alter default privileges{place} grant {rights} to {other}".encode())
+    (finding,) = found(direct_dsn)
+    assert finding.severity == "warning"
+    assert f"default privileges give {other} rights" in finding.message
+    mended(connection, finding)
+    assert found(direct_dsn) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "grant select on tide.runs to public",
+        "grant execute on function tide.version() to public",
+        "grant usage on schema tide to public",
+        "grant create on schema tide to public",
+        "grant select (input) on tide.runs_active to public",
+    ],
+)
+def test_doctor_names_a_right_of_public(
+    direct_dsn: str, connection: Connection, given: str
+) -> None:
+    def told() -> list[Finding]:
+        return [one for one in doctor.examine(direct_dsn) if "PUBLIC may" in one.message]
+
+    connection.execute(given.encode())
+    (finding,) = told()
+    assert (finding.severity, finding.check) == ("error", "grants")
+    mended(connection, finding)
+    assert told() == []

@@ -98,7 +98,9 @@ def test_execute_removes_everything_but_the_roles(
 
 
 def test_it_names_the_roles_only_in_a_comment(run: Run) -> None:
-    lines = [line for line in run().stdout.splitlines() if "role" in line and "revoke" not in line]
+    lines = [
+        line for line in run().stdout.splitlines() if " role " in line and "revoke" not in line
+    ]
     assert lines
     assert all(line.startswith("--") for line in lines)
     assert any(", ".join(drift.ROLES) in line for line in lines)

@@ -387,3 +387,13 @@ def test_what_cannot_run_in_a_transaction_builds_indexes_only() -> None:
     outside = [script for script in admin.current().migrations if not script.transactional]
     assert outside != []
     assert [script.name for script in outside if not script.only_builds_indexes] == []
+
+
+def test_the_extension_takes_a_prefix_from_a_parameter(bare_dsn: str) -> None:
+    with open_connection(bare_dsn) as connection:
+        connection.execute("set tide.role_prefix = 'ext_'")
+        connection.execute("create extension tidebase")
+        found = [one for one in doctor.examine(bare_dsn) if one.severity == "error"]
+        assert found == []
+        assert value(connection, "select has_schema_privilege('ext_client', 'tide', 'usage')")
+        assert value(connection, "select prefix from tide.role_names") == "ext_"

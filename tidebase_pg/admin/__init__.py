@@ -17,7 +17,7 @@ from tidebase_pg.admin.releases import (
     released,
     sql_folder,
 )
-from tidebase_pg.admin.rendering import render
+from tidebase_pg.admin.rendering import check_prefix, render
 from tidebase_pg.admin.sql_text import split
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "State",
     "Status",
     "batches",
+    "check_prefix",
     "current",
     "install",
     "plan",

@@ -204,13 +204,14 @@ def differences(visit: Visit) -> Iterator[Finding]:
         return
     with visit.connection.cursor(row_factory=tuple_row) as cursor:
         found = drift.describe(cursor)
-    yield from drift.compare(drift.manifest(), found, drift.scripts())
+        expected = drift.manifest(drift.role_prefix(cursor))
+    yield from drift.compare(expected, found, drift.scripts())
 
 
 def trust(visit: Visit) -> Iterator[Finding]:
     """Whether others own what functions call, or the group roles are more than groups."""
-    roles = {"roles": list(drift.ROLES)}
     with visit.connection.cursor(row_factory=tuple_row) as cursor:
+        roles = {"roles": list(drift.roles(drift.role_prefix(cursor)))}
         for severity, queries in strangers.CHECKED.items():
             for query in queries:
                 for problem, remedy in cursor.execute(query.encode(), roles).fetchall():

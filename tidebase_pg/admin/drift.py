@@ -18,7 +18,47 @@ Catalogue: TypeAlias = Mapping[str, Any]
 MANIFEST: Final = "manifest.json"
 """Beside the files it was made from: what the catalogue says after a fresh installation."""
 
-ROLES: Final = ("tide_client", "tide_worker", "tide_operator", "tide_viewer", "tide_approver")
+PREFIX: Final = "tide_"
+"""What the names of the group roles begin with, unless an installation has others."""
+
+
+def roles(prefix: str = PREFIX) -> tuple[str, ...]:
+    """The group roles of an installation."""
+    return tuple(prefix + word for word in ("client", "worker", "operator", "viewer", "approver"))
+
+
+ROLES: Final = roles()
+
+NAMED: Final = """
+select
+  has_column_privilege(a.attrelid, a.attnum, 'select') as readable,
+  (
+    select left(r.rolname, -length('worker'))
+    from pg_proc as p
+    cross join lateral aclexplode(p.proacl) as x
+    join pg_roles as r on r.oid = x.grantee
+    where p.pronamespace = to_regnamespace('tide')
+      and p.proname = 'claim'
+      and r.rolname like '%worker'
+    order by r.rolname
+    limit 1
+  ) as granted
+from pg_attribute as a
+where a.attrelid = to_regclass('tide.role_names')
+  and a.attname = 'prefix'
+"""
+
+
+def role_prefix(cursor: psycopg.Cursor[tuple[Any, ...]]) -> str:
+    """What the names of the group roles begin with; to who may not read it, as grants tell it."""
+    found = cursor.execute(NAMED.encode()).fetchone()
+    if found is None:
+        return PREFIX
+    readable, granted = found
+    if readable:
+        stored = cursor.execute("select n.prefix from tide.role_names as n").fetchone()
+        return PREFIX if stored is None else str(stored[0])
+    return PREFIX if granted is None else str(granted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,15 +254,21 @@ def describe(cursor: psycopg.Cursor[tuple[Any, ...]]) -> dict[str, Any]:
         role
         for (role,) in cursor.execute(
             "select r.rolname::text from pg_roles as r where r.rolname = any (%s) order by 1",
-            (list(ROLES),),
+            (list(roles(role_prefix(cursor))),),
         )
     ]
     return found
 
 
-def manifest() -> Catalogue:
+def manifest(prefix: str = PREFIX) -> Catalogue:
     """What `describe` finds right after this release was installed into an empty database."""
-    found: Catalogue = json.loads((releases.sql_folder() / MANIFEST).read_text())
+    found: dict[str, Any] = json.loads((releases.sql_folder() / MANIFEST).read_text())
+    names = dict(zip(ROLES, roles(prefix), strict=True))
+    found["roles"] = [names[role] for role in found["roles"]]
+    found["grants"] = [
+        {**grant, "grantee": names.get(grant["grantee"], grant["grantee"])}
+        for grant in found["grants"]
+    ]
     return found
 
 
@@ -567,7 +613,7 @@ def _grants(expected: Catalogue, found: Catalogue) -> Iterator[Finding]:
     extra: dict[str, list[Any]] = {}
     for key, grant in there.items():
         # Public functions and views are everybody's to grant; what the rest is for, nobody needs.
-        ours = grant["grantee"] in (*ROLES, "public")
+        ours = grant["grantee"] in (*expected["roles"], "public")
         inner = grant["kind"] in ("table", "sequence", "column") or grant["name"] in private
         usage = grant["right"] == "usage on schema tide"
         if key not in wanted and (ours or inner or (grant["kind"] == "schema" and not usage)):

@@ -11,7 +11,9 @@ from typing import Final
 
 import psycopg
 from psycopg.errors import DeadlockDetected, LockNotAvailable
+from psycopg.rows import tuple_row
 
+from tidebase_pg.admin import drift
 from tidebase_pg.admin.ledger import (
     connect,
     execute,
@@ -37,13 +39,13 @@ from tidebase_pg.admin.releases import (
 from tidebase_pg.admin.rendering import (
     BEGAN,
     BEGIN,
-    SETTINGS,
     body_of,
     invalid_indexes,
     lock_tables,
     record_installation,
     record_migration,
     refuse_invalid,
+    settings,
 )
 from tidebase_pg.admin.sql_text import split
 from tidebase_pg.admin.strangers import refuse_strangers, remove_shell
@@ -76,12 +78,14 @@ def install(
     upgrade: bool = False,
     wait: float = WAIT,
     phase: str | None = None,
+    role_prefix: str | None = None,
 ) -> Outcome:
     """Bring the schema of a database to this release; safe to repeat and to run at once.
 
     With `upgrade` an installation must be there already. `wait` is how many seconds to try for
     the lock against other installers and for the locks on tables in use. `phase` "pre" stops
-    before what the release before cannot live with; "post" is the rest.
+    before what the release before cannot live with; "post" is the rest. `role_prefix` begins the
+    names of the group roles of a new installation, "tide_" by default; an installation keeps its.
     """
     release = release or current()
     first: State | None = None
@@ -95,7 +99,7 @@ def install(
         while True:
             batch: list[Script] = []
             try:
-                with locked(connection) as alone:
+                with locked(connection, role_prefix=role_prefix) as alone:
                     if not alone:
                         raise LockNotAvailable("another installation is under way")
                     state = read_ledger(connection, to_write=True)
@@ -103,6 +107,7 @@ def install(
                     refuse_newer(release, state)
                     if upgrade and state.version is None:
                         raise missing(connection)
+                    refuse_other_prefix(connection, state, role_prefix)
                     scripts = plan(release, state.applied, phase)
                     pending = batches(release, scripts, fresh=state.fresh)
                     if not pending:
@@ -117,7 +122,9 @@ def install(
                     refuse_unprivileged(connection)
                     if state.fresh and state.ledger:
                         remove_shell(connection)
-                    notices += refuse_strangers(connection, fresh=state.fresh)
+                    notices += refuse_strangers(
+                        connection, fresh=state.fresh, role_prefix=role_prefix
+                    )
                     _apply(connection, release, batch, fresh=state.fresh, dsn=dsn, wait=wait)
             except LOCKED as error:
                 patience.after(error)
@@ -131,6 +138,22 @@ def install(
             migrations += [script.name for script in applied]
             functions += len(batch) - len(applied)
             patience = Patience(wait)
+
+
+def refuse_other_prefix(
+    connection: psycopg.Connection, state: State, role_prefix: str | None
+) -> None:
+    """An installation keeps the names of its group roles: rights were given by them."""
+    if role_prefix is None or state.version is None:
+        return
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        prefix = drift.role_prefix(cursor)
+    if prefix != role_prefix:
+        raise SchemaError(
+            f"the group roles of database {connection.info.dbname} begin with {prefix}, not with "
+            f"{role_prefix}; nothing was changed: they are named when the schema is installed, and "
+            "keep their names"
+        )
 
 
 class Patience:
@@ -151,7 +174,9 @@ class Patience:
 
 
 @contextmanager
-def locked(connection: psycopg.Connection, *, keep: bool = True) -> Generator[bool, None, None]:
+def locked(
+    connection: psycopg.Connection, *, keep: bool = True, role_prefix: str | None = None
+) -> Generator[bool, None, None]:
     """A transaction that holds the installation lock, if it could be had at once.
 
     Polled, never waited for: a waiter holds a snapshot, and `create index concurrently` would
@@ -159,7 +184,7 @@ def locked(connection: psycopg.Connection, *, keep: bool = True) -> Generator[bo
     """
     connection.execute(BEGIN)
     try:
-        connection.execute(SETTINGS)
+        connection.execute(settings(role_prefix).encode())
         yield bool(value(connection, LOCK))
     except BaseException:
         if not connection.closed:

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.errors import LockNotAvailable
 
-from tidebase_pg.admin.installer import LOCKED, WAIT, Patience, locked, run_script
+from tidebase_pg.admin.installer import (
+    LOCKED,
+    WAIT,
+    Patience,
+    locked,
+    refuse_other_prefix,
+    run_script,
+)
 from tidebase_pg.admin.ledger import (
     connect,
     execute,
@@ -41,6 +48,7 @@ def rehearse(
     upgrade: bool = False,
     wait: float = WAIT,
     phase: str | None = None,
+    role_prefix: str | None = None,
 ) -> list[Rehearsed]:
     """Do what `install` would in one transaction, roll it back, and tell what each statement took.
 
@@ -52,13 +60,14 @@ def rehearse(
         refuse_unsuitable(connection)
         while True:
             try:
-                with locked(connection, keep=False) as alone:
+                with locked(connection, keep=False, role_prefix=role_prefix) as alone:
                     if not alone:
                         raise LockNotAvailable("another installation is under way")
                     state = read_ledger(connection, to_write=True)
                     refuse_newer(release, state)
                     if upgrade and state.version is None:
                         raise missing(connection)
+                    refuse_other_prefix(connection, state, role_prefix)
                     scripts = plan(release, state.applied, phase)
                     if not scripts:
                         return []

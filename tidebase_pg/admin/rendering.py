@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -35,6 +36,7 @@ set local check_function_bodies = off;
 set local client_min_messages = warning;
 set local standard_conforming_strings = on;
 set local search_path = pg_catalog, pg_temp;
+set local tide.role_prefix = {role_prefix};
 """
 
 
@@ -88,7 +90,32 @@ where n.nspname = 'tide' and c.relkind = 'i' and not i.indisvalid
 order by c.relname"""
 
 
-def render(release: Release, state: State | None = None, phase: str | None = None) -> str:
+def check_prefix(prefix: str) -> str:
+    """Raises ValueError for what names of group roles cannot begin with."""
+    if not re.fullmatch(r"(?!pg_)[a-z_][a-z0-9_]{0,39}", prefix):
+        raise ValueError(
+            f"role_prefix = {prefix[:80]!r} cannot begin the name of a role: give up to 40 of "
+            "a to z, 0 to 9 and _, not pg_"
+        )
+    return prefix
+
+
+def settings(role_prefix: str | None = None) -> str:
+    """The statements each transaction of an installation begins with.
+
+    Without a prefix that of the installation stays, and a parameter set elsewhere is not used.
+    """
+    prefix = "" if role_prefix is None else check_prefix(role_prefix)
+    return SETTINGS.format(role_prefix=literal(prefix))
+
+
+def render(
+    release: Release,
+    state: State | None = None,
+    phase: str | None = None,
+    *,
+    role_prefix: str | None = None,
+) -> str:
     """The text psql runs for the same result as `install`; the same for the same state.
 
     Each transaction first checks that the ledger is as this text expects it, so running it on
@@ -107,11 +134,15 @@ def render(release: Release, state: State | None = None, phase: str | None = Non
             (script,) = batch
             repair = f"{invalid_indexes(script)} \\gexec\n" if script.indexes else ""
             parts += [guard, BEGAN.format(local="false"), repair, _titled(script, script.body)]
-            parts += [BEGIN, SETTINGS + refuse_invalid(script), _titled(release.header)]
+            parts += [
+                BEGIN,
+                settings(role_prefix) + refuse_invalid(script),
+                _titled(release.header),
+            ]
             parts += [record_migration(script), "commit;\n"]
             ledger[script.name] = script.digest
             continue
-        parts += [BEGIN, SETTINGS + guard, _titled(release.header)]
+        parts += [BEGIN, settings(role_prefix) + guard, _titled(release.header)]
         for script in batch:
             migration = script in release.migrations
             if migration:

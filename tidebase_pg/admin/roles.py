@@ -10,6 +10,8 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from tidebase_pg.admin import drift, releases
+from tidebase_pg.admin.rendering import check_prefix
+from tidebase_pg.admin.sql_text import literal
 from tidebase_pg.version import check_version
 
 TITLE: Final = """\
@@ -30,8 +32,9 @@ select
     where a.roleid = r.oid
     order by 1
   ) as members
-from unnest(%s::text[]) as n(role)
+from unnest(%s::text[]) with ordinality as n(role, place)
 left join pg_roles as r on r.rolname = n.role
+order by n.place
 """
 
 
@@ -45,12 +48,14 @@ class Role:
     missing: tuple[str, ...]
 
 
-def text() -> str:
+def text(prefix: str | None = None) -> str:
     """What makes the roles and, where the schema is installed, gives them their rights."""
     release = releases.current()
+    named = "" if prefix is None else f"set tide.role_prefix = {literal(check_prefix(prefix))};\n"
     body = {script.name: script.body for script in release.repeatables}
     return (
         TITLE.format(version=release.version)
+        + named
         + f"begin;\n{body['roles.sql']}commit;\n"
         + "select to_regnamespace('tide') is not null as installed \\gset\n"
         + "\\if :installed\n"
@@ -68,8 +73,9 @@ def overview(dsn: str) -> list[Role]:
             check_version(None)
         with connection.cursor(row_factory=tuple_row) as cursor:
             found = drift.describe(cursor)
+            prefix = drift.role_prefix(cursor)
         has = {(grant["right"], grant["grantee"]) for grant in found["grants"]}
-        wanted = drift.manifest()["grants"]
+        wanted = drift.manifest(prefix)["grants"]
         return [
             Role(
                 role,
@@ -81,13 +87,17 @@ def overview(dsn: str) -> list[Role]:
                     if grant["grantee"] == role and (grant["right"], role) not in has
                 ),
             )
-            for role, exists, members in connection.execute(MEMBERS, (list(drift.ROLES),))
+            for role, exists, members in connection.execute(MEMBERS, (list(drift.roles(prefix)),))
         ]
 
 
-def grant(dsn: str, role: str, login: str) -> None:
-    """Make a role of the server a member of a group role; harmless when it is one."""
+def grant(dsn: str, word: str, login: str) -> str:
+    """Make a role of the server a member of a group role, whose name is returned; harmless when it
+    is one."""
     with psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as connection:
+        with connection.cursor(row_factory=tuple_row) as cursor:
+            role = drift.role_prefix(cursor) + word
         connection.execute(
             sql.SQL("grant {} to {}").format(sql.Identifier(role), sql.Identifier(login))
         )
+    return role

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import psycopg
+from psycopg.rows import tuple_row
 
 from tidebase_pg.admin import drift
 from tidebase_pg.admin.uninstall import DEPENDENTS
@@ -113,6 +114,39 @@ where n.nspname = 'tide'
 order by 1
 """
 
+# Others would have them on what the owner makes by hand; an upgrade takes back what they gave.
+DEFAULTS: Final = """
+select
+  format(
+    'default privileges give %%s rights on %%s that the owner of the schema makes',
+    g.grantee, g.kind
+  ),
+  format(
+    'alter default privileges for role %%I%%s revoke all on %%s from %%s;',
+    g.owner, g.place, g.kind, g.grantee
+  )
+from (
+  select distinct
+    pg_get_userbyid(n.nspowner) as owner,
+    case d.defaclnamespace when 0 then '' else ' in schema tide' end as place,
+    case d.defaclobjtype
+      when 'r' then 'tables'
+      when 'S' then 'sequences'
+      when 'f' then 'routines'
+      when 'T' then 'types'
+      else 'schemas'
+    end as kind,
+    case x.grantee when 0 then 'public' else x.grantee::regrole::text end as grantee
+  from pg_namespace as n
+  join pg_default_acl as d on d.defaclrole = n.nspowner and d.defaclnamespace in (0, n.oid)
+  cross join lateral aclexplode(d.defaclacl) as x
+  where n.nspname = 'tide'
+    and x.grantee <> n.nspowner
+    and (x.grantee <> 0 or d.defaclobjtype not in ('f', 'T'))
+) as g
+order by 1
+"""
+
 # Group roles belong to the server, so members are members in each database they may connect to.
 CONNECT: Final = """
 select
@@ -131,16 +165,20 @@ having count(*) > 0
 
 CHECKED: Final[Mapping[str, tuple[str, ...]]] = {
     "error": (OWNERS, ROLES),
-    "warning": (OBJECTS,),
+    "warning": (OBJECTS, DEFAULTS),
     "info": (CONNECT,),
 }
 """What doctor looks for, by severity: rows of a problem and its remedy."""
 
 
-def refuse_strangers(connection: psycopg.Connection[Any], *, fresh: bool) -> list[str]:
+def refuse_strangers(
+    connection: psycopg.Connection[Any], *, fresh: bool, role_prefix: str | None = None
+) -> list[str]:
     """What was there before and is to be known; raises SchemaError for what cannot be trusted,
     with the statements that mend it."""
-    roles = {"roles": list(drift.ROLES)}
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        prefix = (fresh and role_prefix) or drift.role_prefix(cursor)
+    roles = {"roles": list(drift.roles(prefix))}
     queries = [SCHEMA if fresh else OWNERS, ROLES]
     found = [row for query in queries for row in connection.execute(query.encode(), roles)]
     if found:

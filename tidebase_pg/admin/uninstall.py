@@ -35,9 +35,9 @@ end;
 $tide$;
 """
 
-AFTERWARDS: Final = f"""\
+AFTERWARDS: Final = """\
 -- The roles belong to the whole server and other databases may use them, so they stay. Where none
--- does: drop role if exists {", ".join(drift.ROLES)};
+-- does: drop role if exists {roles};
 """
 
 # A view depends through its rule: the view is named.
@@ -104,11 +104,12 @@ class Removal:
     dependents: tuple[str, ...]
     strangers: tuple[str, ...]
     active_runs: int
+    roles: tuple[str, ...]
 
     def text(self, *, abandon_active_runs: bool = False) -> str:
         """What psql runs for the same result as `remove`."""
         return f"\\set ON_ERROR_STOP on\nbegin;\n{self._body(abandon_active_runs)}commit;\n" + (
-            AFTERWARDS
+            AFTERWARDS.format(roles=", ".join(self.roles))
         )
 
     def _body(self, abandon_active_runs: bool) -> str:
@@ -164,6 +165,7 @@ def _look(connection: psycopg.Connection[Any]) -> Removal:
     refuse_extension(connection, "drop extension tidebase")
     with connection.cursor(row_factory=tuple_row) as cursor:
         found = drift.describe(cursor)
+        roles = drift.roles(drift.role_prefix(cursor))
     wanted = drift.manifest()
     active = connection.execute("select count(*) from tide.runs_active").fetchone()
     return Removal(
@@ -171,6 +173,7 @@ def _look(connection: psycopg.Connection[Any]) -> Removal:
         dependents=tuple(str(name) for (name,) in connection.execute(DEPENDENTS)),
         strangers=tuple(sorted(_strangers(found, wanted))),
         active_runs=0 if active is None else int(active[0]),
+        roles=roles,
     )
 
 

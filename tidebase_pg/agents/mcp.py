@@ -183,8 +183,8 @@ def _told(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
             raise ToolError(str(error)) from error
         except psycopg.errors.InsufficientPrivilege as error:
             raise ToolError(
-                f"this login may not do that: {error.diag.message_primary}; it takes a login with "
-                "tide_operator, or tide_client to enqueue"
+                f"this login may not do that: {error.diag.message_primary}; it takes a login in "
+                "the group role operator, or client to enqueue"
             ) from error
         except ValueError as error:
             raise ToolError(str(error)) from error

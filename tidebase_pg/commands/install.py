@@ -36,25 +36,44 @@ wait_option = click.option(
 )
 
 
+def _prefix(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+    try:
+        return None if given is None else admin.check_prefix(given)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+role_prefix_option = click.option(
+    "--role-prefix",
+    metavar="PREFIX",
+    callback=_prefix,
+    help="What the names of the group roles begin with, instead of tide_.",
+)
+
+
 @click.command(cls=Command)
 @print_option
 @dry_run_option
+@role_prefix_option
 @wait_option
-def install(only_print: bool, dry_run: bool, wait: float) -> None:
+def install(only_print: bool, dry_run: bool, role_prefix: str | None, wait: float) -> None:
     """Install the schema, or bring it up to date.
 
     Safe to repeat, and to run several times at once.
 
     With --print no database is needed: the text is for one that has no schema tide yet.
+
+    With --role-prefix the group roles are of this installation alone: members of tide_client and
+    the others, who may use another database of the server, have no right in it.
     """
     if only_print and dry_run:
         raise click.UsageError("give --print or --dry-run")
     if only_print:
-        click.echo(admin.render(admin.current()), nl=False)
+        click.echo(admin.render(admin.current(), role_prefix=role_prefix), nl=False)
     elif dry_run:
-        report_rehearsal(admin.rehearse(dsn(), wait=wait))
+        report_rehearsal(admin.rehearse(dsn(), wait=wait, role_prefix=role_prefix))
     else:
-        report(admin.install(dsn(), wait=wait))
+        report(admin.install(dsn(), wait=wait, role_prefix=role_prefix))
 
 
 @click.command(cls=Command)

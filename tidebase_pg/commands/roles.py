@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from tidebase_pg.admin import roles as group_roles
+from tidebase_pg.commands.install import role_prefix_option
 from tidebase_pg.commands.output import Command, Group, dsn, echo_fact, echo_rows, settings
 
 NAMES: Final = ("client", "worker", "operator", "viewer", "approver")
@@ -16,14 +17,17 @@ NAMES: Final = ("client", "worker", "operator", "viewer", "approver")
 @click.option(
     "--print", "only_print", is_flag=True, help="Print the SQL that makes the roles, for psql."
 )
+@role_prefix_option
 @click.pass_context
-def roles(context: click.Context, only_print: bool) -> None:
+def roles(context: click.Context, only_print: bool, role_prefix: str | None) -> None:
     """The group roles and who is in them.
 
     --print needs no database: it is for servers whose installer may not make roles.
     """
+    if role_prefix is not None and not only_print:
+        raise click.UsageError("--role-prefix is for --print; otherwise the database says it")
     if only_print:
-        click.echo(group_roles.text(), nl=False)
+        click.echo(group_roles.text(role_prefix), nl=False)
         context.exit()
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -55,8 +59,8 @@ def list_roles() -> None:
 @click.argument("login")
 def grant(role: str, login: str) -> None:
     """Let a login do what a role may: grant tide_ROLE to LOGIN."""
-    group_roles.grant(dsn(), f"tide_{role}", login)
-    echo_fact(f"{login} is a member of tide_{role}", role=f"tide_{role}", login=login)
+    name = group_roles.grant(dsn(), role, login)
+    echo_fact(f"{login} is a member of {name}", role=name, login=login)
 
 
 COMMANDS: Final = [roles]

@@ -8,7 +8,7 @@ begin
   return pg_has_role(session_user, current_user, 'member') or exists (
     select
     from pg_roles as r
-    where r.rolname = 'tide_operator'
+    where r.rolname = tide._group_role('operator')
       and pg_has_role(session_user, r.oid, 'member')
   );
 end;

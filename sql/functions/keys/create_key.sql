@@ -20,12 +20,14 @@ begin
   if not exists (
     select
     from pg_roles as r
-    where r.rolname in ('tide_' || v_role, current_user)
+    where r.rolname in (tide._group_role(v_role), current_user)
       and pg_has_role(session_user, r.oid, 'member')
   ) then
     raise exception 'login % may not make a key for %', session_user, v_role
       using errcode = '42501',
-            hint = format('Who makes a key is in tide_%s, or owns the schema.', v_role);
+            hint = format(
+              'Who makes a key is in %s, or owns the schema.', tide._group_role(v_role)
+            );
   end if;
   insert into tide.api_keys (name, role, token_hash, created_at)
   values (v_name, v_role, sha256(convert_to(v_token, 'UTF8')), tide._now())

@@ -16,6 +16,10 @@ create or replace trigger settings_row_is_replaced
 before insert on tide.settings
 for each row execute function tide._replace_only_row();
 
+create or replace trigger role_names_row_is_replaced
+before insert on tide.role_names
+for each row execute function tide._replace_only_row();
+
 create or replace trigger ticks_row_is_replaced
 before insert on tide.ticks
 for each row execute function tide._replace_only_row();

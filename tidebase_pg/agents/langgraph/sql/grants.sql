@@ -10,7 +10,7 @@ begin
   for v_role in
     select r.rolname
     from pg_catalog.pg_roles as r
-    where r.rolname = 'tide_worker'
+    where r.rolname = tide._group_role('worker')
   loop
     execute pg_catalog.format('grant usage on schema tide_langgraph to %I', v_role);
     execute (
