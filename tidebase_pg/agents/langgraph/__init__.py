@@ -2,5 +2,13 @@
 
 from tidebase_pg.agents.langgraph.runs import run_graph, step_node
 from tidebase_pg.agents.langgraph.saver import AsyncTideSaver, TideSaver
+from tidebase_pg.agents.langgraph.store import AsyncTideStore, TideStore
 
-__all__ = ["AsyncTideSaver", "TideSaver", "run_graph", "step_node"]
+__all__ = [
+    "AsyncTideSaver",
+    "AsyncTideStore",
+    "TideSaver",
+    "TideStore",
+    "run_graph",
+    "step_node",
+]

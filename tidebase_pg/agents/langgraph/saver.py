@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, Final, cast
 
-import psycopg
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
@@ -23,12 +20,15 @@ from langgraph.checkpoint.base import (
     get_serializable_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from psycopg import sql
-from psycopg.rows import namedtuple_row
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from tidebase_pg.agents.langgraph import setup
+from tidebase_pg.agents.langgraph.connections import (
+    AsyncConnected,
+    AsyncPool,
+    Connected,
+    Pool,
+    Statement,
+)
 from tidebase_pg.agents.langgraph.values import (
     Draft,
     Memory,
@@ -38,40 +38,11 @@ from tidebase_pg.agents.langgraph.values import (
     is_list,
     unflatten,
 )
-from tidebase_pg.errors import BadPayload, NotFound, translate
-
-Pool = ConnectionPool[Any]
-AsyncPool = AsyncConnectionPool[Any]
-S = TypeVar("S", bound="TideSaver")
-A = TypeVar("A", bound="AsyncTideSaver")
+from tidebase_pg.errors import BadPayload, NotFound
 
 PAGE: Final = 20
-LARGEST_POOL: Final = 4
 KEEP_LATEST: Final = "keep_latest"
 DELETE: Final = "delete"
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One function of the schema, and what is to be remembered once it went through."""
-
-    function: str
-    arguments: dict[str, Any]
-    stored: Callable[[], None] = lambda: None
-
-    @property
-    def query(self) -> sql.Composed:
-        return sql.SQL("select * from tide_langgraph.{}({})").format(
-            sql.Identifier(self.function),
-            sql.SQL(", ").join(
-                sql.SQL("{} => {}").format(
-                    sql.Identifier(name),
-                    # Arrays of bytes in hexadecimal would cost more than all the rest.
-                    sql.Placeholder(name, "b" if isinstance(value, list) else "s"),
-                )
-                for name, value in self.arguments.items()
-            ),
-        )
 
 
 class _Saver(BaseCheckpointSaver[str]):
@@ -272,7 +243,7 @@ class _Saver(BaseCheckpointSaver[str]):
         )
 
 
-class TideSaver(_Saver):
+class TideSaver(Connected, _Saver):
     """Keeps LangGraph's checkpoints in schema tide_langgraph: `graph.compile(checkpointer=…)`.
 
     `source` is a DSN or a psycopg pool. `setup` makes or upgrades the schema. A list, such as the
@@ -285,33 +256,7 @@ class TideSaver(_Saver):
     """
 
     def __init__(self, source: str | Pool, *, serde: SerializerProtocol | None = None) -> None:
-        super().__init__(serde=serde)
-        self._own = isinstance(source, str)
-        self._pool: Pool = (
-            ConnectionPool(source, min_size=1, max_size=LARGEST_POOL, kwargs=_KWARGS, open=True)
-            if isinstance(source, str)
-            else source
-        )
-
-    @classmethod
-    @contextmanager
-    def from_conn_string(cls: type[S], conn_string: str) -> Generator[S]:
-        """A saver with connections of its own, closed with the block."""
-        saver = cls(conn_string)
-        try:
-            yield saver
-        finally:
-            saver.close()
-
-    def close(self) -> None:
-        """Close the connections this saver has opened; a pool of the caller stays open."""
-        if self._own:
-            self._pool.close()
-
-    def setup(self) -> None:
-        """Make or upgrade the schema. Safe to repeat; needs create on the database."""
-        with self._pool.connection() as connection:
-            setup.install(connection)
+        super().__init__(source, serde=serde)
 
     def delete_idle_threads(self, idle_seconds: float) -> int:
         """Remove all threads nobody has written to for so long, and say how many they were."""
@@ -320,15 +265,6 @@ class TideSaver(_Saver):
             total += cast(int, removed)
         self._memory.forget()
         return total
-
-    def _execute(self, statement: Statement) -> list[Any]:
-        with self._pool.connection() as connection:
-            cursor = connection.cursor(row_factory=namedtuple_row, binary=True)
-            with cursor, _translated():
-                cursor.execute(statement.query, statement.arguments)
-                rows: list[Any] = cursor.fetchall()
-        statement.stored()
-        return rows
 
     def put(
         self,
@@ -389,7 +325,7 @@ class TideSaver(_Saver):
             self._execute(statement)
 
 
-class AsyncTideSaver(_Saver):
+class AsyncTideSaver(AsyncConnected, _Saver):
     """`TideSaver` for asyncio.
 
     >>> async with AsyncTideSaver.from_conn_string(dsn) as saver:
@@ -398,40 +334,7 @@ class AsyncTideSaver(_Saver):
     """
 
     def __init__(self, source: str | AsyncPool, *, serde: SerializerProtocol | None = None) -> None:
-        super().__init__(serde=serde)
-        self._own = isinstance(source, str)
-        self._dsn = source if isinstance(source, str) else None
-        self._pool: AsyncPool = (
-            AsyncConnectionPool(
-                source, min_size=1, max_size=LARGEST_POOL, kwargs=_KWARGS, open=False
-            )
-            if isinstance(source, str)
-            else source
-        )
-
-    @classmethod
-    @asynccontextmanager
-    async def from_conn_string(cls: type[A], conn_string: str) -> AsyncGenerator[A]:
-        """A saver with connections of its own, closed with the block."""
-        saver = cls(conn_string)
-        try:
-            yield saver
-        finally:
-            await saver.close()
-
-    async def close(self) -> None:
-        """Close the connections this saver has opened; a pool of the caller stays open."""
-        if self._own:
-            await self._pool.close()
-
-    async def setup(self) -> None:
-        """Make or upgrade the schema. Safe to repeat; needs create on the database."""
-        await self._opened()
-        async with self._pool.connection() as connection:
-            dsn, password = connection.info.dsn, connection.info.password
-        # Once in the life of a database: not worth a second, asynchronous installer.
-        with psycopg.connect(dsn, password=password or None, autocommit=True) as plain:
-            setup.install(plain)
+        super().__init__(source, serde=serde)
 
     async def delete_idle_threads(self, idle_seconds: float) -> int:
         """Remove all threads nobody has written to for so long, and say how many they were."""
@@ -440,21 +343,6 @@ class AsyncTideSaver(_Saver):
             total += cast(int, removed)
         self._memory.forget()
         return total
-
-    async def _opened(self) -> None:
-        if self._own and self._pool.closed:
-            await self._pool.open()
-
-    async def _execute(self, statement: Statement) -> list[Any]:
-        await self._opened()
-        async with self._pool.connection() as connection:
-            cursor = connection.cursor(row_factory=namedtuple_row, binary=True)
-            async with cursor:
-                with _translated():
-                    await cursor.execute(statement.query, statement.arguments)
-                    rows: list[Any] = await cursor.fetchall()
-        statement.stored()
-        return rows
 
     async def aput(
         self,
@@ -516,9 +404,6 @@ class AsyncTideSaver(_Saver):
             await self._execute(statement)
 
 
-_KWARGS: Final = {"autocommit": True}
-
-
 def _thread(config: RunnableConfig) -> str:
     configurable = config.get("configurable", {})
     if not configurable.get("thread_id"):
@@ -571,14 +456,3 @@ def _without_nul(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_nul(part) for part in value]
     return value
-
-
-@contextmanager
-def _translated() -> Generator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        translated = translate(error)
-        if translated is error:
-            raise
-        raise translated from None
