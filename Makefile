@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest $(or $(TESTS),-n $(TEST_JOBS) --dist loadfile)
 
 .DEFAULT_GOAL := help
 .PHONY: help sync demo demo-agent dev quick test test-agents test-all test-pg15 test-busy test-pgbouncer lint sql-lint types \
-  screenshots conventions bench bench-quick fuzz-http fuzz-sql chaos chaos-long docs wheel reproducible audit sbom clean
+  screenshots conventions bench bench-quick fuzz-http fuzz-sql chaos chaos-long docs docs-test wheel reproducible audit sbom clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,7 +37,7 @@ test: $(READY) ## Run the tests on PostgreSQL 18 (TESTS=path for some)
 ifdef TESTS
 	$(PYTEST)
 else
-	$(PYTEST) --ignore tests/studio
+	$(PYTEST) --ignore tests/studio --ignore tests/site
 	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile tests/studio
 endif
 
@@ -100,6 +100,9 @@ chaos: $(READY) ## Ten minutes of work beside kills, stops and strangers' locks,
 
 chaos-long: $(READY) ## The same for HOURS=4, on a machine of its own
 	$(BIN)/python -m tests.chaos --minutes $$(( $(or $(HOURS),4) * 60 ))
+
+docs-test: docs ## Build the site, check its links, and use it in a browser
+	$(BIN)/python -m pytest tests/site
 
 docs: $(SITE) ## Build the site of the documentation into build/site
 	$(SITE) tools/site.py

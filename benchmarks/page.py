@@ -73,7 +73,7 @@ def circumstances(document: Mapping[str, Any], results: list[Result], stem: str)
         "used by others meanwhile": f"up to {busiest:.2f} cores",
     }
     return "\n".join(
-        ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts.items())]
+        ["| fact | value |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts.items())]
     )
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,13 +14,15 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import namedtuple_row
 
+from tests.browser import axe, browser
 from tests.server.conftest import Served
 from tests.servers import RunningServer
 from tests.studio.scene import Scene, furnish
 from tests.support import Connection, Databases, open_connection, value
 from tidebase_pg.server import Settings
 
-CHROMIUM = "/usr/bin/chromium"
+__all__ = ["axe", "browser"]
+
 ROLES = ("operator", "viewer", "approver")
 SHARED = "a-key-that-many-share-0123456789"
 
@@ -137,30 +135,6 @@ def tab(house: House) -> Iterator[Callable[..., Tab]]:
         yield make
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """One chromium for the session."""
-    if not Path(CHROMIUM).exists():
-        if os.environ.get("CI"):
-            pytest.fail(f"no browser at {CHROMIUM}: apt-get install chromium")
-        pytest.skip(f"no browser at {CHROMIUM}; on Debian: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-dev-shm-usage",
-            ],
-        )
-        yield made
-        made.close()
-
-
 @dataclass
 class Window:
     """A page of the browser, and everything it complained of or asked others for."""
@@ -213,20 +187,3 @@ def window(browser: Any, house: House) -> Iterator[Callable[..., Window]]:
             assert made.wrong == []
             outside = [u for u in made.asked if not u.startswith((house.served.url, "data:"))]
             assert outside == []
-
-
-@pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The source of axe-core, fetched from npm for these tests alone."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("no npm here, which fetches axe-core")
-    folder = tmp_path_factory.mktemp("axe")
-    done = subprocess.run(
-        [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "axe-core@4"],
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        pytest.skip(f"npm cannot fetch axe-core: {done.stderr[-300:]}")
-    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.browser import violations
 from tests.studio.conftest import House, Tab, Window
 
 MakeWindow = Callable[..., Window]
@@ -75,13 +76,7 @@ def test_a_page_breaks_no_rule_of_accessibility(
     page.set_viewport_size({"width": 1280, "height": 800})
     page.emulate_media(color_scheme=scheme)
     shown.go(address(house, name))
-    page.evaluate(axe)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    said = [
-        f"{rule['id']}: {node['html'][:160]} {node['failureSummary'][:300]}"
-        for rule in found["violations"]
-        for node in rule["nodes"][:3]
-    ]
+    said = violations(page, axe)
     assert said == [], chr(10).join(said)
     assert shown.wrong == []
 
