@@ -46,7 +46,7 @@ from tidebase_pg.values import Duration, interval, interval_text, seconds, text,
 
 Decision = Literal["approved", "rejected", "canceled"]
 
-MOST_SPAWNED: Final = 500
+MOST_SPAWNED: Final = 250
 """Children of a fan-out in one call; the steps of other runs go in between."""
 SHORTEST_LOOK: Final = 1.0
 LONGEST_LOOK: Final = 30.0
@@ -274,7 +274,7 @@ def queued_children(
         return []
     for start in range(0, len(children), MOST_SPAWNED):
         elements = [child.element() for child in children[start : start + MOST_SPAWNED]]
-        yield from ask(calls.spawn_many(run.run_id, run.lease_id, elements))
+        yield from ask(calls.spawn_many(run.run_id, run.lease_id, elements).unread())
     ended = yield from await_children(run, [child.edge for child in children], mode)
     by_edge = {child.edge: child for child in ended}
     found = [by_edge[child.edge] for child in children]

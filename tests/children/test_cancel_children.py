@@ -123,12 +123,48 @@ def test_cascades_whose_children_ended_by_themselves_do_not_hold_up_others(tide:
     assert statuses(tide, children) == {"cancelled"}
 
 
-@pytest.mark.parametrize("end", ["complete", "fail"])
-def test_any_other_end_of_the_parent_leaves_the_children(tide: Tide, end: str) -> None:
+def test_a_completed_parent_leaves_its_children(tide: Tide) -> None:
     parent = tide.started()
     children = spawned(tide, parent, "a")
-    tide.call(end, **own(parent))
+    tide.complete(**own(parent))
     tide.reconcile()
+    assert statuses(tide, children) == {"queued"}
+
+
+def test_children_of_a_failed_parent_that_have_not_begun_are_cancelled(tide: Tide) -> None:
+    parent = tide.started()
+    begun, waits, free, plain = (
+        *spawned(tide, parent, "a", priority=1),
+        *spawned(tide, parent, "b"),
+        *spawned(tide, parent, "c", detached=True),
+        *spawned(tide, parent, "d", queue=None),
+    )
+    (running,) = tide.claim(queues=["parts"])
+    assert running.run_id == begun
+    tide.fail(**own(parent))
+    assert tide.reconcile()["cascades"] > 0
+    assert tide.get_run(run_id=waits).status == tide.get_run(run_id=plain).status == "cancelled"
+    assert tide.get_run(run_id=waits).cancel_reason == "parent failed"
+    assert tide.get_run(run_id=free).status == "queued"
+    assert value(tide.connection, "select count(*) from tide.cascades") == 0
+    assert tide.complete(**own(running)).status == "completed"
+
+
+def test_a_child_that_was_begun_and_is_tried_again_outlives_its_failed_parent(tide: Tide) -> None:
+    parent = tide.started()
+    (child_id,) = spawned(tide, parent, "a", max_attempts=2)
+    tide.fail(**own(next(iter(tide.claim(queues=["parts"])))))
+    tide.fail(**own(parent))
+    tide.reconcile()
+    assert tide.get_run(run_id=child_id).status == "queued"
+    assert value(tide.connection, "select count(*) from tide.cascades") == 0
+
+
+def test_a_parent_that_is_tried_again_keeps_its_children(tide: Tide) -> None:
+    parent = tide.started(max_attempts=2)
+    children = spawned(tide, parent, "a")
+    tide.fail(**own(parent))
+    assert value(tide.connection, "select count(*) from tide.cascades") == 0
     assert statuses(tide, children) == {"queued"}
 
 

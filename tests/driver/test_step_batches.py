@@ -35,7 +35,7 @@ from tidebase_pg.client import execute as client
 from tidebase_pg.types import LeasedRun, StepAnswer
 from tidebase_pg.worker import step_batches
 from tidebase_pg.worker.active_run import ActiveRun
-from tidebase_pg.worker.step_batches import StepReporter
+from tidebase_pg.worker.step_batches import Report, StepReporter
 
 PATIENCE: Final = 60
 
@@ -580,3 +580,79 @@ async def test_a_schema_that_takes_no_reports_together_serves_asyncio(
     run_id = (await atide.enqueue(w)).run_id
     await atide.work(drain=True)
     assert (await atide.runs.get(run_id)).result == [1] * 5
+
+
+class Busy(ActiveRun):
+    """A run whose row another transaction holds when its step is reported first."""
+
+    def __init__(self, again: threading.Event) -> None:
+        leased = LeasedRun(uuid4(), uuid4(), "w", 1, 1, "{}", "{}", fresh=True)
+        super().__init__(leased, 60.0, time.monotonic())
+        self._again = again
+
+    def check(self) -> None:
+        assert self._again.wait(PATIENCE)
+
+
+class Late(StepReporter):
+    """Who found its run busy begins to wait for the second answer when that is there."""
+
+    def _await(self, report: Report, leads: bool) -> None:
+        until = time.monotonic() + PATIENCE
+        while report.name == "first" and not leads and not report.answered:
+            assert time.monotonic() < until
+            time.sleep(0)
+        super()._await(report, leads)
+
+
+class Server:
+    """Answers reports one call after the other; during the first two the others come."""
+
+    def __init__(self) -> None:
+        self.reporter = Late(cast(Client, self))
+        self.again = threading.Event()
+        self.calls: list[int] = []
+        self.done: list[str] = []
+
+    def report(self, held: ActiveRun, name: str) -> None:
+        call = calls.complete_step(held.run_id, held.lease_id, name, output=1)
+        self.reporter.execute(held, call)
+        self.done.append(name)
+
+    def comes(self, name: str) -> threading.Thread:
+        """Another slot reports; returns once its report waits."""
+        given: threading.Event = threading.Event()
+        given.set()
+        thread = threading.Thread(target=self.report, args=(Busy(given), name), daemon=True)
+        thread.start()
+        self.waits(name)
+        return thread
+
+    def waits(self, *names: str) -> None:
+        until = time.monotonic() + PATIENCE
+        while [report.name for report in self.reporter._batcher.waiting][-len(names) :] != [*names]:
+            assert time.monotonic() < until
+            time.sleep(0)
+
+    def execute(self, call: Any) -> list[StepAnswer]:
+        many = len(json.loads(call.arguments["reports"]))
+        self.calls.append(many)
+        action = "execute"
+        if len(self.calls) == 1:
+            action = "busy"
+            self.comes("second")
+        elif len(self.calls) == 2:
+            self.comes("third")
+            self.again.set()
+            self.waits("third", "first")
+        return [StepAnswer(ordinal + 1, action, None, 1, "auto") for ordinal in range(many)]
+
+
+def test_what_one_slot_found_busy_another_may_have_reported_for_it() -> None:
+    server = Server()
+    server.report(Busy(server.again), "first")
+    until = time.monotonic() + PATIENCE
+    while len(server.done) < 3:
+        assert time.monotonic() < until, server.done
+    assert sorted(server.done) == ["first", "second", "third"]
+    assert server.calls == [1, 1, 2]

@@ -114,8 +114,9 @@ def list_child_runs(
 
 
 def cancel_children(run_id: RunId, *, max_runs: int | None = None) -> Call[int]:
-    """Let active children follow a cancelled run at once, in a transaction of their own; upkeep
-    does it otherwise. Returns how many were cancelled: repeat until 0. Unknown run: TD010.
+    """Let active children follow a cancelled run, or a failed one if they have not begun, at once,
+    in a transaction of their own; upkeep does it otherwise. Returns how many were cancelled: repeat
+    until 0. Unknown run: TD010.
     """
     return call("cancel_children", "cancel_children", _number, run_id=run_id, max_runs=max_runs)
 

@@ -320,8 +320,6 @@ class StepReporter:
             time.sleep(next(waits))
             held.check()
             with self._lock:
-                # It may have seen its answer before it waited for it.
-                report.done.acquire(blocking=False)
                 batcher.waiting.append(report.again())
                 leads = self._leads()
             self._await(report, leads)
@@ -332,13 +330,15 @@ class StepReporter:
         return cast(T, report.result())
 
     def _await(self, report: Report, leads: bool) -> None:
-        while not report.answered:
+        """Until the report is answered. Its lock is released once when it is, and once before if
+        it has to lead: each time exactly one acquires it here."""
+        while True:
             if leads:
                 self._lead()
-                leads = False
-            else:
-                report.done.acquire()
-                leads, report.leads = report.leads, False
+            report.done.acquire()
+            leads, report.leads = report.leads, False
+            if not leads:
+                return
 
     def begin(self, held: ActiveRun, call: Call[StepStart], judge: Judge) -> StepStart:
         """Tell that a step began, without waiting for the answer: `judge` reads it."""
@@ -395,7 +395,6 @@ class StepReporter:
                 if next_leader is not None:
                     next_leader.leads = True
                     next_leader.done.release()
-                # Under the lock, so that none of them comes back as busy before it is let go.
                 for report in batch:
                     if report.judge is None:
                         report.done.release()

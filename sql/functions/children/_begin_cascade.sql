@@ -23,5 +23,5 @@ end;
 $$;
 
 comment on function tide._begin_cascade is
-  'Remember that the children of cancelled runs have to follow, later: in this transaction they '
-  'would deadlock with a child that completes.';
+  'Remember that the children of cancelled or failed runs have to follow, later: in this transaction '
+  'they would deadlock with a child that completes.';

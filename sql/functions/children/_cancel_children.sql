@@ -6,6 +6,7 @@ as $$
 declare
   v_cascade tide.cascades;
   v_run_ids uuid[];
+  v_failed boolean;
 begin
   select c.*
   into v_cascade
@@ -15,6 +16,13 @@ begin
   if not found then
     return 0;
   end if;
+  -- What a child of a failed parent has begun it ends: it may be paid for already.
+  v_failed := exists (
+    select
+    from tide.runs_finished as p
+    where p.run_id = v_cascade.parent_id
+      and p.status = 'failed'
+  );
   v_run_ids := array(
     select r.run_id
     from tide.run_edges as e
@@ -22,6 +30,7 @@ begin
     where e.parent_id = v_cascade.parent_id
       and e.child_status is null
       and not e.detached
+      and (not v_failed or r.started_at is null)
     order by e.edge
     limit _cancel_children.max_runs
     for no key update of r skip locked
@@ -36,9 +45,11 @@ begin
   elsif not exists (
     select
     from tide.run_edges as e
+    join tide.runs_active as r on r.run_id = e.child_id
     where e.parent_id = v_cascade.parent_id
       and e.child_status is null
       and not e.detached
+      and (not v_failed or r.started_at is null)
   ) then
     delete from tide.cascades as c
     where c.parent_id = v_cascade.parent_id;
@@ -48,4 +59,5 @@ end;
 $$;
 
 comment on function tide._cancel_children is
-  'Cancel some children of a cancelled run and return how many; those that are locked come later.';
+  'Cancel some children of a cancelled run, or of a failed one those that have not begun, and return '
+  'how many; those that are locked come later.';

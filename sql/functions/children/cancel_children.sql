@@ -19,5 +19,6 @@ end;
 $$;
 
 comment on function tide.cancel_children is
-  'Let active children follow a cancelled run at once, in a transaction of their own; upkeep does it '
-  'otherwise. Returns how many were cancelled: repeat until 0. Unknown run: TD010.';
+  'Let active children follow a cancelled run, or a failed one if they have not begun, at once, in a '
+  'transaction of their own; upkeep does it otherwise. Returns how many were cancelled: repeat until '
+  '0. Unknown run: TD010.';

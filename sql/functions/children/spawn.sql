@@ -19,7 +19,7 @@ declare
   v_run constant tide.runs := tide._hold(spawn.run_id, spawn.lease_id);
   v_child jsonb;
   v_known tide.run_edges;
-  v_new tide.new_run;
+  v_made uuid;
 begin
   perform tide._require_read_committed('spawn');
   perform tide._refuse_overdue(v_run);
@@ -45,16 +45,15 @@ begin
   if found then
     perform tide._refuse_other_child(v_known, v_child);
   else
-    v_new := tide._parse_child(v_run, v_child);
-    v_known := tide._add_child(v_run, v_new, v_child);
+    v_made := (tide._add_children(v_run, spawn.queue, jsonb_build_array(v_child)))[1];
   end if;
   return query
   select
-    v_known.child_id,
-    v_new.run_id is not distinct from v_known.child_id,
+    c.run_id,
+    v_made is not null,
     c.status
   from tide.runs as c
-  where c.run_id = v_known.child_id;
+  where c.run_id = coalesce(v_made, v_known.child_id);
 end;
 $$;
 

@@ -1,4 +1,4 @@
--- One lock on the parent for any number of children.
+-- One lock on the parent for any number of children, and one insert for those of a queue.
 create or replace function tide.spawn_many(run_id uuid, lease_id uuid, children jsonb)
 returns table (edge text, child_id uuid, created boolean, status text)
 language plpgsql
@@ -11,9 +11,11 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_run constant tide.runs := tide._hold(spawn_many.run_id, spawn_many.lease_id);
-  v_child jsonb;
-  v_known tide.run_edges;
-  v_new tide.new_run;
+  v_queue text;
+  v_children jsonb;
+  v_group integer[];
+  v_places integer[] := '{}';
+  v_made uuid[] := '{}';
 begin
   perform tide._require_read_committed('spawn_many');
   perform tide._refuse_overdue(v_run);
@@ -27,32 +29,82 @@ begin
     ],
     10000
   );
-  for v_child in
-    select e.element
-    from jsonb_array_elements(spawn_many.children) with ordinality as e(element, ordinality)
-    order by e.ordinality
-  loop
-    v_new := null;
-    select e.*
-    into v_known
-    from tide.run_edges as e
-    where e.parent_id = v_run.run_id
-      and e.edge = v_child ->> 'edge';
-    if found then
-      perform tide._refuse_other_child(v_known, v_child);
-    else
-      v_new := tide._parse_child(v_run, v_child);
-      v_known := tide._add_child(v_run, v_new, v_child);
-    end if;
-    return query
+  for v_queue, v_children, v_group in
     select
-      v_known.edge,
-      v_known.child_id,
-      v_new.run_id is not distinct from v_known.child_id,
-      c.status
-    from tide.runs as c
-    where c.run_id = v_known.child_id;
+      f.queue,
+      jsonb_agg(f.element order by f.place),
+      array_agg(f.place order by f.place)
+    from (
+      select distinct on (c.element ->> 'edge')
+        c.element,
+        c.place::integer as place,
+        case
+          when jsonb_typeof(c.element -> 'queue') = 'string' then c.element ->> 'queue'
+          else tide._option_text(
+            tide._batch_argument(coalesce(c.element ->> 'edge', ''), c.place) || '.queue',
+            c.element -> 'queue',
+            128
+          )
+        end as queue
+      from jsonb_array_elements(spawn_many.children) with ordinality as c(element, place)
+      -- No join: the planner knows nothing of the sizes.
+      where (
+          select e.child_id
+          from tide.run_edges as e
+          where e.parent_id = v_run.run_id
+            and e.edge = c.element ->> 'edge'
+        ) is null
+      order by
+        c.element ->> 'edge',
+        c.place
+    ) as f
+    group by f.queue
+    order by min(f.place)
+  loop
+    v_places := v_places || v_group;
+    v_made := v_made || tide._add_children(v_run, v_queue, v_children);
   end loop;
+  if cardinality(v_places) < jsonb_array_length(spawn_many.children) then
+    perform tide._refuse_other_child(
+      (
+        select e
+        from tide.run_edges as e
+        where e.parent_id = v_run.run_id
+          and e.edge = c.element ->> 'edge'
+      ),
+      c.element
+    )
+    from jsonb_array_elements(spawn_many.children) with ordinality as c(element, place)
+    where c.place <> all (v_places);
+  end if;
+  return query
+  select
+    c.element ->> 'edge',
+    coalesce(n.child_id, k.child_id),
+    n.child_id is not null,
+    case
+      when n.child_id is null then (
+        select r.status
+        from tide.runs as r
+        where r.run_id = k.child_id
+      )
+      when c.element ->> 'queue' is null then 'pending'
+      else 'queued'
+    end
+  from jsonb_array_elements(spawn_many.children) with ordinality as c(element, place)
+  left join unnest(v_places, v_made) as n(place, child_id) on n.place = c.place
+  cross join lateral (
+    select
+      case
+        when n.child_id is null then (
+          select e.child_id
+          from tide.run_edges as e
+          where e.parent_id = v_run.run_id
+            and e.edge = c.element ->> 'edge'
+        )
+      end as child_id
+  ) as k
+  order by c.place;
 end;
 $$;
 

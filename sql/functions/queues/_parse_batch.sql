@@ -6,7 +6,9 @@ create or replace function tide._parse_batch(
   runs jsonb,
   now timestamptz,
   usual_attempts integer,
-  argument text default null
+  edges text[] default null,
+  parent_id uuid default null,
+  requested_by text default null
 )
 returns tide.new_run[]
 language plpgsql
@@ -112,9 +114,10 @@ begin
           then tide._valid_on_conflict(g.argument || '.on_conflict', g.options -> 'on_conflict')
         else 'return'
       end,
-      null,
-      1,
-      null,
+      _parse_batch.requested_by,
+      -- That a child was made is an event that names its parent.
+      case when _parse_batch.parent_id is null then 1 else 0 end,
+      _parse_batch.parent_id,
       null,
       1,
       0,
@@ -132,9 +135,9 @@ begin
           when o.is_plain and o.options is null then null
           when o.options - o.known = '{}'
             or tide._known_keys(
-              coalesce(_parse_batch.argument, format('runs[%s]', o.ordinal - 1)), o.element, o.known
+              tide._batch_argument(_parse_batch.edges[o.ordinal], o.ordinal), o.element, o.known
             )
-            then coalesce(_parse_batch.argument, format('runs[%s]', o.ordinal - 1))
+            then tide._batch_argument(_parse_batch.edges[o.ordinal], o.ordinal)
         end as argument
       from (
         select
@@ -163,4 +166,4 @@ $$;
 
 comment on function tide._parse_batch is
   'The runs the elements of an array ask for, in its order, each with the argument names of enqueue, or '
-  '22023 naming the element and the argument; channels are not looked at.';
+  '22023 naming the element, a child by its edge, and the argument; channels are not looked at.';

@@ -61,13 +61,13 @@ begin
       and g.status = 'pending';
     perform tide._forget_tokens(v_asking);
   end if;
-  if _finish_rest.status = 'cancelled' then
+  if _finish_rest.status in ('cancelled', 'failed') then
     perform tide._begin_cascade(
       array(
         select e.run_id
         from unnest(_finish_rest.ended) as e
       ),
-      _finish_rest.reason,
+      case when _finish_rest.status = 'failed' then 'parent failed' else _finish_rest.reason end,
       _finish_rest.actor
     );
   end if;
