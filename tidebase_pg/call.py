@@ -73,7 +73,7 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
     values.integer_or_moment: ("after",),
     values.identifier_or_moment: ("before",),
     values.moment: ("run_at",),
-    values.octets: ("token_hash",),
+    values.octets: ("key_hash", "token_hash"),
 }
 _READER: Final[Mapping[str, Reader]] = {
     name: reader for reader, names in _READERS.items() for name in names

@@ -7,7 +7,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from tidebase_pg import Run, Tidebase
+from tidebase_pg import Run, Tidebase, calls
 from tidebase_pg.cli import main
 
 
@@ -52,3 +52,28 @@ def test_a_run_is_let_through_its_waits_by_hand(tide: Tidebase, dsn: str) -> Non
     assert (edge["edge"], edge["status"]) == ("one", "completed")
     fork = run(dsn, "runs", "fork", run_id, "last", "--overrides", '{"first": 2}')
     assert fork["forked_from"] == run_id
+
+
+def test_several_decide_and_comment_from_the_command_line(dsn: str, tide: Tidebase) -> None:
+    run_id = tide.enqueue("pay").run_id
+    (held,) = tide.execute(calls.claim(queues=["default"]))
+    rules = {"quorum": 2, "assignees": ["ann", "bob"]}
+    opened = tide.execute(calls.open_gate(run_id, held.lease_id, "pay", "Pay?", rules=rules))
+    gate = str(opened.gate_id)
+    run(dsn, "gates", "comment", gate, "who ordered this?", "--as", "bob")
+    run(dsn, "gates", "remind", gate)
+    first = run(dsn, "gates", "approve", gate, "--as", "ann", "--comment", "as agreed")
+    assert first["status"] == "pending"
+    shown = run(dsn, "gates", "show", gate)
+    assert shown["assignees"] == ["ann", "bob"]
+    assert [(vote["actor"], vote["comment"]) for vote in shown["votes"]] == [("ann", "as agreed")]
+    assert [event["type"] for event in shown["events"]] == [
+        "gate.created",
+        "gate.commented",
+        "gate.reminded",
+        "gate.voted",
+    ]
+    refused = CliRunner().invoke(main, ["--dsn", dsn, "gates", "approve", gate, "--as", "eve"])
+    assert refused.exit_code == 1
+    assert "assigned to others" in refused.output
+    assert run(dsn, "gates", "approve", gate, "--as", "bob")["status"] == "approved"

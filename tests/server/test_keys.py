@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ from psycopg import sql as pgsql
 from psycopg.conninfo import make_conninfo
 
 from tests.server.conftest import Http, Served, client_of, fresh, serving
-from tests.support import Connection, value
+from tests.support import Connection, one, value
 from tidebase_pg.server import Settings
 
 SHARED = "a-shared-key-of-some-length"
@@ -180,7 +181,42 @@ def test_an_approver_decides_and_does_nothing_else(of: dict[str, Http]) -> None:
     assert status == 403
     path = f"/runs/{run_id}/gates/{gate['id']}/resolve"
     decided = approver.post(path, {"token": token, "decision": "approved"})["gate"]
-    assert (decided["status"], decided["actor"]) == ("approved", "http:approver")
+    assert (decided["status"], decided["actor"]) == ("approved", "approver")
+
+
+def test_two_approver_keys_are_two_actors_though_they_share_a_login(
+    of: dict[str, Http], locked: Served, sql: Connection
+) -> None:
+    of["client"].post("/queues/voted/enqueue", {"workflowName": "w"})
+    run = one(sql, "select * from tide.claim('{voted}')")
+    gate_id = value(
+        sql,
+        "select gate_id from tide.open_gate(%s, %s, 'pay', 'Pay?', rules => %s)",
+        run.run_id,
+        run.lease_id,
+        '{"quorum": 2, "assignees": ["ann", "bob"], "not_requester": true}',
+    )
+    token = value(sql, "select token from tide.gate_tokens(array[%s])", gate_id)
+    path = f"/runs/{run.run_id.hex}/gates/{gate_id.hex}/resolve"
+
+    def resolve(name: str, **more: str) -> tuple[int, Any]:
+        with holding(locked, keys[name]) as http:
+            status, answer = http("POST", path, {"token": token, "decision": "approved", **more})
+            return status, answer.get("gate", answer)
+
+    keys = {
+        n: value(sql, "select tide.create_key(%s, 'approver')", n) for n in ("ann", "bob", "eve")
+    }
+    for refused in (resolve("eve"), resolve("eve", actor="ann"), resolve("bob", actor="ann")):
+        assert refused[0] == 403
+    assert resolve("ann")[1]["status"] == "pending"
+    assert resolve("ann")[1]["status"] == "pending", "a key votes once"
+    status, made = resolve("bob")
+    assert (status, made["status"], made["actor"]) == (200, "approved", "bob")
+    votes = sql.execute(
+        "select actor, login from tide.gate_votes where gate_id = %s order by 1", (gate_id,)
+    ).fetchall()
+    assert votes == [("ann", "key ann"), ("bob", "key bob")]
 
 
 def test_a_viewer_sees_no_payload(of: dict[str, Http]) -> None:

@@ -84,9 +84,11 @@ def resolve_gate(
     actor: str | None = None,
     payload: Any = None,
     comment: str | None = None,
+    key_hash: bytes | None = None,
 ) -> Call[GateRow]:
     """Decide a gate with its token, exactly once: approved, rejected or canceled. Wrong token:
-    TD024, already decided: TD022.
+    TD024, already decided: TD022. key_hash, the sha256 of its token, says which key of the HTTP
+    door decides.
     """
     return call(
         "resolve_gate",
@@ -98,6 +100,7 @@ def resolve_gate(
         actor=actor,
         payload=optional(payload, "payload"),
         comment=comment,
+        key_hash=key_hash,
     )
 
 
@@ -108,9 +111,11 @@ def decide_gate(
     *,
     payload: Any = None,
     comment: str | None = None,
+    key_hash: bytes | None = None,
 ) -> Call[GateRow]:
     """Decide a gate without its token, or vote where it takes several: pending until enough have.
-    Not for this login or actor: 42501; an answer that does not fit: 22023; already decided: TD022.
+    Not for this login, key or actor: 42501; an answer that does not fit: 22023; already decided:
+    TD022. key_hash, the sha256 of its token, says which key of the HTTP door decides.
     """
     return call(
         "decide_gate",
@@ -121,6 +126,7 @@ def decide_gate(
         actor=actor,
         payload=optional(payload, "payload"),
         comment=comment,
+        key_hash=key_hash,
     )
 
 

@@ -174,7 +174,11 @@ class Gateway:
         known = self._keys.get(digest)
         if known is None or known[0] < now:
             found = await self.upkeep.execute(calls.authenticate_key(digest))
-            identity = Identity(found[0].name, found[0].role, named=True) if found else None
+            identity = (
+                Identity(found[0].name, found[0].role, named=True, key_hash=digest)
+                if found
+                else None
+            )
             if len(self._keys) > MOST_KEYS:
                 self._keys.clear()
             known = self._keys[digest] = (now + self.settings.key_memory, identity)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
@@ -23,6 +23,8 @@ class Identity:
     role: str
     named: bool = False
     """Whether the key is one of its own: then it says who calls, as a scoped URL does."""
+    key_hash: bytes | None = field(default=None, repr=False)
+    """By which the database knows a named key among those that share its login."""
 
 
 def wire_id(prefix: str, value: UUID) -> str:

@@ -1,5 +1,12 @@
--- Where a gate says who decides, an actor is the login itself: a name alone proves nothing.
-create or replace function tide._require_decider(run tide.runs, gate tide.gates, actor text)
+-- Where a gate says who decides, an actor is the login itself, or the key whose hash was given: a
+-- name alone proves nothing.
+create or replace function tide._require_decider(
+  run tide.runs,
+  gate tide.gates,
+  actor text,
+  key tide.api_keys,
+  for_others boolean
+)
 returns boolean
 language plpgsql
 stable
@@ -12,8 +19,8 @@ begin
   end if;
   v_problem := case
     when actor is null then 'it names no actor'
-    when actor <> session_user and not tide._speaks_for_others()
-      then 'a login decides under its own name'
+    when actor <> coalesce(key.name, session_user) and not for_others
+      then 'a login or key decides under its own name'
     when gate.not_requester and run.requested_by in (actor, session_user)
       then 'who requested the run may not decide'
     when gate.assignees <> '{}'

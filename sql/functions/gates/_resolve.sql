@@ -5,7 +5,9 @@ create or replace function tide._resolve(
   decision text,
   actor text,
   payload jsonb,
-  comment text
+  comment text,
+  key tide.api_keys,
+  for_others boolean
 )
 returns tide.gates
 language plpgsql
@@ -26,11 +28,14 @@ begin
   for no key update;
   v_gate := tide._find_gate(gate.gate_id);
   if v_gate.status = 'pending' then
-    perform tide._require_decider(v_run, v_gate, v_actor);
+    perform tide._require_decider(v_run, v_gate, v_actor, key, for_others);
     if v_decision = 'approved' then
       perform tide._valid_answer('payload', v_payload, v_gate.answer_schema);
     end if;
-    if tide._vote(v_gate, v_decision, v_actor, v_payload, v_comment) then
+    if tide._vote(
+      v_gate, v_decision, v_actor, v_payload, v_comment, coalesce('key ' || key.name, session_user),
+      for_others
+    ) then
       v_gate := tide._decide(v_run, v_gate, v_decision, v_actor, v_payload, v_comment);
     end if;
   elsif v_actor is null

@@ -4,7 +4,9 @@ create or replace function tide._vote(
   decision text,
   actor text,
   payload jsonb,
-  comment text
+  comment text,
+  login text,
+  for_others boolean
 )
 returns boolean
 language plpgsql
@@ -24,7 +26,7 @@ begin
   from tide.gate_votes as v
   where v.run_id = gate.run_id
     and v.gate_id = gate.gate_id
-    and (v.actor = _vote.actor or (v.login = session_user and not tide._speaks_for_others()))
+    and (v.actor = _vote.actor or (v.login = _vote.login and not _vote.for_others))
   order by v.created_at
   limit 1;
   if found then
@@ -39,11 +41,14 @@ begin
     end if;
     return false;
   end if;
-  insert into tide.gate_votes (run_id, gate_id, actor, decision, payload, comment, created_at)
+  insert into tide.gate_votes (
+    run_id, gate_id, actor, login, decision, payload, comment, created_at
+  )
   values (
     gate.run_id,
     gate.gate_id,
     _vote.actor,
+    _vote.login,
     _vote.decision,
     _vote.payload,
     _vote.comment,

@@ -3,7 +3,8 @@ create or replace function tide.decide_gate(
   decision text,
   actor text,
   payload jsonb default '{}',
-  comment text default null
+  comment text default null,
+  key_hash bytea default null
 )
 returns tide.gates
 language plpgsql
@@ -14,6 +15,7 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
+  v_key constant tide.api_keys := tide._deciding_key(decide_gate.key_hash);
   v_gate tide.gates;
 begin
   perform tide._require_read_committed('decide_gate');
@@ -21,13 +23,16 @@ begin
   return tide._resolve(
     v_gate,
     decide_gate.decision,
-    tide._valid_text('actor', decide_gate.actor, 4096),
+    tide._valid_text('actor', coalesce(decide_gate.actor, v_key.name), 4096),
     decide_gate.payload,
-    decide_gate.comment
+    decide_gate.comment,
+    v_key,
+    case when v_key.name is null then tide._speaks_for_others() else v_key.role = 'operator' end
   );
 end;
 $$;
 
 comment on function tide.decide_gate is
   'Decide a gate without its token, or vote where it takes several: pending until enough have. '
-  'Not for this login or actor: 42501; an answer that does not fit: 22023; already decided: TD022.';
+  'Not for this login, key or actor: 42501; an answer that does not fit: 22023; already decided: TD022. '
+  'key_hash, the sha256 of its token, says which key of the HTTP door decides.';

@@ -4,7 +4,8 @@ create or replace function tide.resolve_gate(
   decision text,
   actor text default null,
   payload jsonb default '{}',
-  comment text default null
+  comment text default null,
+  key_hash bytea default null
 )
 returns tide.gates
 language plpgsql
@@ -17,6 +18,7 @@ as $$
 declare
   -- Hashes are compared, so that time tells nothing of the token.
   v_hash constant bytea := sha256(convert_to(coalesce(resolve_gate.token, ''), 'UTF8'));
+  v_key constant tide.api_keys := tide._deciding_key(resolve_gate.key_hash);
   v_gate tide.gates;
 begin
   perform tide._require_read_committed('resolve_gate');
@@ -40,13 +42,15 @@ begin
   return tide._resolve(
     v_gate,
     resolve_gate.decision,
-    resolve_gate.actor,
+    coalesce(resolve_gate.actor, v_key.name),
     resolve_gate.payload,
-    resolve_gate.comment
+    resolve_gate.comment,
+    v_key,
+    coalesce(v_key.role = 'operator', false)  -- A token lets nobody speak for others.
   );
 end;
 $$;
 
 comment on function tide.resolve_gate is
   'Decide a gate with its token, exactly once: approved, rejected or canceled. Wrong token: TD024, '
-  'already decided: TD022.';
+  'already decided: TD022. key_hash, the sha256 of its token, says which key of the HTTP door decides.';

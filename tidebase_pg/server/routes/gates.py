@@ -20,6 +20,8 @@ topic = Topic("gates")
 
 WORKING: Final = frozenset({"all", "worker"})
 """Whose polls are those of a worker that waits."""
+SPEAKING: Final = frozenset({"all", "operator"})
+"""Who may decide for others: the database takes their word for who the actor is."""
 
 
 @topic.route("POST", "/runs/{id}/gates/begin", stops=True, errors=(404, 409))
@@ -59,14 +61,25 @@ async def resolve_gate(ask: Ask, body: bodies.ResolveGate) -> OneGate:
 
 
 async def decide(ask: Ask, gate_id: UUID, body: bodies.ResolveGate) -> GateRow:
-    """An operator decides without a token in the schema, but not over this door."""
-    asking, actor = ask.carrying(payload=body.payload), body.actor or ask.actor
-    if ask.identity.role != "operator":
-        return await asking(calls.resolve_gate, gate_id, body.token, body.decision, actor=actor)
-    known = (await tokens(ask, [gate_id])).get(gate_id, "")
-    if not hmac.compare_digest(known.encode(), body.token.encode()):
-        raise BadToken
-    return await asking(calls.decide_gate, gate_id, body.decision, actor)
+    """By its token; who may do all speaks for others too, and a named key for itself."""
+    asking, key = ask.carrying(payload=body.payload), ask.identity
+    actor = body.actor or (key.name if key.named else ask.actor)
+    if key.role in SPEAKING:
+        known = (await tokens(ask, [gate_id])).get(gate_id, "")
+        if hmac.compare_digest(known.encode(), body.token.encode()):
+            return await asking(
+                calls.decide_gate, gate_id, body.decision, actor, key_hash=key.key_hash
+            )
+        if key.role == "operator":
+            raise BadToken
+    return await asking(
+        calls.resolve_gate,
+        gate_id,
+        body.token,
+        body.decision,
+        actor=actor,
+        key_hash=key.key_hash,
+    )
 
 
 @topic.route("GET", "/gates")

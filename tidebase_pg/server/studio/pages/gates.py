@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tidebase_pg import calls
+from tidebase_pg.call import Call
 from tidebase_pg.errors import BadPayload, GateResolved, NotFound, TideError
 from tidebase_pg.server.identity import Identity
 from tidebase_pg.server.studio.application import (
@@ -24,6 +25,7 @@ from tidebase_pg.server.studio.application import (
 )
 from tidebase_pg.server.studio.pages.acts import read_json
 from tidebase_pg.server.studio.sessions import COOKIE, Session
+from tidebase_pg.types import GateRow
 
 PAGE = 20
 
@@ -115,7 +117,7 @@ async def _decide(visit: Visit, gate_id: UUID, token: str) -> Response:
             return _noted(visit, where, "Say who you are: the log names who decided.", "refused")
     try:
         payload: Any = read_json(visit.form.get("payload", "").strip() or "{}", "payload")
-        call = calls.decide_gate(gate_id, decision, actor, payload=payload, comment=note or None)
+        call = _call(visit, gate_id, token, decision, actor, payload, note or None)
         made = await visit.ask(call)
     except GateResolved as error:
         said = f"It was decided already. {error.detail or ''} Yours was not."
@@ -129,6 +131,26 @@ async def _decide(visit: Visit, gate_id: UUID, token: str) -> Response:
         return _noted(visit, where, f"Your vote counts: {decision}. Others have to decide as well.")
     said = f"{decision.capitalize()}. The run goes on."
     return await _decided(visit, gate_id, token, where, said)
+
+
+def _call(
+    visit: Visit,
+    gate_id: UUID,
+    token: str,
+    decision: str,
+    actor: str,
+    payload: Any,
+    comment: str | None,
+) -> Call[GateRow]:
+    """Who comes by a link has its token and no name that anybody knows."""
+    if _by_link(visit):
+        return calls.resolve_gate(
+            gate_id, token, decision, actor=actor, payload=payload, comment=comment
+        )
+    key_hash = visit.identity.key_hash
+    return calls.decide_gate(
+        gate_id, decision, actor, payload=payload, comment=comment, key_hash=key_hash
+    )
 
 
 async def _decided(
