@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import count
@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from psycopg import sql as pgsql
+from psycopg.conninfo import make_conninfo
 
 from tests.servers import RunningServer
 from tests.support import Connection, Databases, open_connection
@@ -22,6 +24,7 @@ from tidebase_pg.server import Gateway, Settings, app
 
 PATIENCE = 60
 LEASE = timedelta(minutes=5)
+KEY_ROLES = ("client", "worker", "operator", "viewer", "approver")
 
 _numbers = count(1)
 
@@ -150,6 +153,22 @@ def serving(settings: Settings, **options: Any) -> Iterator[Served]:
         yield served
     finally:
         served.stop()
+
+
+@contextmanager
+def logins_of_roles(sql: Connection, dsn: str) -> Iterator[dict[str, str]]:
+    """The DSN of a login for each role of keys."""
+    with ExitStack() as ending:
+        dsns: dict[str, str] = {}
+        for role in KEY_ROLES:
+            name = f"{sql.info.dbname}_{role}"
+            login = pgsql.Identifier(name)
+            sql.execute(pgsql.SQL("create role {} login").format(login))
+            sql.execute(pgsql.SQL("grant {} to {}").format(pgsql.Identifier(f"tide_{role}"), login))
+            ending.callback(sql.execute, pgsql.SQL("drop role {}").format(login))
+            ending.callback(sql.execute, pgsql.SQL("drop owned by {}").format(login))
+            dsns[role] = make_conninfo(dsn, user=name)
+        yield dsns
 
 
 @contextmanager

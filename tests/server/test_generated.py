@@ -1,33 +1,50 @@
-"""Requests made up from the OpenAPI document: no answer is a server error, no secret is in any."""
+"""Requests made up from the OpenAPI document, by keys of all roles: no answer is a server error,
+and none holds a secret, a lease or what a role may not see."""
 
 from __future__ import annotations
 
+import json
 import os
 import string
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.server.conftest import Http, Served, client_of, serving
-from tests.support import Connection
+from tests.server.conftest import (
+    KEY_ROLES,
+    Http,
+    Served,
+    client_of,
+    logins_of_roles,
+    serving,
+)
+from tests.support import Connection, value
 from tidebase_pg.server import Settings
 from tidebase_pg.server.routes import table
 
-REQUESTS = int(os.environ.get("TIDE_FUZZ_REQUESTS", "25"))
+REQUESTS = int(os.environ.get("TIDE_FUZZ_REQUESTS", "200"))
 """For each route; `make fuzz-http` asks for ten thousand."""
 
 KEY = "shared-key-that-no-answer-may-hold"
 SECRET = "webhook-secret-that-no-answer-may-hold"
+CARRIED = "what-a-run-carries"
+ASKED = "what-a-gate-asks"
+RENEWED = 40
+"""After so many requests about a run there is another one to ask about: most end it."""
+PROOFS = {"leaseOwner": "@lease", "token": "@token"}
+"""Fields that only a holder can fill, and what stands for that in what is made up."""
+LEASING = ("begin_run", "claim", "begin_step")
+"""Routes whose answers hold the lease of who asked."""
+DECIDING = ("shared", "operator", "approver")
 
-ROUTES = [
-    route
-    for route in table().routes
-    if route.name not in ("follow", "read_stream", "pause", "resume")
-]
+# Who pauses the installation stops what the others are asked about.
+ROUTES = sorted(table().routes, key=lambda route: route.name in ("pause", "resume"))
+HEADERS = ["accept", "idempotency-key", "if-none-match", "last-event-id", "x-tidebase-worker"]
 NUMBERS = [0, -1, 1, 1.5, 2**31, 2**63, -(2**63), 10**30, 1e308, 0.1]
 WORDS = [
     "", "x", "default", "\0", "\ud800", "é", "a b", "../..", "%00", "' or 1=1 --", "{}", "null",
@@ -76,18 +93,31 @@ def likely(schema: dict[str, Any], components: dict[str, Any]) -> st.SearchStrat
 
 def body(schema: dict[str, Any], components: dict[str, Any]) -> st.SearchStrategy[Any]:
     properties = schema["properties"]
-    required = {name: likely(properties[name], components) for name in schema.get("required", ())}
-    optional = {
-        name: likely(one, components) for name, one in properties.items() if name not in required
+    values = {
+        name: st.one_of(st.just(PROOFS[name]), text) if name in PROOFS else likely(one, components)
+        for name, one in properties.items()
     }
+    required = {name: values[name] for name in schema.get("required", ())}
+    optional = {name: one for name, one in values.items() if name not in required}
     whole = st.fixed_dictionaries(required, optional=optional)
     return st.one_of(whole, whole, whole, anything)
 
 
 @pytest.fixture(scope="module")
-def guarded(module_dsn: str) -> Iterator[Served]:
-    with serving(Settings(dsn=module_dsn, api_key=KEY, pool_size=2)) as served:
-        yield served
+def guarded(module_dsn: str, sql: Connection) -> Iterator[Served]:
+    with logins_of_roles(sql, module_dsn) as dsns:
+        settings = Settings(
+            dsn=module_dsn, api_key=KEY, role_dsns=dsns, pool_size=2, keep_alive=0.05
+        )
+        with serving(settings) as served:
+            yield served
+
+
+@pytest.fixture(scope="module")
+def tokens(sql: Connection, guarded: Served) -> dict[str, str]:
+    """The shared key, and one of each role."""
+    made = {role: value(sql, "select tide.create_key(%s, %s)", role, role) for role in KEY_ROLES}
+    return {"shared": KEY, **made}
 
 
 @pytest.fixture(scope="module")
@@ -96,42 +126,64 @@ def fuzzed(guarded: Served) -> Iterator[Http]:
         yield http
 
 
-@pytest.fixture(scope="module")
-def things(fuzzed: Http) -> dict[str, list[str]]:
-    """What there is to be named in paths."""
+def things(fuzzed: Http) -> dict[str, str]:
+    """What there is to be named in paths: a run under way, and all that belongs to it."""
     run_id, lease = fuzzed.begun(
-        channels=[{"type": "webhook", "url": "https://app.example/h", "secret": SECRET}]
+        channels=[{"type": "webhook", "url": "https://app.example/h", "secret": SECRET}],
+        input=CARRIED,
+        metadata={"m": CARRIED},
     )
     begin = {"name": "s", "inputHash": "h", "leaseOwner": lease}
     step = fuzzed.post(f"/runs/{run_id}/steps/begin", begin)["step"]["id"]
-    gate = fuzzed.post(f"/runs/{run_id}/gates/begin", {"name": "g", "prompt": "?"})["gate"]["id"]
-    fuzzed.put("/schedules/nightly", {"cron": "0 0 * * *", "workflowName": "w"})
+    begin["name"] = "done"
+    done = fuzzed.post(f"/runs/{run_id}/steps/begin", begin)["step"]["id"]
+    report = {"leaseOwner": lease, "output": CARRIED}
+    fuzzed.post(f"/runs/{run_id}/steps/{done}/complete", report)
+    fuzzed.put(f"/runs/{run_id}/state", {"value": CARRIED, "label": CARRIED})
+    fuzzed.post(f"/runs/{run_id}/usage", {"label": CARRIED, "metadata": {"m": CARRIED}})
+    fuzzed.post(f"/runs/{run_id}/events", {"name": "n", "payload": CARRIED})
+    asked = {"name": "g", "prompt": ASKED, "data": {"d": ASKED}}
+    gate = fuzzed.post(f"/runs/{run_id}/gates/begin", asked)["gate"]
+    child = {"name": "c", "workflowName": "w", "input": CARRIED}
+    fuzzed.post(f"/runs/{run_id}/children", child)
+    daily = {"cron": "0 0 * * *", "workflowName": "w", "input": CARRIED}
+    fuzzed.put("/schedules/nightly", daily)
+    queued = {"workflowName": "w", "input": CARRIED, "dedupeKey": CARRIED}
+    fuzzed.post("/queues/q/enqueue", queued)
     return {
-        "id": [run_id, "run_" + "0" * 32],
-        "step": [step],
-        "gate": [gate],
-        "workflow": ["w"],
-        "queue": ["q"],
-        "name": ["nightly"],
-        "lease": [lease],
+        "id": run_id,
+        "step": step,
+        "gate": gate["id"],
+        "workflow": "w",
+        "queue": "q",
+        "name": "nightly",
+        "lease": lease,
+        "token": gate["resolveToken"],
     }
 
 
-def path_of(route: Any, things: dict[str, list[str]]) -> st.SearchStrategy[str]:
+def path_of(route: Any) -> st.SearchStrategy[list[str]]:
+    """The segments of a path; those in braces are what there is of the kind."""
     parts = [
-        st.one_of(st.sampled_from(things.get(part[1:-1], ["x"])), text)
+        st.one_of(st.just(part), st.just(part), st.just("run_" + "0" * 32), text)
         if part.startswith("{")
         else st.just(part)
         for part in route.segments
     ]
-    return st.tuples(*parts).map(
-        lambda chosen: "/" + "/".join(quote(one, safe="", errors="replace") for one in chosen)
-    )
+    return st.tuples(*parts).map(list)
+
+
+def named(segments: list[str], known: dict[str, str]) -> str:
+    given = [known.get(one[1:-1], "x") if one.startswith("{") else one for one in segments]
+    return "/" + "/".join(quote(one, safe="", errors="replace") for one in given)
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
-def test_no_request_is_a_server_error_and_no_answer_holds_a_secret(
-    route: Any, fuzzed: Http, things: dict[str, list[str]], sql: Connection
+def test_no_request_is_a_server_error_and_no_answer_holds_what_it_may_not(
+    route: Any,
+    fuzzed: Http,
+    tokens: dict[str, str],
+    sql: Connection,
 ) -> None:
     document = fuzzed.get("/openapi.json")
     operation = document["paths"][route.path][route.method.lower()]
@@ -146,6 +198,8 @@ def test_no_request_is_a_server_error_and_no_answer_holds_a_secret(
         if route.query is None
         else st.dictionaries(st.sampled_from(fields(route.query)), text, max_size=3)
     )
+    known_things = things(fuzzed)
+    done: list[str] = []
 
     @settings(
         max_examples=REQUESTS,
@@ -155,39 +209,90 @@ def test_no_request_is_a_server_error_and_no_answer_holds_a_secret(
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(path=path_of(route, things), body=bodies, query=query)
-    def asked(path: str, body: Any, query: dict[str, str]) -> None:
-        if isinstance(body, dict) and "leaseOwner" in body and body["leaseOwner"] == "l4AAAA":
-            body["leaseOwner"] = things["lease"][0]
+    @given(
+        sender=st.sampled_from(["shared", "shared", *tokens]),
+        prefix=st.sampled_from(["", "", "/w/w1"]),
+        segments=path_of(route),
+        body=bodies,
+        query=query,
+        headers=st.dictionaries(st.sampled_from(HEADERS), text, max_size=1),
+    )
+    def ask(
+        sender: str,
+        prefix: str,
+        segments: list[str],
+        body: Any,
+        query: dict[str, str],
+        headers: dict[str, str],
+    ) -> None:
+        if len(done) % RENEWED == RENEWED - 1:
+            known_things.update(things(fuzzed))
+        path, lease = named(segments, known_things), known_things["lease"]
+        if isinstance(body, dict):
+            proofs = {"@lease": lease, "@token": known_things["token"]}
+            body = {
+                name: proofs.get(one, one) if isinstance(one, str) else one
+                for name, one in body.items()
+            }
         content = encode(body)
-        answer = fuzzed.client.request(
+        given = {name: header(text) for name, text in headers.items()}
+        given["authorization"] = f"Bearer {tokens[sender]}".encode()
+        with fuzzed.client.stream(
             route.method,
-            path,
+            prefix + path,
             params={name: printable(text) for name, text in query.items()},
             content=content,
-        )
-        assert answer.status_code < 500 or answer.status_code == 503, (path, content, answer.text)
-        assert answer.status_code in known | {404, 405}, (path, content, answer.text)
-        if answer.status_code == 503:
-            assert answer.headers["retry-after"]
-        if answer.status_code == 400:
-            said = answer.json()
-            assert said["issues"][0]["message"] if "issues" in said else said["error"]
-        for secret in (KEY, SECRET):
-            assert secret not in answer.text
+            headers=given,
+        ) as answer:
+            status, shown = answer.status_code, said_by(answer)
+        request = (sender, route.method, prefix + path, query, headers, content, shown[:2000])
+        assert status < 500 or status == 503, request
+        assert status in known | {404, 405}, request
+        if status == 503:
+            assert answer.headers["retry-after"], request
+        if status == 400:
+            told = json.loads(shown)
+            assert told["issues"][0]["message"] if "issues" in told else told["error"], request
+        for secret in (SECRET, *tokens.values()):
+            assert secret not in shown, request
+        if route.name not in LEASING and lease.encode() not in (content or b""):
+            assert lease not in shown, request
+        if sender == "viewer":
+            assert CARRIED not in shown, request
+            assert ASKED not in shown, request
+        if sender == "approver":
+            assert CARRIED not in shown, request
+        if sender not in DECIDING:
+            assert '"resolveToken":"' not in shown, request
+        done.append(sender)
 
-    asked()
+    try:
+        ask()
+    finally:
+        if route.name == "pause":
+            sql.execute("select tide.resume()")
+    assert len(done) >= min(REQUESTS, 50)
     lease_ids = {
         row.lease_id
         for row in sql.execute("select r.lease_id from tide.runs as r where lease_id is not null")
     }
-    shown = fuzzed.answer("GET", f"/runs/{things['id'][0]}").text
+    shown = fuzzed.answer("GET", f"/runs/{known_things['id']}").text
     assert not any(str(one) in shown or one.hex in shown for one in lease_ids)
 
 
-def encode(body: Any) -> bytes | None:
-    import json
+def said_by(answer: httpx.Response) -> str:
+    """The answer; of an endless stream, what comes first."""
+    if "event-stream" not in answer.headers.get("content-type", ""):
+        return answer.read().decode()
+    found = b""
+    for chunk in answer.iter_raw():
+        found += chunk
+        if b"keep-alive" in found or len(found) > 10_000:
+            break
+    return found.decode()
 
+
+def encode(body: Any) -> bytes | None:
     if body is None:
         return None
     return json.dumps(body).encode("utf-8", "surrogatepass")
@@ -195,3 +300,8 @@ def encode(body: Any) -> bytes | None:
 
 def printable(given: str) -> str:
     return given.encode("utf-8", "replace").decode()
+
+
+def header(given: str) -> bytes:
+    """Bytes that may stand in a header."""
+    return "".join(one for one in given if one >= " ").encode("latin-1", "replace").strip()

@@ -9,31 +9,27 @@ from typing import Any
 
 import httpx
 import pytest
-from psycopg import sql as pgsql
-from psycopg.conninfo import make_conninfo
 
-from tests.server.conftest import Http, Served, client_of, fresh, serving
+from tests.server.conftest import (
+    KEY_ROLES,
+    Http,
+    Served,
+    client_of,
+    fresh,
+    logins_of_roles,
+    serving,
+)
 from tests.support import Connection, one, value
 from tidebase_pg.server import Settings
 
 SHARED = "a-shared-key-of-some-length"
-ROLES = ("client", "worker", "operator", "viewer", "approver")
 UNAUTHORIZED = (401, {"error": "unauthorized"})
 
 
 @pytest.fixture(scope="module")
 def locked(module_dsn: str, sql: Connection) -> Iterator[Served]:
     """A gateway with a shared key, and a login for each role."""
-    with ExitStack() as ending:
-        dsns: dict[str, str] = {}
-        for role in ROLES:
-            name = f"{sql.info.dbname}_{role}"
-            login = pgsql.Identifier(name)
-            sql.execute(pgsql.SQL("create role {} login").format(login))
-            sql.execute(pgsql.SQL("grant {} to {}").format(pgsql.Identifier(f"tide_{role}"), login))
-            ending.callback(sql.execute, pgsql.SQL("drop role {}").format(login))
-            ending.callback(sql.execute, pgsql.SQL("drop owned by {}").format(login))
-            dsns[role] = make_conninfo(module_dsn, user=name)
+    with logins_of_roles(sql, module_dsn) as dsns:
         settings = Settings(
             dsn=module_dsn, api_key=SHARED, role_dsns=dsns, key_memory=0.0, pool_size=2
         )
@@ -57,7 +53,7 @@ def key(locked: Served) -> Iterator[Http]:
 @pytest.fixture(scope="module")
 def tokens(sql: Connection, locked: Served) -> dict[str, str]:
     """A named key of each role."""
-    return {role: value(sql, "select tide.create_key(%s, %s)", role, role) for role in ROLES}
+    return {role: value(sql, "select tide.create_key(%s, %s)", role, role) for role in KEY_ROLES}
 
 
 @pytest.fixture(scope="module")
