@@ -121,13 +121,14 @@ declare
       "create_key", "list_keys", "revoke_key",
       "prune", "set_retention", "pause", "resume", "adopt", "_now", "_metrics",
       "overview", "find_runs", "search_runs", "count_runs", "outline_run", "get_step",
+      "outline_events",
       "list_queues", "throughput", "list_workers", "list_gates", "next_fires",
       "outline_schedules", "list_endpoints", "find_deliveries",
       "reconcile", "_sweep", "_sweeps", "_valid_integer", "_valid_interval"
     ],
     "viewer": [
       "version", "authenticate_key", "_now", "_metrics",
-      "overview", "find_runs", "outline_run", "list_queues", "throughput",
+      "overview", "find_runs", "outline_run", "outline_events", "list_queues", "throughput",
       "list_workers", "next_fires", "outline_schedules", "list_endpoints", "find_deliveries"
     ],
     "approver": [

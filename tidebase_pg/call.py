@@ -56,6 +56,7 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
         "reset_attempts",
         "resume",
         "retryable",
+        "shared",
     ),
     values.interval: (
         "bucket",

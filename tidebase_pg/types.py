@@ -558,6 +558,7 @@ class Identity(Record):
 
     name: str
     role: str
+    shared: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -566,6 +567,8 @@ class KeyRow(Record):
 
     name: str
     role: str
+    shared: bool
+    """Whether several workers use it."""
     created_at: datetime
     created_by: str
     last_used_at: datetime | None

@@ -34,7 +34,14 @@ def opened(tide: Tide, token: str) -> Any:
 @pytest.mark.parametrize("role", ROLES)
 def test_a_key_opens_as_its_name_and_role(tide: Tide, role: str) -> None:
     token = tide.create_key(name="ci", role=role)
-    assert opened(tide, token) == [("ci", role)]
+    assert opened(tide, token) == [("ci", role, False)]
+
+
+def test_a_key_says_whether_several_share_it(tide: Tide) -> None:
+    token = tide.create_key(name="farm", role="worker", shared=True)
+    assert opened(tide, token) == [("farm", "worker", True)]
+    tide.create_key(name="one", role="worker", shared=None)
+    assert [(key.name, key.shared) for key in tide.list_keys()] == [("farm", True), ("one", False)]
 
 
 def test_a_token_is_long_and_never_the_same(tide: Tide) -> None:
@@ -148,7 +155,7 @@ def test_set_role_does_not_make_a_key_for_more(tide: Tide, log_in: LogIn) -> Non
 @pytest.mark.parametrize("role", ROLES)
 def test_every_role_may_look_a_key_up(tide: Tide, log_in: LogIn, role: str) -> None:
     token = tide.create_key(name="ci", role="viewer")
-    assert opened(Tide(log_in(f"tide_{role}")), token) == [("ci", "viewer")]
+    assert opened(Tide(log_in(f"tide_{role}")), token) == [("ci", "viewer", False)]
 
 
 def test_use_is_written_once_a_minute(tide: Tide, hour: Clock, connection: Connection) -> None:
@@ -172,7 +179,7 @@ def test_a_lookup_never_waits_for_another(tide: Tide, connect: Callable[..., Con
     token = tide.create_key(name="ci", role="client")
     other = connect(autocommit=False)
     other.execute("update tide.api_keys set role = 'worker'")
-    assert opened(tide, token) == [("ci", "client")]
+    assert opened(tide, token) == [("ci", "client", False)]
     other.rollback()
 
 
@@ -183,7 +190,7 @@ def test_the_driver_makes_looks_up_and_revokes_keys(dsn: str) -> None:
     with Tidebase(dsn) as tide:
         token = tide.keys.create("ci", "worker")
         lookup = tide.keys.authenticate(digest(token))
-        assert lookup == [Identity(name="ci", role="worker")]
+        assert lookup == [Identity(name="ci", role="worker", shared=False)]
         assert [(key.name, key.role) for key in tide.keys.list()] == [("ci", "worker")]
         assert tide.keys.revoke("ci")
         assert tide.keys.authenticate(digest(token)) == []
@@ -199,7 +206,7 @@ def run(dsn: str, *arguments: str) -> Any:
 
 def test_the_commands_show_a_token_once(tide: Tide, dsn: str) -> None:
     token = run(dsn, "create", "ci", "client").strip()
-    assert opened(tide, token) == [("ci", "client")]
+    assert opened(tide, token) == [("ci", "client", False)]
     assert "ci" in run(dsn, "list")
     assert token not in run(dsn, "list", "--json")
     assert run(dsn, "revoke", "ci") == "key ci is revoked\n"

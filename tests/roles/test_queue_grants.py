@@ -80,6 +80,7 @@ EITHER: dict[str, Callable[[Tide, Scene], Any]] = {
     "get_run": lambda tide, at: tide.get_run(run_id=at.queued),
     "describe_run": lambda tide, at: tide.describe_run(run_id=at.queued),
     "explain_wait": lambda tide, at: tide.explain_wait(run_id=at.queued),
+    "outline_events": lambda tide, at: tide.outline_events(run_id=at.queued),
     "list_events": lambda tide, at: tide.list_events(run_id=at.queued),
     "reschedule": lambda tide, at: tide.reschedule(run_id=at.queued, run_at="2030-01-01Z"),
     "cancel": lambda tide, at: tide.cancel(run_id=at.pushed),

@@ -85,6 +85,7 @@ MAY: dict[str, str] = {
     "next_wakeup":                   " wo  ",
     "note_gate":                     "  o a",
     "open_gate":                     " w   ",
+    "outline_events":                "  ov ",
     "outline_run":                 "  ov ",
     "outline_schedules":           "  ov ",
     "overview":                    "  ov ",

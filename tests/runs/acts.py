@@ -23,6 +23,7 @@ MANY = frozenset(
     | {
         "await_children",
         "list_child_runs",
+        "outline_events",
         "list_children",
         "list_snapshots",
         "list_usage",

@@ -15,7 +15,9 @@ from tests.server.conftest import (
     Http,
     Served,
     client_of,
+    collect,
     fresh,
+    listen,
     logins_of_roles,
     serving,
 )
@@ -234,7 +236,9 @@ def test_a_viewer_sees_no_payload(of: dict[str, Http]) -> None:
         for method in methods:
             if method != "get":
                 continue
-            answer = viewer.answer("GET", path.replace("{id}", run_id).replace("{gate}", "x"))
+            named = path.replace("{id}", run_id).replace("{gate}", "x")
+            query = {"until": "end"} if path.endswith("/events") else {}
+            answer = viewer.answer("GET", named, params=query)
             assert answer.status_code in (200, 403, 404, 503), (path, answer.text)
             assert secret not in answer.text, path
             seen += answer.status_code == 200
@@ -246,6 +250,36 @@ def test_a_viewer_sees_no_payload(of: dict[str, Http]) -> None:
     assert (listed[run_id]["result"], listed[run_id]["metadata"]) == (None, None)
     status, _ = viewer("POST", "/queues/seen/enqueue", {"workflowName": "w"})
     assert status == 403
+
+
+def test_a_viewer_follows_what_happens_and_sees_no_payload(of: dict[str, Http]) -> None:
+    secret = "what-nobody-may-see"
+    body = {"workflowName": "w", "input": secret, "metadata": {"m": secret}}
+    run_id = of["client"].post("/queues/followed/enqueue", body)["run"]["id"]
+    stream = listen(of["viewer"], run_id, until="end")
+    told = [next(stream)]
+    of["worker"].post("/queues/claim", {"queues": ["followed"]})
+    of["worker"].put(f"/runs/{run_id}/state", {"value": secret})
+    of["worker"].post(f"/runs/{run_id}/complete", {"result": secret})
+    told += stream
+    logged = of["client"].get(f"/runs/{run_id}")["events"]
+    assert [(one["seq"], one["type"], one["createdAt"]) for one in told] == [
+        (one["seq"], one["type"], one["createdAt"]) for one in logged
+    ]
+    assert [one["payload"] for one in told] == [{}] * 4
+    assert secret not in str(told)
+    assert of["viewer"]("GET", f"/runs/run_{'0' * 32}/events")[0] == 404
+
+
+def test_a_worker_follows_a_run_too(of: dict[str, Http]) -> None:
+    run_id = of["client"].post("/runs/w", {"input": 5})["run"]["id"]
+    (first, *_) = collect(of["worker"], run_id, "run.created")
+    assert first["payload"]["input"] == 5
+
+
+def test_an_approver_follows_no_run(of: dict[str, Http]) -> None:
+    run_id = of["client"].post("/runs/w", {"input": 5})["run"]["id"]
+    assert of["approver"]("GET", f"/runs/{run_id}/events")[0] == 403
 
 
 def test_a_revoked_key_opens_nothing(locked: Served, sql: Connection) -> None:
@@ -338,3 +372,39 @@ def test_with_a_key_of_its_own_a_worker_that_lost_its_run_changes_nothing(
         assert key.get(f"/runs/{run_id}")["run"]["status"] == "running"
         ended = second.post(f"/runs/{run_id}/{late}", body)["run"]
         assert ended["status"] == ("completed" if late == "complete" else "queued")
+
+
+def lose(sql: Connection, run_id: str) -> None:
+    """Take a run from its worker, as a lease that ended does."""
+    sql.execute(
+        "update tide.runs_active set leased_until = now() - interval '1 minute' where run_id = %s",
+        (run_id.removeprefix("run_"),),
+    )
+    sql.execute("call tide.reconcile()")
+    sql.execute(
+        "update tide.runs_active set run_at = now(), ready = true where run_id = %s",
+        (run_id.removeprefix("run_"),),
+    )
+
+
+@pytest.mark.parametrize(("shared", "status"), [(False, 200), (True, 409)])
+def test_a_run_taken_up_again_under_the_same_key_is_judged_only_if_others_share_it(
+    locked: Served, key: Http, sql: Connection, shared: bool, status: int
+) -> None:
+    queue = fresh("again")
+    body = {"workflowName": "w", "maxAttempts": 5}
+    run_id = key.post(f"/queues/{queue}/enqueue", body)["run"]["id"]
+    token = value(sql, "select tide.create_key(%s, 'worker', shared => %s)", fresh("k"), shared)
+    with holding(locked, token) as worker:
+        worker.post("/queues/claim", {"queues": [queue]})
+        lose(sql, run_id)
+        (run,) = worker.post("/queues/claim", {"queues": [queue]})["runs"]
+        assert run["id"] == run_id
+        failed = worker("POST", f"/runs/{run_id}/fail", {"error": {"message": "no"}})
+        assert failed[0] == status
+        shown = key.get(f"/runs/{run_id}")["run"]
+        if shared:
+            assert failed[1]["code"] == "lease_unproven"
+            assert (shown["status"], shown["attempt"]) == ("running", 2)
+        else:
+            assert (shown["status"], shown["attempt"]) == ("queued", 2)

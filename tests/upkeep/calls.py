@@ -221,6 +221,7 @@ SCENES: dict[str, Scene] = {
     "list_children": lambda tide: {"run_id": parent(tide)["run_id"]},
     "list_deliveries": lambda tide: after(delivered(tide), {"max_deliveries": 9}),
     "list_events": lambda tide: {"run_id": finished_step(tide)["run_id"]},
+    "outline_events": lambda tide: {"run_id": finished_step(tide)["run_id"]},
     "list_fires": lambda tide: scheduled(tide) if scheduled(tide) else {},
     "list_runs": lambda tide: after(finished_step(tide), {"status": "completed"}),
     "list_schedules": lambda tide: after(scheduled(tide)),

@@ -157,6 +157,7 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
             "max_runs": [None, 0, -1, 1001, HUGE, TINY],
         },
     ),
+    "outline_events": ({"run_id": RUN_ID}, {"max_events": [None, 0, -1, 10_001, HUGE, TINY]}),
     "list_events": ({"run_id": RUN_ID}, {"max_events": [None, 0, -1, 10_001, HUGE, TINY]}),
     "enqueue": (
         {"workflow": "report"},

@@ -11,7 +11,7 @@ from tidebase_pg.calls.children import (
     spawn,
     spawn_many,
 )
-from tidebase_pg.calls.events import list_events, watch_run
+from tidebase_pg.calls.events import list_events, outline_events, watch_run
 from tidebase_pg.calls.gates import (
     await_gate,
     decide_gate,
@@ -186,6 +186,7 @@ __all__ = [
     "next_wakeup",
     "note_gate",
     "open_gate",
+    "outline_events",
     "outline_run",
     "outline_schedules",
     "overview",

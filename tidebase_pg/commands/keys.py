@@ -20,15 +20,18 @@ def keys() -> None:
 @keys.command()
 @click.argument("name")
 @click.argument("role", type=click.Choice(ROLES))
-def create(name: str, role: str) -> None:
+@click.option("--shared", is_flag=True, help="Several workers use it.")
+def create(name: str, role: str, shared: bool) -> None:
     """Make a key that may do what tide_ROLE may, and print its token.
+
+    A key is one worker's, and says which worker holds a run, unless it is --shared.
 
     The token is shown this once; the database keeps only its hash. NAME stands in the event log
     where the key acts, and is never used again.
     """
     with connected() as tide:
-        token = tide.keys.create(name, role)
-    echo_fact(token, name=name, role=role, token=token)
+        token = tide.keys.create(name, role, shared=shared)
+    echo_fact(token, name=name, role=role, shared=shared, token=token)
 
 
 @keys.command("list")
@@ -37,7 +40,7 @@ def list_keys(everything: bool) -> None:
     """Show the keys: who made them when, and when they were last used."""
     with connected() as tide:
         found = [key for key in tide.keys.list() if everything or key.revoked_at is None]
-    columns = ["name", "role", "created_at", "created_by", "last_used_at"]
+    columns = ["name", "role", "shared", "created_at", "created_by", "last_used_at"]
     echo_rows(found, [*columns, "revoked_at"] if everything else columns)
 
 

@@ -51,7 +51,7 @@ def caller(ask: Ask) -> tuple[str | None, str]:
     if ask.worker is not None:
         return ask.worker, "process"
     if ask.identity.named:
-        return ask.identity.name, "key"
+        return ask.identity.name, "key" if ask.identity.shared else "process"
     return (None if ask.address is None else ask.label()), "address"
 
 

@@ -17,13 +17,12 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
-from tidebase_pg import calls
+from tidebase_pg import calls, types
 from tidebase_pg.client import AsyncClient
-from tidebase_pg.server.hub import Hub
+from tidebase_pg.server.hub import Hub, Read
 from tidebase_pg.server.identity import Identity
 from tidebase_pg.server.refusals import Refusal
 from tidebase_pg.server.settings import ROLES, Settings
-from tidebase_pg.types import EventRow
 
 logger: Final = logging.getLogger("tidebase_pg.server")
 
@@ -53,6 +52,15 @@ def parameters(dsn: str) -> dict[str, Any]:
         # The text of the error may hold the DSN, and that a password.
         raise ValueError("the DSN cannot be read: give a URL or key=value pairs") from None
     return {**_DEFAULTS, **given, "autocommit": True}
+
+
+def events_for(identity: Identity) -> Read:
+    """The call that reads events as a role may see them."""
+    return calls.outline_events if identity.role == "viewer" else calls.list_events
+
+
+def _identity(key: types.Identity, digest: bytes) -> Identity:
+    return Identity(key.name, key.role, named=True, key_hash=digest, shared=key.shared)
 
 
 class Login:
@@ -128,7 +136,7 @@ class Gateway:
             for role, login in self._logins.items()
         }
         self.signs = Signs(settings.lease.total_seconds() / 10)
-        self.hub = Hub(settings.dsn, parameters)
+        self.hub = Hub(settings.dsn, parameters, self.upkeep)
         self._opened = False
         self._streams: Counter[str] = Counter()
         self._keys: dict[bytes, tuple[float, Identity | None]] = {}
@@ -174,11 +182,7 @@ class Gateway:
         known = self._keys.get(digest)
         if known is None or known[0] < now:
             found = await self.upkeep.execute(calls.authenticate_key(digest))
-            identity = (
-                Identity(found[0].name, found[0].role, named=True, key_hash=digest)
-                if found
-                else None
-            )
+            identity = _identity(found[0], digest) if found else None
             if len(self._keys) > MOST_KEYS:
                 self._keys.clear()
             known = self._keys[digest] = (now + self.settings.key_memory, identity)
@@ -254,13 +258,18 @@ class Gateway:
 
     def subscribe(
         self, identity: Identity, run_id: UUID, after: int = 0
-    ) -> AsyncGenerator[list[EventRow]]:
+    ) -> AsyncGenerator[list[types.EventRow]]:
         """Events of a run with seq > after, then live, without gap, nothing twice, in pages.
 
-        An empty page comes after some seconds of silence. Raises NotFound for an unknown run.
+        An empty page comes after some seconds of silence. A viewer's events carry nothing. Raises
+        NotFound for an unknown run.
         """
         return self.hub.subscribe(
-            self.client_for(identity), run_id, after, silence=self.settings.keep_alive
+            self.client_for(identity),
+            run_id,
+            after,
+            silence=self.settings.keep_alive,
+            read=events_for(identity),
         )
 
     async def gate_token(self, gate_id: UUID) -> str | None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -35,29 +35,40 @@ RECENT: Final = 256
 """Events a reader keeps for the streams that follow it."""
 
 
+class Read(Protocol):
+    """The call that reads events: with what they carry, or without."""
+
+    def __call__(
+        self, run_id: UUID, *, after: int | None = None, max_events: int | None = None
+    ) -> Call[list[EventRow]]: ...
+
+
 class Hub:
     """Hands out events of runs; what it keeps is bounded, however slow its readers are."""
 
-    def __init__(self, dsn: str, parameters: Callable[[str], dict[str, Any]]) -> None:
+    def __init__(
+        self, dsn: str, parameters: Callable[[str], dict[str, Any]], own: AsyncClient
+    ) -> None:
         self._dsn = dsn
         self._parameters = parameters
+        self.own = own
         self._readers: dict[tuple[int, UUID], Reader] = {}
         self._listener: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self.hears = False
 
     async def subscribe(
-        self, client: AsyncClient, run_id: UUID, after: int, *, silence: float
+        self, client: AsyncClient, run_id: UUID, after: int, *, silence: float, read: Read
     ) -> AsyncGenerator[list[EventRow]]:
         """See `Gateway.subscribe`."""
         if self._listener is None:
             self._listener = asyncio.create_task(self._listen())
-        reader = await self._join(client, run_id)
+        reader = await self._join(client, run_id, read)
         size = PAGE
         try:
             while True:
                 if after < reader.last:
-                    call = calls.list_events(run_id, after=after, max_events=size)
+                    call = read(run_id, after=after, max_events=size)
                     page = reader.since(after)
                     if not page:
                         page = await self.apart(client.execute(call))
@@ -79,9 +90,9 @@ class Hub:
         """Those that follow runs now."""
         return list(self._readers.values())
 
-    async def look_up(self, client: AsyncClient, run_id: UUID) -> None:
+    async def look_up(self, client: AsyncClient, run_id: UUID, read: Read) -> None:
         """Raises what a stream of this run would be refused with."""
-        await self.apart(client.execute(calls.list_events(run_id, max_events=1)))
+        await self.apart(client.execute(read(run_id, max_events=1)))
 
     async def apart(self, work: Coroutine[Any, Any, T]) -> T:
         """Await it in a task of our own: a cancelled call would cost its connection."""
@@ -105,11 +116,11 @@ class Hub:
         if self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _join(self, client: AsyncClient, run_id: UUID) -> Reader:
+    async def _join(self, client: AsyncClient, run_id: UUID, read: Read) -> Reader:
         key = (id(client), run_id)
         reader = self._readers.get(key)
         if reader is None:
-            reader = self._readers[key] = Reader(self, client, run_id)
+            reader = self._readers[key] = Reader(self, client, run_id, read)
         reader.followers += 1
         try:
             await reader.begin()
@@ -152,8 +163,9 @@ class Hub:
 class Reader:
     """Follows one run for all its streams under one login."""
 
-    def __init__(self, hub: Hub, client: AsyncClient, run_id: UUID) -> None:
+    def __init__(self, hub: Hub, client: AsyncClient, run_id: UUID, read: Read) -> None:
         self._hub = hub
+        self._read = read
         self._client = client
         self._run_id = run_id
         self._recent: deque[EventRow] = deque(maxlen=RECENT)
@@ -172,9 +184,10 @@ class Reader:
         await asyncio.shield(self._beginning)
 
     async def _start(self) -> None:
-        await self._client.execute(calls.watch_run(self._run_id, duration=WATCH))
-        run = await self._client.execute(calls.get_run(self._run_id))
-        self.last = run.last_seq
+        # The login of the role says whether this run may be followed; a role may know less of it.
+        await self._client.execute(self._read(self._run_id, max_events=1))
+        await self._hub.own.execute(calls.watch_run(self._run_id, duration=WATCH))
+        self.last = (await self._hub.own.execute(calls.get_run(self._run_id))).last_seq
         self._task = asyncio.create_task(self._follow())
 
     def look(self) -> None:
@@ -214,10 +227,9 @@ class Reader:
             try:
                 if loop.time() >= renew_at:
                     renew_at = loop.time() + WATCH / 2
-                    await self._ask(calls.watch_run(self._run_id, duration=WATCH))
-                page = await self._ask(
-                    calls.list_events(self._run_id, after=self.last, max_events=PAGE)
-                )
+                    watch = calls.watch_run(self._run_id, duration=WATCH)
+                    await self._hub.apart(self._hub.own.execute(watch))
+                page = await self._ask(self._read(self._run_id, after=self.last, max_events=PAGE))
             except Exception as error:
                 logger.warning("the events of run %s cannot be read: %s", self._run_id, error)
                 continue

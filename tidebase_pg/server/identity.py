@@ -25,6 +25,8 @@ class Identity:
     """Whether the key is one of its own: then it says who calls, as a scoped URL does."""
     key_hash: bytes | None = field(default=None, repr=False)
     """By which the database knows a named key among those that share its login."""
+    shared: bool = False
+    """Whether several workers use it: then it does not say which of them."""
 
 
 def wire_id(prefix: str, value: UUID) -> str:

@@ -376,6 +376,18 @@ class Event(Struct, rename="camel", kw_only=True, frozen=True):
     payload: Json
     created_at: Time
 
+    @classmethod
+    def bare(cls, row: types.EventRow) -> Event:
+        """What happened and when, without what it carries."""
+        return cls(
+            id=row.seq,
+            run_id=wire_id("run", row.run_id),
+            seq=row.seq,
+            type=row.type,
+            payload=EMPTY,
+            created_at=known_time(row.created_at),
+        )
+
 
 class RecoveryAttempt(Struct, rename="camel", kw_only=True, frozen=True):
     """A webhook that asks an application to begin or resume a run."""

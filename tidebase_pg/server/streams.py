@@ -10,6 +10,8 @@ from uuid import UUID
 
 from starlette.types import Receive, Scope, Send
 
+from tidebase_pg.server.gateway import events_for
+
 if TYPE_CHECKING:
     from tidebase_pg.server.objects import Event
     from tidebase_pg.server.routing import Ask
@@ -60,7 +62,7 @@ class EventStream(Answer):
         from tidebase_pg.server.payloads import Reader
 
         ask.gateway.check_streams(ask.identity)
-        await ask.gateway.hub.look_up(ask.client, run_id)
+        await ask.gateway.hub.look_up(ask.client, run_id, events_for(ask.identity))
         pages = ask.gateway.subscribe(ask.identity, run_id, after)
         return cls(ask, Reader(ask, run_id).pages(pages), until_end=until_end)
 

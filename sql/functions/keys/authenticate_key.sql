@@ -1,6 +1,6 @@
 -- Takes the hash, so that a token is in no statement the server could log.
 create or replace function tide.authenticate_key(token_hash bytea)
-returns table (name text, role text)
+returns table (name text, role text, shared boolean)
 language plpgsql
 volatile
 security definer
@@ -32,10 +32,11 @@ begin
       for no key update skip locked
     );
   end if;
-  return query select v_key.name, v_key.role;
+  return query select v_key.name, v_key.role, v_key.shared;
 end;
 $$;
 
 comment on function tide.authenticate_key is
-  'The name and role of the key with this sha256 of its token; no row = unknown or revoked. Gives no '
-  'right by itself: what the key may do decides the login of its role.';
+  'The name and role of the key with this sha256 of its token, and whether several workers share it; no '
+  'row = unknown or revoked. Gives no right by itself: what the key may do decides the login of its '
+  'role.';

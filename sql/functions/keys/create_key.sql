@@ -1,6 +1,10 @@
 -- By the login, session_user: inside a security definer function current_user is the owner of the
 -- schema, and any role may set a parameter.
-create or replace function tide.create_key(name text, role text)
+create or replace function tide.create_key(
+  name text,
+  role text,
+  shared boolean default false
+)
 returns text
 language plpgsql
 volatile
@@ -29,8 +33,14 @@ begin
               'Who makes a key is in %s, or owns the schema.', tide._group_role(v_role)
             );
   end if;
-  insert into tide.api_keys (name, role, token_hash, created_at)
-  values (v_name, v_role, sha256(convert_to(v_token, 'UTF8')), tide._now())
+  insert into tide.api_keys (name, role, shared, token_hash, created_at)
+  values (
+    v_name,
+    v_role,
+    coalesce(create_key.shared, false),
+    sha256(convert_to(v_token, 'UTF8')),
+    tide._now()
+  )
   on conflict on constraint api_keys_pkey do nothing;
   if not found then
     raise exception 'a key named % exists', v_name
@@ -43,4 +53,5 @@ $$;
 
 comment on function tide.create_key is
   'Make a key of the HTTP door for one role, client, worker, operator, viewer or approver, and return '
-  'its token, which is shown this once. Nobody makes a key for a role their login is not in: 42501.';
+  'its token, which is shown this once. shared: several workers use it, so it does not say which of '
+  'them holds a run. Nobody makes a key for a role their login is not in: 42501.';

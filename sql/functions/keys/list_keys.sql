@@ -2,6 +2,7 @@ create or replace function tide.list_keys()
 returns table (
   name text,
   role text,
+  shared boolean,
   created_at timestamptz,
   created_by text,
   last_used_at timestamptz,
@@ -18,6 +19,7 @@ begin
   select
     k.name,
     k.role,
+    k.shared,
     k.created_at,
     k.created_by,
     k.last_used_at,
