@@ -17,9 +17,10 @@ begin
     select
     from tide.waiters as w
     where w.queue = _make_ready.queue
-      and _make_ready.run_at < tide._soon()
   ) then
-    perform tide._wake_workers(_make_ready.queue, _make_ready.runs);
+    if _make_ready.run_at < tide._soon() then
+      perform tide._wake_workers(_make_ready.queue, _make_ready.runs);
+    end if;
   end if;
 end;
 $$;

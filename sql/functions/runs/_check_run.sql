@@ -5,52 +5,56 @@ create or replace function tide._check_run()
 returns trigger
 language plpgsql
 as $$
+declare
+  v_possible boolean;
 begin
-  if new.status in ('completed', 'failed', 'cancelled') then
-    if new.finished_at is null
-      or new.ready
-      or num_nonnulls(new.slot, new.leased_until, new.waiting_on, new.dispatched_until) > 0
-    then
-      raise exception 'run % is % and holds or waits for something', new.run_id, new.status
-        using errcode = '23514',
-              hint = 'Use the functions of the schema.';
-    end if;
-  elsif (new.status = 'running') = (new.leased_until is null)
-    or (new.status = 'running') and (new.lease_id is null or new.lease is null or new.ready)
-    or (new.status = 'queued') and new.queue is null
-    or new.ready and (new.status <> 'queued' or new.waiting_on is not null)
-    or new.waiting_on is not null
-      and (
-        new.status = 'running'
-        or new.run_at < 'infinity'
-        or new.waiting_on not in (
+  -- One expression for each status: an expression is prepared whole, in each transaction.
+  if new.status = 'running' then
+    v_possible := num_nulls(new.leased_until, new.lease_id, new.lease, new.run_at) = 0
+      and num_nonnulls(new.waiting_on, new.finished_at, new.result) = 0
+      and not new.ready
+      and new.attempt >= 0
+      and new.max_attempts between 1 and 100;
+  elsif new.status in ('queued', 'pending') then
+    v_possible := num_nonnulls(new.leased_until, new.finished_at, new.result) = 0
+      and case when new.status = 'queued' then new.queue is not null else not new.ready end
+      and (new.slot is null or new.dispatched_until is not null)
+      and new.attempt >= 0
+      and new.max_attempts between 1 and 100;
+    if new.waiting_on is not null then
+      v_possible := v_possible
+        and not new.ready
+        and coalesce(new.run_at, 'infinity') = 'infinity'
+        and new.waiting_on in (
           'review', 'gate', 'children', 'timer', 'event', 'budget', 'push'
-        )
-      )
-    or new.waiting_on is null and new.run_at is null
-    or new.slot is not null and new.status <> 'running' and new.dispatched_until is null
-    or new.attempt < 0
-    or new.max_attempts not between 1 and 100
-    or num_nonnulls(new.finished_at, new.result) > 0
-  then
+        );
+    elsif new.run_at is null then
+      v_possible := false;
+    end if;
+  else
+    v_possible := new.finished_at is not null
+      and not new.ready
+      and num_nonnulls(new.slot, new.leased_until, new.waiting_on, new.dispatched_until) = 0;
+  end if;
+  if not v_possible then
     raise exception 'run % cannot be % with these columns', new.run_id, new.status
       using errcode = '23514',
-            detail = 'Lease, slot, queue, time and what it waits for do not fit the status.',
+            detail = 'Lease, slot, queue, times and what it waits for do not fit the status.',
             hint = 'Use the functions of the schema.';
   end if;
-  if tg_op = 'UPDATE'
-    and (
-      new.run_id <> old.run_id
+  if tg_op = 'UPDATE' then
+    if new.run_id <> old.run_id
       or new.status <> old.status
         and not (
           old.status in ('pending', 'queued') and new.status = 'running'
           or old.status = 'running' and new.status in ('pending', 'queued')
         )
-    )
-  then
-    raise exception 'run % cannot go from % to % by an update', old.run_id, old.status, new.status
-      using errcode = 'TD030',
-            hint = 'Use tide.cancel, tide.retry or the other functions of the schema.';
+    then
+      raise exception 'run % cannot go from % to % by an update',
+          old.run_id, old.status, new.status
+        using errcode = 'TD030',
+              hint = 'Use tide.cancel, tide.retry or the other functions of the schema.';
+    end if;
   end if;
   return new;
 end;

@@ -21,6 +21,14 @@ begin
       from unnest(_insert_runs.runs) as n
     );
   end if;
+  -- Of one run the row count says it, without a query around the insert.
+  if cardinality(runs) = 1 then
+    insert into tide.runs_active
+    select r.*
+    from tide._first_rows(_insert_runs.runs, v_now) as r
+    on conflict do nothing;
+    return case when found then array[(runs[1]).run_id] else array[]::uuid[] end;
+  end if;
   with inserted as (
     insert into tide.runs_active as a
     select r.*

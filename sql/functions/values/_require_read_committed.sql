@@ -1,18 +1,12 @@
+-- In SQL, so that it is inlined.
 create or replace function tide._require_read_committed(function text)
 returns boolean
-language plpgsql
+language sql
 stable
 as $$
-begin
-  if current_setting('transaction_isolation') in ('read committed', 'read uncommitted') then
-    return true;
-  end if;
-  raise exception 'tide.% cannot run under isolation level %', _require_read_committed.function,
-      current_setting('transaction_isolation')
-    using errcode = '25001',
-          hint = 'Call it in a READ COMMITTED transaction: it must see what others committed '
-                 'since yours began.';
-end;
+select pg_catalog.current_setting('transaction_isolation')
+    operator(pg_catalog.=) any (array['read committed', 'read uncommitted'])
+  or tide._refuse_isolation(_require_read_committed.function)
 $$;
 
 comment on function tide._require_read_committed is

@@ -1,19 +1,14 @@
+-- In SQL, so that it is inlined: a call of its own costs more than the look.
 create or replace function tide._valid_name(argument text, value text)
 returns text
-language plpgsql
+language sql
 immutable
 parallel safe
 as $$
-begin
-  if tide._is_name(value) then
-    return value;
-  end if;
-  raise exception '% is not a valid name: %', _valid_name.argument,
-      coalesce(quote_literal(left(_valid_name.value, 200)), 'null')
-    using errcode = '22023',
-          hint = 'Use 1 to 128 letters, digits and _ . : / - of ASCII, '
-                 'the first a letter, a digit or _.';
-end;
+select case
+  when tide._is_name(_valid_name.value) then _valid_name.value
+  else tide._refuse_name(_valid_name.argument, _valid_name.value)
+end
 $$;
 
 comment on function tide._valid_name is
