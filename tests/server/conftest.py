@@ -42,7 +42,13 @@ class Served:
         self.application = app(settings=settings, reconcile=reconcile, deliver=False)
         self.gateway: Gateway = self.application.state.gateway
         config = uvicorn.Config(
-            self.application, host="127.0.0.1", port=0, log_config=None, access_log=False
+            self.application,
+            host="127.0.0.1",
+            port=0,
+            log_config=None,
+            access_log=False,
+            # Else a client that a busy machine holds up meets a connection just closed.
+            timeout_keep_alive=10 * PATIENCE,
         )
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)

@@ -29,6 +29,9 @@ MOST_HEADERS: Final = 32 * 1024
 """Bytes of a request before its body."""
 HEADER_TIME: Final = 10.0
 """Seconds for them to arrive."""
+KEPT: Final = 75
+"""Seconds a silent connection is kept: longer than proxies keep theirs, which would else send a
+request into one that was just closed."""
 GRACE: Final = 30
 """Seconds for requests to end after SIGTERM."""
 
@@ -167,6 +170,7 @@ class Program:
             "proxy_headers": False,
             "server_header": False,
             "timeout_graceful_shutdown": GRACE,
+            "timeout_keep_alive": KEPT,
             "root_path": self.base_path,
         }
         return uvicorn.Config(self.application, factory=True, **options)
