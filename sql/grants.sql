@@ -118,7 +118,7 @@ declare
       "read_stream", "list_streams",
       "list_deliveries", "redeliver", "set_webhook_secret", "grant_secret", "recover",
       "gate_tokens",
-      "create_key", "list_keys", "revoke_key",
+      "create_key", "list_keys", "revoke_key", "set_price", "list_prices",
       "prune", "set_retention", "pause", "resume", "adopt", "_now", "_metrics",
       "overview", "find_runs", "search_runs", "count_runs", "outline_run", "get_step",
       "outline_events",

@@ -11,6 +11,7 @@ from tidebase_pg.async_driver import AsyncDriver
 from tidebase_pg.call import Call
 from tidebase_pg.documents import encode
 from tidebase_pg.options import SnapshotOptions, UsageOptions, VersionOptions, WriteOptions
+from tidebase_pg.prices import list_price
 from tidebase_pg.types import GateStatus, OpenGate, StateRow, UsageRow, VersionRow
 from tidebase_pg.values import RunId, new_run_id
 from tidebase_pg.wait_flows import GateOptions
@@ -127,7 +128,9 @@ class AsyncRunUsage(AsyncRunPart):
 
         >>> await run.usage.record(kind="llm", input_tokens=812, output_tokens=95, cost_usd=0.0031)
         """
-        return await self._execute(calls.record_usage(self._run.run_id, **options))
+        usage = priced(options)
+        self._tell(usage)
+        return await self._execute(calls.record_usage(self._run.run_id, **usage))
 
     def add(self, **options: Unpack[UsageOptions]) -> None:
         """Record what the step that is running used together with its end, in the same call: it is
@@ -144,17 +147,35 @@ class AsyncRunUsage(AsyncRunPart):
             raise RuntimeError(
                 "usage.add belongs into a step, which records it; between steps use usage.record"
             )
-        used = {"request_key": str(new_run_id()), **options}
-        cost, quantity = options.get("cost_usd"), options.get("quantity")
-        for name, amount in (("cost_usd", cost), ("quantity", quantity)):
-            if isinstance(amount, Decimal):
-                used[name] = str(amount)
+        usage = priced(options)
+        used = {
+            name: str(amount) if isinstance(amount, Decimal) else amount
+            for name, amount in {"request_key": str(new_run_id()), **usage}.items()
+        }
         encode(used, f"what step {step!r} used")
         self._run.used.setdefault(step, []).append(
             {name: value for name, value in used.items() if value is not None}
         )
+        self._tell(usage)
+
+    def _tell(self, usage: UsageOptions) -> None:
+        for told in self._driver.registry.on_usage:
+            told(dict(usage))
 
     @tasks.noticed
     async def list(self) -> list[UsageRow]:
         """What was spent, oldest first."""
         return await self._execute(calls.list_usage(self._run.run_id))
+
+
+def priced(options: UsageOptions) -> UsageOptions:
+    """The same with the list price of the model, where no cost is given and one is known."""
+    if options.get("cost_usd") is not None or options.get("list_cost_usd") is not None:
+        return options
+    price = list_price(
+        options.get("provider"),
+        options.get("model"),
+        options.get("input_tokens"),
+        options.get("output_tokens"),
+    )
+    return options if price is None else {**options, "list_cost_usd": price}

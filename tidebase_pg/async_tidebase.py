@@ -205,6 +205,13 @@ class AsyncKeys(AsyncNamespace):
     authenticate = AsyncNamespace.method(calls.authenticate_key)
 
 
+class AsyncPrices(AsyncNamespace):
+    """What models cost, for usage that is recorded without a cost."""
+
+    set = AsyncNamespace.method(calls.set_price)
+    list = AsyncNamespace.method(calls.list_prices)
+
+
 class AsyncQueues(AsyncNamespace):
     """Queues; they need no creation, only settings when the defaults do not fit."""
 
@@ -298,6 +305,7 @@ class AsyncTidebase:
         self.runs = AsyncRuns(self)
         self.queues = AsyncQueues(self)
         self.keys = AsyncKeys(self)
+        self.prices = AsyncPrices(self)
         self.gates = AsyncGates(self)
         self.schedules = AsyncSchedules(self)
         self.deliveries = AsyncDeliveries(self)
@@ -534,6 +542,27 @@ class AsyncTidebase:
             if self._following is None:
                 self._following = tasks.Homes(lambda: AsyncFollowing(client))
         return self._following.here()
+
+    def run_metadata(self, function: G) -> G:
+        """Facts that the metadata of every run gets which is enqueued, spawned or scheduled here;
+        what is given with the run wins. The function is called for each run.
+
+        >>> @tide.run_metadata
+        ... def release() -> dict:
+        ...     return {"release": "2026-11"}
+        """
+        self._registry.run_metadata.append(function)
+        return function
+
+    def on_usage(self, function: G) -> G:
+        """Told of all usage that runs record here: the function gets it as a dict, in the step.
+
+        >>> @tide.on_usage
+        ... def count(usage: dict) -> None:
+        ...     tokens.inc(usage.get("input_tokens") or 0)
+        """
+        self._registry.on_usage.append(function)
+        return function
 
     def around_run(self, function: G) -> G:
         """Call a function around every run of a workflow: it is handed the run and what proceeds.

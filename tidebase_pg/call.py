@@ -47,7 +47,7 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
         "priority",
     ),
     values.big_integer: ("input_tokens", "output_tokens", "total_tokens"),
-    values.amount: ("cost_usd", "quantity"),
+    values.amount: ("cost_usd", "input_usd", "list_cost_usd", "output_usd", "quantity"),
     values.boolean: (
         "cascade",
         "enabled",

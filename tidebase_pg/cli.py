@@ -13,8 +13,8 @@ from tidebase_pg.version import __version__
 
 TOPICS: Final = (
     "install", "dev", "serve", "runs", "gates", "queues", "schedules", "work", "deliver",
-    "webhooks", "keys", "upkeep", "health", "doctor", "roles", "uninstall", "check", "skill", "mcp",
-    "completion",
+    "webhooks", "keys", "prices", "upkeep", "health", "doctor", "roles", "uninstall", "check",
+    "skill", "mcp", "completion",
 )  # fmt: skip
 
 

@@ -110,6 +110,9 @@ class UsageOptions(TypedDict, total=False):
     total_tokens: int | None
     """Default: input and output together."""
     cost_usd: Decimal | float | None
+    """Default: by the own prices of the database, else `list_cost_usd`."""
+    list_cost_usd: Decimal | float | None
+    """Default: the list price of the model, where genai-prices is installed."""
     metadata: Mapping[str, Any] | None
     request_key: str | None
     """The same key counts once per run, whatever attempt records it."""

@@ -216,6 +216,10 @@ class Registry:
         self.codec: Codec = DefaultCodec() if codec is None else codec
         self.around_runs: list[Callable[..., Any]] = []
         self.around_steps: list[Callable[..., Any]] = []
+        self.run_metadata: list[Callable[[], Mapping[str, Any]]] = []
+        """What the metadata of every run made here gets besides what is given."""
+        self.on_usage: list[Callable[[Mapping[str, Any]], None]] = []
+        """Told of all usage that runs record here."""
         self.park_grace = PARK_GRACE
         self._by_name: dict[str, Workflow] = {}
         self._by_function: dict[Callable[..., Any], Workflow] = {}
@@ -274,6 +278,8 @@ class Registry:
         self, workflow: str | Callable[..., Any], **options: Unpack[EnqueueOptions]
     ) -> Call[Enqueued]:
         """The call that enqueues a run; a name that is not registered here is as good."""
+        if self.run_metadata:
+            options["metadata"] = self._metadata(options.get("metadata"))
         known = self._known(workflow)
         if known is None:
             return calls.enqueue(text("workflow", workflow), **options)
@@ -291,6 +297,8 @@ class Registry:
         """The call that declares a schedule; a workflow not registered here is as good."""
         given: dict[str, Any] = dict(options)
         cron, workflow = given.pop("cron", None), given.pop("workflow_name", None)
+        if self.run_metadata:
+            given["metadata"] = self._metadata(given.get("metadata"))
         known = self._known(workflow)
         if known is not None:
             workflow = known.name
@@ -321,6 +329,8 @@ class Registry:
                     run.setdefault("budget", known.budget)
             if run.pop("queue", queue) not in (queue, None):
                 raise ValueError(f"runs[{place}] names another queue: one call, one queue")
+            if self.run_metadata:
+                run["metadata"] = self._metadata(run.get("metadata"))
             if repeatable:
                 run.setdefault("run_id", new_run_id())
             _write(run)
@@ -341,6 +351,8 @@ class Registry:
             for key in ("max_attempts", "deadline", "budget"):
                 if (value := getattr(known, key)) is not None:
                     given.setdefault(key, value)
+        if self.run_metadata:
+            given["metadata"] = self._metadata(given.get("metadata"))
         handed = given.pop("input", None)
         _write(given)
         function = known.function if known is not None else None
@@ -350,6 +362,12 @@ class Registry:
         """The queue a workflow was registered with, else "default"."""
         known = self._known(workflow)
         return known.queue if known is not None else DEFAULT_QUEUE
+
+    def _metadata(self, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        found: dict[str, Any] = {}
+        for facts in self.run_metadata:
+            found.update(facts())
+        return {**found, **(given or {})}
 
     def _known(self, workflow: object) -> Workflow | None:
         if isinstance(workflow, str):

@@ -197,6 +197,13 @@ class Keys(Namespace):
     authenticate = Namespace.method(calls.authenticate_key)
 
 
+class Prices(Namespace):
+    """What models cost, for usage that is recorded without a cost."""
+
+    set = Namespace.method(calls.set_price)
+    list = Namespace.method(calls.list_prices)
+
+
 class Queues(Namespace):
     """Queues; they need no creation, only settings when the defaults do not fit."""
 
@@ -288,6 +295,7 @@ class Tidebase:
         self.runs = Runs(self)
         self.queues = Queues(self)
         self.keys = Keys(self)
+        self.prices = Prices(self)
         self.gates = Gates(self)
         self.schedules = Schedules(self)
         self.deliveries = Deliveries(self)
@@ -504,6 +512,27 @@ class Tidebase:
             if self._following is None:
                 self._following = threads.Homes(lambda: Following(client))
         return self._following.here()
+
+    def run_metadata(self, function: G) -> G:
+        """Facts that the metadata of every run gets which is enqueued, spawned or scheduled here;
+        what is given with the run wins. The function is called for each run.
+
+        >>> @tide.run_metadata
+        ... def release() -> dict:
+        ...     return {"release": "2026-11"}
+        """
+        self._registry.run_metadata.append(function)
+        return function
+
+    def on_usage(self, function: G) -> G:
+        """Told of all usage that runs record here: the function gets it as a dict, in the step.
+
+        >>> @tide.on_usage
+        ... def count(usage: dict) -> None:
+        ...     tokens.inc(usage.get("input_tokens") or 0)
+        """
+        self._registry.on_usage.append(function)
+        return function
 
     def around_run(self, function: G) -> G:
         """Call a function around every run of a workflow: it is handed the run and what proceeds.

@@ -75,6 +75,8 @@ def _expression(name: str, row: str) -> str:
             f"{row}{name} is null" for name in ("forked_from", "parent_id", "budget")
         )
         return f"({row}last_seq = 2 and {unset}) as fresh"
+    if name == "begins":
+        return f"({row}last_seq = 2) as begins"
     return f"{row}{name}"
 
 
@@ -171,6 +173,8 @@ class LeasedRun(Record):
     metadata_text: str = field(repr=False)
     fresh: bool
     """Whether no step of the run can have been begun before, and no budget counts them."""
+    begins: bool = False
+    """Whether the run was never leased before."""
 
     @property
     def key(self) -> str:
@@ -817,6 +821,20 @@ class UsageRow(Record):
     def metadata(self) -> Any:
         """Free facts of whoever recorded it. Raises BadPayload when Python cannot read them."""
         return decode(self.metadata_text, f"the metadata of usage {self.usage_id}")
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow(Record):
+    """What a model costs, in dollars for a million tokens, `tide.prices`."""
+
+    provider: str
+    """"*" = any provider that has no price of its own."""
+    model: str
+    input_usd: Decimal | None
+    output_usd: Decimal | None
+    """None in the answer to its removal."""
+    set_at: datetime
+    set_by: str
 
 
 @dataclass(frozen=True, slots=True)

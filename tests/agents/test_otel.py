@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,13 +11,15 @@ import pytest
 
 pytest.importorskip("opentelemetry.sdk.trace", reason="run: make test-agents")
 
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tidebase_pg import AsyncRun, AsyncTidebase, Run, Tidebase
-from tidebase_pg.agents.otel import instrument, traced
+from tidebase_pg.agents.otel import instrument, observe_queues, traced
 
 AGAIN = {"base": 0, "jitter": 0}
 
@@ -57,9 +61,7 @@ async def test_the_first_attempt_is_a_child_and_later_ones_link(
         raise OSError("no paper")
 
     with traces.tracer.start_as_current_span("request") as request:
-        run_id = (
-            await atide.enqueue(report, metadata=traced({"tenant": "a"}), backoff=AGAIN)
-        ).run_id
+        run_id = (await atide.enqueue(report, metadata={"tenant": "a"}, backoff=AGAIN)).run_id
         caller = request.get_span_context()
     await atide.work(drain=True)
     first, second = traces.named("process report")
@@ -107,3 +109,109 @@ def test_sync_workflows_are_traced_too(dsn: str, traces: Traces) -> None:
         tide.work(drain=True)
     (run,), (step,) = traces.named("process report"), traces.named("step plan")
     assert step.parent.span_id == run.context.span_id
+
+
+async def test_children_and_batches_are_in_the_trace_and_fires_of_a_schedule_link_to_it(
+    atide: AsyncTidebase, traces: Traces
+) -> None:
+    instrument(atide, tracer_provider=traces.provider)
+
+    @atide.workflow("part")
+    async def part(run: AsyncRun, input: Any) -> None:
+        pass
+
+    @atide.workflow("whole")
+    async def whole(run: AsyncRun, input: Any) -> None:
+        await run.child(part, name="inline")
+        await run.child(part, name="queued", queue="default")
+
+    with traces.tracer.start_as_current_span("request") as request:
+        await atide.enqueue_many([{"workflow": whole}])
+        await atide.schedules.set("daily", cron="0 0 * * *", workflow_name="part")
+        caller = request.get_span_context()
+    await atide.schedules.fire("daily")
+    await atide.work(drain=True)
+    began, went_on = sorted(traces.named("process whole"), key=lambda span: span.start_time)
+    assert began.parent.span_id == caller.span_id
+    assert went_on.parent is None
+    assert [link.context.span_id for link in went_on.links] == [caller.span_id]
+    parts = traces.named("process part")
+    (fired,) = [span for span in parts if span.parent is None]
+    assert [link.context.span_id for link in fired.links] == [caller.span_id]
+    children = [span for span in parts if span is not fired]
+    assert [span.parent.span_id for span in children] == [began.context.span_id] * 2
+
+
+@pytest.mark.parametrize("recorded", ["add", "record"])
+async def test_usage_is_on_the_span_of_its_step_and_in_the_metrics(
+    atide: AsyncTidebase, traces: Traces, recorded: str
+) -> None:
+    reader = InMemoryMetricReader()
+    meters = MeterProvider([reader])
+    instrument(atide, tracer_provider=traces.provider, meter_provider=meters)
+
+    @atide.workflow("ask")
+    async def ask(run: AsyncRun, input: Any) -> None:
+        async def request() -> None:
+            for _ in range(2):
+                usage: Any = {"kind": "llm", "provider": "acme", "model": "small"}
+                usage |= {"input_tokens": 900, "output_tokens": 150, "cost_usd": 0.25}
+                if recorded == "add":
+                    run.usage.add(**usage)
+                else:
+                    await run.usage.record(**usage)
+
+        await run.step("turn", request)
+
+    await atide.enqueue(ask)
+    await atide.work(drain=True)
+    (span,) = traces.named("step turn")
+    assert {name: span.attributes[name] for name in span.attributes if "gen_ai" in name} == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "acme",
+        "gen_ai.request.model": "small",
+        "gen_ai.usage.input_tokens": 1800,
+        "gen_ai.usage.output_tokens": 300,
+    }
+    assert span.attributes["tidebase.usage.cost_usd"] == 0.5
+    found = points(reader)
+    assert {
+        (p.attributes["gen_ai.token.type"], p.sum) for p in found["gen_ai.client.token.usage"]
+    } == {
+        ("input", 1800),
+        ("output", 300),
+    }
+    assert [p.value for p in found["tidebase.usage.cost"]] == [0.5]
+
+
+def points(reader: InMemoryMetricReader) -> dict[str, Any]:
+    data: Any = reader.get_metrics_data()
+    return {
+        metric.name: metric.data.data_points
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+
+
+def test_queues_are_observed_when_metrics_are_collected(dsn: str) -> None:
+    reader = InMemoryMetricReader()
+    with Tidebase(dsn) as tide:
+        observe_queues(tide, meter_provider=MeterProvider([reader]))
+        for delay in (0, 0, 60):
+            tide.enqueue("mail", queue="mails", delay=delay)
+        found = points(reader)
+        for name, number in (("ready", 2), ("delayed", 1), ("running", 0), ("parked", 0)):
+            (point,) = found[f"tidebase.queue.{name}"]
+            assert (point.attributes, point.value) == (
+                {"messaging.destination.name": "mails"},
+                number,
+            )
+
+
+def test_nothing_of_opentelemetry_is_imported_where_it_is_off() -> None:
+    code = (
+        "import sys, tidebase_pg, tidebase_pg.commands.work, tidebase_pg.prices; "
+        "assert not [m for m in sys.modules if m.startswith(('opentelemetry', 'genai_prices'))]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,15 +8,15 @@ import pytest
 
 pytest.importorskip("genai_prices", reason="run: make test-agents")
 
-from tidebase_pg.agents.prices import cost_usd
+from tidebase_pg.prices import list_price
 
 
 def test_a_known_model_has_its_list_price() -> None:
-    price = cost_usd("openai", "gpt-4o", 1_000_000, 1_000_000)
+    price = list_price("openai", "gpt-4o", 1_000_000, 1_000_000)
     assert price is not None
     assert Decimal(1) < price < Decimal(100)
-    assert cost_usd("openai", "gpt-4o", 2_000_000, 2_000_000) == 2 * price
-    assert cost_usd(None, "gpt-4o", 1_000_000, 1_000_000) == price
+    assert list_price("openai", "gpt-4o", 2_000_000, 2_000_000) == 2 * price
+    assert list_price(None, "gpt-4o", 1_000_000, 1_000_000) == price
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,4 @@ def test_a_known_model_has_its_list_price() -> None:
 def test_what_is_not_known_has_no_price(
     provider: str, model: str | None, tokens: int | None
 ) -> None:
-    assert cost_usd(provider, model, tokens, tokens) is None
+    assert list_price(provider, model, tokens, tokens) is None

@@ -49,6 +49,7 @@ ACCEPTED = {
     ("0032_wire_functions.sql", "adding-field-with-default"): "a table of one row",
     ("0045_changed_functions.sql", "ban-drop-function"): "made again in the same transaction",
     ("0052_used.sql", "ban-drop-function"): "made again in the same transaction",
+    ("0053_prices.sql", "ban-drop-function"): "made again in the same transaction",
     ("0062_changed_upkeep.sql", "ban-drop-function"): "made again in the same transaction",
     ("0063_parked_times.sql", "ban-drop-not-null"): "drivers of before read no time as well",
 }

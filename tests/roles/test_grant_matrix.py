@@ -30,8 +30,8 @@ STATES = ("queued", "running", "waiting", "completed", "failed", "cancelled", "r
 
 CREATORS = {"create_run", "enqueue", "enqueue_many", "fork_run"}
 """Their ids are for what they make."""
-UNCALLED = {"reconcile", "adopt", "pause", "resume", "create_key", "revoke_key"}
-"""About the installation and its keys."""
+UNCALLED = {"reconcile", "adopt", "pause", "resume", "create_key", "revoke_key", "set_price"}
+"""About the installation, its keys and its prices."""
 
 
 @dataclass

@@ -226,6 +226,7 @@ SCENES: dict[str, Scene] = {
     "list_runs": lambda tide: after(finished_step(tide), {"status": "completed"}),
     "list_schedules": lambda tide: after(scheduled(tide)),
     "list_snapshots": lambda tide: {"run_id": streamed(tide)["run_id"]},
+    "list_prices": lambda tide: {},
     "list_usage": queued,
     "next_fire": lambda tide: {
         "cron": "*/15 9-17 * * mon-fri",
@@ -256,6 +257,12 @@ SCENES: dict[str, Scene] = {
     "revoke_queue": granted,
     "save_state": lambda tide: streamed(tide) | {"label": "kept"},
     "send_event": lambda tide: queued(tide, name="paid", payload={"n": 1}),
+    "set_price": lambda tide: {
+        "provider": "acme",
+        "model": "small",
+        "input_usd": 1,
+        "output_usd": 2,
+    },
     "set_budget": lambda tide: queued(tide, limits={"max_cost_usd": 1.5}),
     "set_queue": lambda tide: {
         "queue": "q",

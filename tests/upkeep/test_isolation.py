@@ -29,7 +29,7 @@ RIGHT = {
     *("begin_step", "complete_step", "fail_step", "record_usage"),
     *("set_state", "patch_state", "save_state", "create_snapshot"),
     *("set_schedule", "drop_schedule", "pause_schedule", "resume_schedule"),
-    *("pause", "resume", "set_retention", "grant_queue", "grant_secret"),
+    *("pause", "resume", "set_retention", "grant_queue", "grant_secret", "set_price"),
 }
 """Functions that write and work at every isolation level; all others refuse the stricter ones."""
 

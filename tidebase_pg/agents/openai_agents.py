@@ -31,7 +31,6 @@ from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from tidebase_pg import AsyncRun
-from tidebase_pg.agents.prices import cost_usd
 from tidebase_pg.errors import BadPayload
 
 __all__ = ["durable_tool", "run_agent"]
@@ -161,7 +160,6 @@ class _DurableModel(Model):
                 model=model,
                 input_tokens=usage.input_tokens,
                 output_tokens=usage.output_tokens,
-                cost_usd=cost_usd(None, model, usage.input_tokens, usage.output_tokens),
             )
             return _RESPONSE.dump_python(response, mode="json")
 

@@ -44,7 +44,6 @@ from pydantic_ai.toolsets import ToolsetTool
 from pydantic_core import to_jsonable_python
 
 from tidebase_pg import AsyncRun, AsyncTidebase, Run
-from tidebase_pg.agents.prices import cost_usd
 from tidebase_pg.errors import BadPayload, Fail, Stop
 from tidebase_pg.types import GateRow
 from tidebase_pg.values import RunId
@@ -425,12 +424,6 @@ def _add_usage(run: AnyRun, answer: object) -> None:
         "model": response.get("model_name"),
         "input_tokens": usage.get("input_tokens"),
         "output_tokens": usage.get("output_tokens"),
-        "cost_usd": cost_usd(
-            response.get("provider_name"),
-            response.get("model_name"),
-            usage.get("input_tokens"),
-            usage.get("output_tokens"),
-        ),
     }
     given: dict[str, Any] = {name: value for name, value in facts.items() if value is not None}
     run.usage.add(**given)

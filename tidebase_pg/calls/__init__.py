@@ -107,7 +107,13 @@ from tidebase_pg.calls.upkeep import (
     set_retention,
     version,
 )
-from tidebase_pg.calls.usage import list_usage, record_usage, set_budget
+from tidebase_pg.calls.usage import (
+    list_prices,
+    list_usage,
+    record_usage,
+    set_budget,
+    set_price,
+)
 from tidebase_pg.calls.webhooks import (
     claim_deliveries,
     find_deliveries,
@@ -174,6 +180,7 @@ __all__ = [
     "list_fires",
     "list_gates",
     "list_keys",
+    "list_prices",
     "list_queues",
     "list_runs",
     "list_schedules",
@@ -217,6 +224,7 @@ __all__ = [
     "search_runs",
     "send_event",
     "set_budget",
+    "set_price",
     "set_queue",
     "set_retention",
     "set_schedule",

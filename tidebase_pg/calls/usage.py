@@ -9,7 +9,7 @@ from uuid import UUID
 
 from tidebase_pg.call import Call, call
 from tidebase_pg.documents import encode, optional
-from tidebase_pg.types import RunRow, UsageRow
+from tidebase_pg.types import PriceRow, RunRow, UsageRow
 from tidebase_pg.values import RunId
 
 
@@ -30,10 +30,11 @@ def record_usage(
     metadata: Mapping[str, Any] | None = None,
     request_key: str | None = None,
     lease_id: UUID | None = None,
+    list_cost_usd: Decimal | float | None = None,
 ) -> Call[UsageRow]:
     """Record what a run spent, also after it ended; total_tokens = input + output unless given,
     negative amounts are 22023, the same request_key counts once. With its lease_id a worker
-    renews its lease.
+    renews its lease. Without cost_usd it costs what set_price says, else list_cost_usd.
     """
     return call(
         "record_usage",
@@ -54,6 +55,7 @@ def record_usage(
         metadata=optional(metadata, "metadata"),
         request_key=request_key,
         lease_id=lease_id,
+        list_cost_usd=list_cost_usd,
     )
 
 
@@ -75,3 +77,28 @@ def set_budget(run_id: RunId, limits: Mapping[str, Any] | None) -> Call[RunRow]:
         run_id=run_id,
         limits=encode(limits, "limits"),
     )
+
+
+def set_price(
+    provider: str,
+    model: str,
+    input_usd: Decimal | float | None,
+    output_usd: Decimal | float | None,
+) -> Call[PriceRow]:
+    """Set what a model of a provider, or of any (*), costs in dollars for a million tokens; null
+    for both removes it. Usage recorded from then on without cost_usd is priced by it.
+    """
+    return call(
+        "set_price",
+        PriceRow.columns(),
+        PriceRow.one,
+        provider=provider,
+        model=model,
+        input_usd=input_usd,
+        output_usd=output_usd,
+    )
+
+
+def list_prices() -> Call[list[PriceRow]]:
+    """The own prices of models, by provider and model."""
+    return call("list_prices", PriceRow.columns(), PriceRow.many)

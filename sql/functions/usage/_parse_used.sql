@@ -10,6 +10,7 @@ declare
   end;
   v_element jsonb;
   v_usage tide.usage;
+  v_list_cost_usd numeric;
   v_usages tide.usage[] := '{}';
 begin
   if used is null then
@@ -20,7 +21,7 @@ begin
     v_list,
     array[
       'kind', 'provider', 'model', 'label', 'quantity', 'unit', 'input_tokens', 'output_tokens',
-      'total_tokens', 'cost_usd', 'metadata', 'request_key'
+      'total_tokens', 'cost_usd', 'metadata', 'request_key', 'list_cost_usd'
     ],
     1000
   );
@@ -31,6 +32,7 @@ begin
   loop
     begin
       v_usage := jsonb_populate_record(null::tide.usage, v_element);
+      v_list_cost_usd := (v_element ->> 'list_cost_usd')::numeric;
     exception
       when data_exception then
         raise exception 'used holds an amount that cannot be read: %', left(v_element::text, 200)
@@ -40,7 +42,7 @@ begin
     end;
     v_usage.kind := coalesce(v_usage.kind, 'custom');
     v_usage.step := _parse_used.step;
-    v_usages := v_usages || tide._valid_usage(v_usage);
+    v_usages := v_usages || tide._valid_usage(v_usage, v_list_cost_usd);
   end loop;
   return v_usages;
 end;

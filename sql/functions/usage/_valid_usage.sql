@@ -1,4 +1,4 @@
-create or replace function tide._valid_usage(usage tide.usage)
+create or replace function tide._valid_usage(usage tide.usage, list_cost_usd numeric)
 returns tide.usage
 language plpgsql
 volatile
@@ -16,7 +16,6 @@ begin
   v_usage.unit := tide._optional_text('unit', usage.unit, 128);
   v_usage.request_key := tide._optional_text('request_key', usage.request_key, 512);
   v_usage.quantity := tide._valid_amount('quantity', usage.quantity);
-  v_usage.cost_usd := tide._valid_amount('cost_usd', usage.cost_usd);
   v_usage.input_tokens := tide._valid_amount('input_tokens', usage.input_tokens);
   v_usage.output_tokens := tide._valid_amount('output_tokens', usage.output_tokens);
   v_usage.total_tokens := coalesce(
@@ -25,10 +24,15 @@ begin
     usage.input_tokens,
     usage.output_tokens
   );
+  v_usage.cost_usd := coalesce(
+    tide._valid_amount('cost_usd', usage.cost_usd),
+    tide._price(v_usage),
+    tide._valid_amount('list_cost_usd', _valid_usage.list_cost_usd)
+  );
   v_usage.metadata := coalesce(tide._valid_payload('metadata', usage.metadata), '{}');
   return v_usage;
 end;
 $$;
 
 comment on function tide._valid_usage is
-  'A record of usage as it is stored, with its id, time and total; or 22023 naming what is wrong.';
+  'A record of usage as it is stored, with its id, time, total and price; or 22023 naming what is wrong.';

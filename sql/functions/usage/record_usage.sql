@@ -13,7 +13,8 @@ create or replace function tide.record_usage(
   cost_usd numeric default null,
   metadata jsonb default '{}',
   request_key text default null,
-  lease_id uuid default null
+  lease_id uuid default null,
+  list_cost_usd numeric default null
 )
 returns tide.usage
 language plpgsql
@@ -40,7 +41,7 @@ begin
   v_usage.output_tokens := record_usage.output_tokens;
   v_usage.total_tokens := record_usage.total_tokens;
   v_usage.metadata := record_usage.metadata;
-  v_usage := tide._valid_usage(v_usage);
+  v_usage := tide._valid_usage(v_usage, record_usage.list_cost_usd);
   if record_usage.lease_id is not null then
     v_run := tide._hold(record_usage.run_id, record_usage.lease_id);
   else
@@ -54,4 +55,4 @@ $$;
 comment on function tide.record_usage is
   'Record what a run spent, also after it ended; total_tokens = input + output unless given, negative '
   'amounts are 22023, the same request_key counts once. With its lease_id '
-  'a worker renews its lease.';
+  'a worker renews its lease. Without cost_usd it costs what set_price says, else list_cost_usd.';

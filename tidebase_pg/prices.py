@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 from functools import cache
-from typing import Any
+from importlib import import_module
+from typing import Any, cast
 
 
-def cost_usd(
+def list_price(
     provider: str | None, model: str | None, input_tokens: int | None, output_tokens: int | None
 ) -> Decimal | None:
     """The list price in dollars; None where the package, the model or the tokens are not known.
 
-    >>> cost_usd("openai", "gpt-4o", 1000, 100)
+    >>> list_price("openai", "gpt-4o", 1000, 100)
     Decimal('0.0035')
     """
     calculate = _calculator()
@@ -28,12 +29,13 @@ def cost_usd(
 @cache
 def _calculator() -> Callable[[str | None, str, int, int], Decimal] | None:
     try:
-        from genai_prices import Usage, calc_price
+        prices: Any = import_module("genai_prices")
     except ImportError:
         return None
 
     def calculate(provider: str | None, model: str, taken: int, given: int) -> Decimal:
-        usage: Any = Usage(input_tokens=taken, output_tokens=given)
-        return calc_price(usage, model_ref=model, provider_id=provider).total_price
+        usage = prices.Usage(input_tokens=taken, output_tokens=given)
+        price = prices.calc_price(usage, model_ref=model, provider_id=provider)
+        return cast(Decimal, price.total_price)
 
     return calculate
