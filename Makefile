@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest $(or $(TESTS),-n $(TEST_JOBS) --dist loadfile)
 
 .DEFAULT_GOAL := help
 .PHONY: help sync demo demo-agent dev quick test test-agents test-all test-pg15 test-busy test-pgbouncer lint sql-lint types \
-  screenshots conventions bench bench-quick fuzz-http fuzz-sql chaos chaos-long docs docs-test wheel reproducible audit sbom clean
+  screenshots conventions bench bench-quick fuzz-http fuzz-sql fuzz-roles storm-approvals chaos chaos-long docs docs-test wheel reproducible audit sbom clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,12 @@ fuzz-http: $(READY) ## Ask each route of the HTTP door ten thousand made-up requ
 
 fuzz-sql: $(READY) ## Call every function at random and run random programs, some 15 minutes
 	TIDE_FUZZ_CALLS=3000 TIDE_FUZZ_SEED=$$(date +%s) TIDE_MODEL_EXAMPLES=2000 $(BIN)/python -m pytest --timeout 3600 tests/fuzz
+
+fuzz-roles: $(READY) ## Look for what is marked by a hundred thousand random calls of logins of each role
+	TIDE_TEST_CALLS=100000 $(BIN)/python -m pytest --timeout 3600 tests/roles/test_fuzz.py
+
+storm-approvals: $(READY) ## Replay approved runs ten thousand times with other arguments, also by mutants
+	TIDE_TEST_REPLAYS=10000 $(BIN)/python -m pytest --timeout 3600 tests/races/test_approval_storm.py
 
 chaos: $(READY) ## Ten minutes of work beside kills, stops and strangers' locks, then sixteen checks
 	$(BIN)/python -m tests.chaos --minutes 10

@@ -528,6 +528,17 @@ class AsyncTidebase:
         """
         return await self._on(connection, calls.send_event(run_id, name, payload=payload))
 
+    async def send_events(
+        self, events: Sequence[Mapping[str, Any]], *, connection: Any = None
+    ) -> int:
+        """Send events to several runs, all or none, and return how many. Each is run_id, name and,
+        if it carries anything, payload. In whatever order they are given, this deadlocks with
+        nothing.
+
+        >>> await tide.send_events([{"run_id": run_id, "name": "paid"} for run_id in waiting])
+        """
+        return await self._on(connection, calls.send_events(events))
+
     def follow(self, run_id: RunId, after: int) -> AsyncGenerator[EventRow]:
         """See `runs.subscribe`."""
         return subscribe(self._followed(), self._clients(), run_id, after)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Event
+from threading import Event, Thread
 from typing import Any
+from uuid import UUID
 
 import pytest
 from psycopg.types.json import Jsonb
 
 from tests.races.scenes import Leased, history, leased
 from tests.races.stepper import Stepper
-from tests.support import Connection, at_once, one, results, value
+from tests.support import Connection, at_once, one, results, value, wait_until_blocked
 
 CHILDREN = 8
 STEPS = 10
@@ -323,3 +324,36 @@ def test_limits_raised_while_children_spend_leave_nobody_parked(
         == 0
     )
     assert spent(connection) == (total, total)
+
+
+def test_a_budget_set_beside_reports_of_parent_and_child_does_not_deadlock(
+    connection: Connection, connect: Callable[..., Connection]
+) -> None:
+    """Also where the id of the parent sorts after that of its child: reports never wait."""
+    parent = UUID("ffffffff-0000-7000-8000-000000000001")
+    connection.execute("select from tide.enqueue('p', queue => 'd', run_id => %s)", (parent,))
+    own = one(connection, "select run_id, lease_id from tide.claim('{d}', lease => '1 day')")
+    connection.execute("select from tide.spawn(%s, %s, 'c', 'k', queue => 'd')", tuple(own))
+    child = one(connection, "select run_id, lease_id from tide.claim('{d}', lease => '1 day')")
+    holder, setter = connect(autocommit=False), connect()
+    holder.execute("select from tide.runs_active where run_id = %s for update", (child.run_id,))
+    setting = Thread(
+        target=setter.execute,
+        args=("select from tide.set_budget(%s, '{\"max_steps\": 5}')", (parent,)),
+    )
+    setting.start()
+    try:
+        # It has the parent and waits for the child.
+        wait_until_blocked(connection, setter.info.backend_pid)
+        outcomes = [
+            {"run_id": str(run.run_id), "lease_id": str(run.lease_id), "result": 1}
+            for run in (child, own)
+        ]
+        rows = connection.execute("select * from tide.settle(%s)", (Jsonb(outcomes),)).fetchall()
+        assert [(row.accepted, row.reason) for row in rows] == [(False, "busy")] * 2
+    finally:
+        holder.rollback()
+        setting.join(60)
+    assert value(connection, "select budget from tide.get_run(%s)", parent) == {"max_steps": 5}
+    rows = connection.execute("select * from tide.settle(%s)", (Jsonb(outcomes),)).fetchall()
+    assert all(row.accepted for row in rows)

@@ -121,9 +121,16 @@ where p.pronamespace = 'tide'::regnamespace
 order by 1
 """
 
-IDS = {"run_id", "gate_id", "delivery_id", "run_ids", "outcomes", "reports", "after_gate"} | {
-    "gate_ids"
-}
+IDS = {
+    "run_id",
+    "gate_id",
+    "delivery_id",
+    "run_ids",
+    "outcomes",
+    "reports",
+    "after_gate",
+    "events",
+} | {"gate_ids"}
 PLAIN: dict[str, Any] = {
     "approved_by": None,
     "actor": "eve",
@@ -213,6 +220,7 @@ def about(scene: Scene, state: str, real: bool) -> dict[str, Any]:
         "gate_ids": [gate_id or uuid4()],
         "delivery_id": scene.deliveries[state] if real else uuid4(),
         "name": "nightly" if real else "unknown",
+        "events": [{"run_id": str(run_id), "name": "paid"}],
         "outcomes": [{"run_id": str(run_id), "lease_id": lease, "result": 1}],
         "reports": [{"run_id": str(run_id), "lease_id": lease, "name": "write", "begin": True}],
     }

@@ -114,6 +114,7 @@ MAY: dict[str, str] = {
     "save_state":                    " w   ",
     "search_runs":                 "  o  ",
     "send_event":                    "cwo  ",
+    "send_events":                   "cwo  ",
     "set_budget":                    "  o  ",
     "set_price":                     "  o  ",
     "set_queue":                     "  o  ",

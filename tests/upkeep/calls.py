@@ -257,6 +257,9 @@ SCENES: dict[str, Scene] = {
     "revoke_queue": granted,
     "save_state": lambda tide: streamed(tide) | {"label": "kept"},
     "send_event": lambda tide: queued(tide, name="paid", payload={"n": 1}),
+    "send_events": lambda tide: {
+        "events": [{"run_id": str(queued(tide)["run_id"]), "name": "paid", "payload": {"n": 1}}]
+    },
     "set_price": lambda tide: {
         "provider": "acme",
         "model": "small",

@@ -97,3 +97,27 @@ def test_a_queue_may_leave_addresses_to_operators(tide: Tide, client: Tide) -> N
         client.enqueue_many(queue="default", runs=[{"workflow": "w", "channels": channel()}])
     client.enqueue(workflow="w")
     enqueue(tide, None)
+
+
+def test_a_queue_may_leave_recovery_urls_to_operators(
+    tide: Tide, client: Tide, log_in: LogIn
+) -> None:
+    tide.set_queue(queue="default", settings={"operator_urls": True})
+    address = {"recovery_url": "https://app.example/recover"}
+    worker = Tide(log_in("tide_worker"))
+    tide.enqueue(workflow="parent", queue="parents")
+    (run,) = worker.claim(queues=["parents"])
+    own = {"run_id": run.run_id, "lease_id": run.lease_id}
+    with refused("42501", "default"):
+        client.enqueue(workflow="w", **address)
+    with refused("42501", "default"):
+        client.enqueue_many(queue="default", runs=[{"workflow": "w", **address}])
+    with refused("42501", "default"):
+        worker.spawn(**own, edge="a", workflow="w", queue="default", options=address)
+    with refused("42501", "default"):
+        child = {"edge": "a", "workflow": "w", "queue": "default", **address}
+        worker.spawn_many(**own, children=[child])
+    assert tide.list_runs(queue="default") == []
+    client.enqueue(workflow="w", queue="other", **address)
+    tide.enqueue(workflow="w", **address)
+    assert len(tide.list_runs(queue="default")) == 1

@@ -18,7 +18,7 @@ from tidebase_pg.types import (
     Spawned,
     SpawnedMany,
 )
-from tidebase_pg.values import Duration, RunId
+from tidebase_pg.values import Duration, RunId, identifier
 
 
 def spawn(
@@ -148,6 +148,14 @@ def send_event(run_id: RunId, name: str, *, payload: Any = None) -> Call[bool]:
         name=name,
         payload=optional(payload, f"the payload of event {name!r}"),
     )
+
+
+def send_events(events: Sequence[Mapping[str, Any]]) -> Call[int]:
+    """Send events, an array of run_id, name and payload, to several active runs, all or none. Locks
+    the runs in an order that deadlocks with nothing, whatever the order given; returns how many.
+    """
+    told = [{**event, "run_id": str(identifier("run_id", event.get("run_id")))} for event in events]
+    return call("send_events", "send_events", _number, events=encode(told, "events"))
 
 
 def await_event(

@@ -103,6 +103,7 @@ begin
       end,
       case
         when coalesce(g.options -> 'recovery_url', 'null') <> 'null'
+          and tide._require_urls(_parse_batch.queue)
           then tide._valid_url(
             g.argument || '.recovery_url',
             tide._option_text(g.argument || '.recovery_url', g.options -> 'recovery_url', 2048)

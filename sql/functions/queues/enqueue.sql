@@ -97,6 +97,7 @@ begin
       v_run.dedupe_key := tide._valid_text('dedupe_key', enqueue.dedupe_key, 512);
     end if;
     if enqueue.recovery_url is not null then
+      perform tide._require_urls(v_run.queue);
       v_run.recovery_url := tide._valid_url('recovery_url', enqueue.recovery_url);
     end if;
   end if;
