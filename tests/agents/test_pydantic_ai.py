@@ -16,7 +16,17 @@ pytest.importorskip("pydantic_ai", reason="run: make test-agents")
 
 from pydantic_ai import Agent, DeferredToolResults, ModelRetry, models
 from pydantic_ai.capabilities import RequestInput
-from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
+from pydantic_ai.messages import (
+    BinaryContent,
+    ModelMessage,
+    ModelMessagesTypeAdapter,
+    ModelRequest,
+    ModelResponse,
+    TextPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.tools import DeferredToolRequests, RunContext, ToolDenied
@@ -295,6 +305,142 @@ def test_a_model_request_costs_two_calls_of_the_database_at_most_and_so_does_a_t
         (first, second) = tide.runs.list(max_runs=2)
         spent = [len(tide.runs.usage(run.run_id)) for run in (second, first)]
     assert spent == [6, 26]
+
+
+# What is handed in --------------------------------------------------------------------------
+
+
+async def test_pictures_and_bytes_in_a_question_are_no_hindrance(
+    atide: AsyncTidebase, connection: Connection
+) -> None:
+    asked: list[int] = []
+
+    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        asked.append(1)
+        return ModelResponse(parts=[TextPart("a kite")])
+
+    agent = Agent(FunctionModel(answer), name="clerk", capabilities=[TideDurability()])
+
+    @atide.workflow("look", max_attempts=2)
+    async def look(run: AsyncRun, input: Any) -> Any:
+        picture = BinaryContent(bytes(range(256)) * input["times"], media_type="image/png")
+        with running(run):
+            output = (await agent.run(["What is this?", picture])).output
+        if run.attempt == 1:
+            raise OSError("once more")
+        return output
+
+    backoff = {"base": 0, "jitter": 0}
+    run_id = (await atide.enqueue("look", input={"times": 4000}, backoff=backoff)).run_id
+    row = await finished(atide, run_id)
+    assert (row.status, row.result, len(asked)) == ("completed", "a kite", 1)
+    assert kept_bytes(connection, run_id) < 10_000, "the picture is kept as a hash only"
+
+
+async def test_a_transcript_of_twenty_megabytes_is_sent_and_its_hash_is_kept(
+    atide: AsyncTidebase, connection: Connection
+) -> None:
+    lengths: list[int] = []
+
+    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        lengths.append(sum(len(str(part.content)) for m in messages for part in m.parts))  # type: ignore[union-attr]
+        return ModelResponse(parts=[TextPart("long")])
+
+    agent = Agent(FunctionModel(answer), name="clerk", capabilities=[TideDurability()])
+
+    @atide.workflow("ask")
+    async def ask(run: AsyncRun, input: Any) -> Any:
+        history = [
+            ModelRequest(parts=[UserPromptPart("tides " * 35_000)]),
+            ModelResponse(parts=[TextPart("and kites " * 21_000)]),
+        ] * 50
+        with running(run):
+            return (await agent.run("Well?", message_history=history)).output
+
+    row = await finished(atide, (await atide.enqueue(ask)).run_id)
+    assert (row.status, row.result) == ("completed", "long")
+    assert lengths[0] > 20_000_000
+    assert kept_bytes(connection, row.run_id) < 10_000
+
+
+async def test_an_answer_above_the_limit_fails_the_run_at_once_and_says_what_to_do(
+    atide: AsyncTidebase,
+) -> None:
+    asked: list[int] = []
+
+    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        asked.append(1)
+        return ModelResponse(parts=[TextPart("x" * 2_000_000)])
+
+    agent = Agent(FunctionModel(answer), name="clerk", capabilities=[TideDurability()])
+    workflow(atide, agent)
+    run_id = (await atide.enqueue("ask", input="All of it.", max_attempts=5)).run_id
+    row = await finished(atide, run_id)
+    assert (row.status, row.attempt, len(asked)) == ("failed", 1, 1)
+    for words in ("output", "too large", "max_payload_bytes"):
+        assert words in row.error["message"], row.error
+    assert len(await atide.runs.usage(run_id)) == 1, "it was paid"
+
+
+async def test_what_a_tool_cannot_be_told_again_is_named_before_anything_is_done(
+    atide: AsyncTidebase,
+) -> None:
+    called: list[Any] = []
+    agent = Agent(
+        FunctionModel(script([("mark", {"place": "nan"})])),
+        name="clerk",
+        capabilities=[TideDurability()],
+    )
+
+    @agent.tool_plain
+    def mark(place: float) -> str:
+        called.append(place)
+        return "marked"
+
+    workflow(atide, agent)
+    run_id = (await atide.enqueue("ask", input="Mark it.", max_attempts=5)).run_id
+    row = await finished(atide, run_id)
+    assert row.status == "failed" and called == []
+    assert "call_tool:mark[0-0]" in row.error["message"]
+    assert "cannot be written as JSON" in row.error["message"]
+
+
+async def test_what_n_turns_keep_grows_linearly_and_stays_below_two_and_a_half_transcripts(
+    atide: AsyncTidebase, connection: Connection
+) -> None:
+    words = "tides are the rise and fall of sea levels " * 60
+
+    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        return ModelResponse(parts=[TextPart(f"{len(messages)} {words}")])
+
+    agent = Agent(FunctionModel(answer), name="clerk", capabilities=[TideDurability()])
+
+    @atide.workflow("talk")
+    async def talk(run: AsyncRun, input: Any) -> int:
+        history: list[ModelMessage] = []
+        with running(run):
+            for turn in range(input["turns"]):
+                result = await agent.run(f"{turn}? {words}", message_history=history)
+                history = result.all_messages()
+        return len(ModelMessagesTypeAdapter.dump_json(history))
+
+    kept, transcripts = {}, {}
+    for turns in (10, 40):
+        row = await finished(atide, (await atide.enqueue(talk, input={"turns": turns})).run_id)
+        assert row.status == "completed", row.error
+        kept[turns], transcripts[turns] = kept_bytes(connection, row.run_id), row.result
+    assert kept[40] < 4.4 * kept[10], kept
+    assert kept[40] < 2.5 * transcripts[40], (kept, transcripts)
+
+
+def kept_bytes(connection: Connection, run_id: Any) -> int:
+    """What is stored about a run: rows of its steps, events, usage and state, as text."""
+    total = 0
+    for table in ("steps", "events", "usage", "state_versions", "stream_chunks"):
+        size = "coalesce(sum(octet_length(t::text)), 0)"
+        query = f"select {size} from tide.{table} as t where t.run_id = %s"
+        total += int(value(connection, query, run_id))
+    return total
 
 
 # Waiting ------------------------------------------------------------------------------------
