@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from benchmarks import door, fills, history, steps, workers
+from benchmarks import costs, door, fills, history, steps, workers
 from benchmarks.crew import Crew, Step, Task
 from benchmarks.others import Others
 from benchmarks.results import Aim, Result, percentile
@@ -205,6 +205,43 @@ class Measures:
                     "settle_and_claim": partial(self.rate, steps.tide_fused, many=many),
                 },
             )  # fmt: skip
+
+    def costs(self) -> None:
+        """The figures that hold on every machine, whatever its disk and its processors."""
+        for kilobytes in costs.SIZES:
+            for many, how in ((1, "one by one"), (100, "in hundreds")):
+                self._costs(kilobytes, many, f"{kilobytes} kB {how}")
+
+    def _costs(self, kilobytes: int, many: int, title: str) -> None:
+        results = {
+            part: Result(f"cost_{part}_{kilobytes}_{many}", f"{title}, {what}", unit, "raw")
+            for part, what, unit in (
+                ("server", "processor time of the server", "µs/run"),
+                ("client", "processor time of the client", "µs/run"),
+                ("wal", "write-ahead log", "bytes/run"),
+            )
+        }
+        if kilobytes == max(costs.SIZES):
+            most = 1.15 * len(costs.payload(kilobytes)) + 3000
+            results["wal"].aims.append(Aim("tide", round(most), at_most=True))
+        runs = min(self.scale.loaded, 2_000 if many > 1 else 500)
+        with Others(self.roots) as others:
+            for _ in range(self.scale.rounds):
+                for kind in ("raw", "tide"):
+                    with self.stage.database(kind) as dsn:
+                        task = Task(
+                            costs.spend,
+                            {
+                                "kind": kind, "dsn": dsn, "many": many, "kilobytes": kilobytes,
+                                "runs": runs, "warm": self.scale.warm,
+                            },
+                        )  # fmt: skip
+                        (spent,) = self.crew.all([task])
+                    for part, result in results.items():
+                        result.values.setdefault(kind, []).append(getattr(spent, part))
+        for result in results.values():
+            result.others = others.cores
+            self.keep(result)
 
     def limits(self) -> None:
         many = self.scale.connections
@@ -638,8 +675,8 @@ class Measures:
 
 
 ORDER: Final = (
-    "enqueue_one", "enqueue_many", "one_by_one", "batches", "limits", "slow_commits", "steps",
-    "worker", "pickup", "heartbeats", "gates", "pooler", "held_snapshot", "growth", "backlog",
-    "door", "idle",
+    "enqueue_one", "enqueue_many", "one_by_one", "batches", "costs", "limits", "slow_commits",
+    "steps", "worker", "pickup", "heartbeats", "gates", "pooler", "held_snapshot", "growth",
+    "backlog", "door", "idle",
 )  # fmt: skip
 """The methods above, as the report shows them."""

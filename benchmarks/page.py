@@ -16,6 +16,13 @@ PAGE: Final = report.ROOT / "docs" / "performance.md"
 BEGIN: Final = "<!-- written by benchmarks/page.py from here -->\n"
 END: Final = "<!-- to here -->\n"
 
+COSTS: Final = {
+    "server": "Processor time of the server",
+    "client": "Processor time of the client",
+    "wal": "Write-ahead log",
+}
+"""The parts of what a run costs from its enqueue to its end, and their headings."""
+
 
 def results_of(document: Mapping[str, Any]) -> list[Result]:
     return [Result.of(each) for each in document["results"]]
@@ -25,7 +32,8 @@ def figures(document: Mapping[str, Any], stem: str) -> str:
     """All of the page that was measured; `stem` names the JSON file and its plots."""
     results = results_of(document)
     grown = [result for result in results if result.name.startswith(charts.GROWTH)]
-    rates = [result for result in results if result not in grown]
+    costs = [result for result in results if result.name.startswith("cost_")]
+    rates = [result for result in results if result not in grown and result not in costs]
     plots = "\n\n".join(
         f"![{name} of this run](../benchmarks/results/{stem}-{name}.svg)"
         for name in charts.charts(results)
@@ -36,6 +44,9 @@ def figures(document: Mapping[str, Any], stem: str) -> str:
         "### Plots\n\n" + plots,
         "### All figures\n\n" + report.markdown(rates),
     ]
+    for part, what in COSTS.items():
+        if spent := [result for result in costs if result.name.startswith(f"cost_{part}_")]:
+            parts.append(f"### {what} of a run, by its input\n\n" + report.matrix(spent))
     if grown:
         parts.append("### Buffers of a call, by finished runs\n\n" + report.matrix(grown))
     left_out = [

@@ -36,7 +36,7 @@ from tide.claim(%s, max_runs => %s, lease => %s, worker => %s) as c
 """
 SETTLE: Final = "select s.run_id::text, s.accepted from tide.settle(%s) as s"
 SETTLE_AND_CLAIM: Final = """
-select s.accepted, (s.claimed).run_id::text, (s.claimed).lease_id::text, (s.claimed).input::text
+select s.accepted, s.run_id::text, s.lease_id::text, s.input::text
 from tide.settle_and_claim(
   %s, '{{{queue}}}', max_runs => {many}, lease => '60 seconds', worker => '{worker}'
 ) as s
@@ -48,21 +48,21 @@ def outcomes(runs: list[Any]) -> str:
     return json.dumps([{"run_id": run[0], "lease_id": run[1]} for run in runs])
 
 
-def raw_insert(dsn: str) -> Step:
+def raw_insert(dsn: str, payload: str = '{"i": 1}') -> Step:
     connection = connect(dsn)
 
     def step() -> int:
-        connection.execute("insert into q (payload) values (%s)", ('{"i": 1}',))
+        connection.execute("insert into q (payload) values (%s)", (payload,))
         return 1
 
     return step
 
 
-def tide_enqueue(dsn: str) -> Step:
+def tide_enqueue(dsn: str, payload: str = '{"i": 1}') -> Step:
     connection = connect(dsn)
 
     def step() -> int:
-        connection.execute(ENQUEUE.encode(), ('{"i": 1}',))
+        connection.execute(ENQUEUE.encode(), (payload,))
         return 1
 
     return step
@@ -82,12 +82,13 @@ def raw_copy(dsn: str, many: int) -> Step:
     return step
 
 
-def raw_insert_many(dsn: str, many: int) -> Step:
+def raw_insert_many(dsn: str, many: int, payload: str | None = None) -> Step:
     """One insert of many rows whose ids come back, as those of enqueue_many do."""
     connection = connect(dsn)
+    given = None if payload is None else json.loads(payload)
 
     def step() -> int:
-        payloads = json.dumps([{"i": i} for i in range(many)])
+        payloads = json.dumps([{"i": i} if given is None else given for i in range(many)])
         rows = connection.execute(
             "insert into q (payload) select * from jsonb_array_elements(%s) returning id",
             (payloads,),
@@ -97,11 +98,13 @@ def raw_insert_many(dsn: str, many: int) -> Step:
     return step
 
 
-def tide_enqueue_many(dsn: str, many: int) -> Step:
+def tide_enqueue_many(dsn: str, many: int, payload: str | None = None) -> Step:
     connection = connect(dsn)
+    given = None if payload is None else json.loads(payload)
 
     def step() -> int:
-        runs = json.dumps([{"workflow": "noop", "input": {"i": i}} for i in range(many)])
+        inputs = [{"i": i} if given is None else given for i in range(many)]
+        runs = json.dumps([{"workflow": "noop", "input": each} for each in inputs])
         rows = connection.execute(
             "select e.run_id::text from tide.enqueue_many(%s, %s) as e", (QUEUE, runs)
         ).fetchall()

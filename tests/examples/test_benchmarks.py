@@ -7,13 +7,14 @@ import os
 import re
 import subprocess
 import sys
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import charts, page, report
+from benchmarks import charts, costs, page, report
 from benchmarks.measures import ORDER
 from benchmarks.results import Result
 from tests.servers import ROOT
@@ -80,3 +81,22 @@ def test_benchmarks_measure_and_judge_at_the_smallest_scale(tmp_path: Path) -> N
     }
     words = re.findall(r"^  (reached|MISSED|not measured) ", done.stdout, re.MULTILINE)
     assert words == [row[-1] for row in report.judged(results)]
+
+
+def test_page_shows_what_a_run_costs_by_its_input() -> None:
+    stem, document = kept()
+    cost = Result("cost_wal_8_1", "8 kB one by one, write-ahead log", "bytes/run", "raw")
+    cost.values = {"raw": [9_000.0, 10_000.0, 11_000.0], "tide": [20_000.0]}
+    shown = page.figures({**document, "results": [*document["results"], cost.document()]}, stem)
+    assert "### Write-ahead log of a run, by its input" in shown
+    assert "| bytes/run | raw | tide | ratio |" in shown
+    assert "| 8 kB one by one | 10,000 | 20,000 | 2.00 |" in shown
+    assert "of a run, by its input" not in page.figures(document, stem)
+
+
+def test_input_of_a_measured_run_has_its_size_and_does_not_compress() -> None:
+    for kilobytes in costs.SIZES:
+        given = costs.payload(kilobytes)
+        assert json.loads(given) == ({"text": json.loads(given)["text"]} if kilobytes else {})
+        assert 0 <= len(given) - 1024 * kilobytes < 16
+        assert len(zlib.compress(given.encode())) >= 0.7 * len(given)
