@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest $(or $(TESTS),-n $(TEST_JOBS) --dist loadfile)
 
 .DEFAULT_GOAL := help
 .PHONY: help sync demo demo-agent dev quick test test-agents test-all test-pg15 test-busy test-pgbouncer lint sql-lint types \
-  screenshots conventions bench bench-quick fuzz-http fuzz-sql fuzz-roles storm-approvals chaos chaos-long docs docs-test wheel reproducible audit sbom clean
+  screenshots conventions bench bench-quick fuzz-http fuzz-sql fuzz-roles storm-approvals chaos chaos-driver chaos-long docs docs-test wheel reproducible audit sbom clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,6 +103,9 @@ storm-approvals: $(READY) ## Replay approved runs ten thousand times with other 
 
 chaos: $(READY) ## Ten minutes of work beside kills, stops and strangers' locks, then sixteen checks
 	$(BIN)/python -m tests.chaos --minutes 10
+
+chaos-driver: $(READY) ## Ten minutes of everything at once around one worker of each colour
+	$(BIN)/python -m tests.chaos --driver --minutes 10
 
 chaos-long: $(READY) ## The same for HOURS=4, on a machine of its own
 	$(BIN)/python -m tests.chaos --minutes $$(( $(or $(HOURS),4) * 60 ))

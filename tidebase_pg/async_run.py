@@ -103,12 +103,15 @@ class AsyncRun(RunFacts):
             """
             return cast(T, self._step(name, function, **options))
 
+    def _plan(self, name: str, **contract: Any) -> flows.StepPlan:
+        return flows.plan_step(name, self._driver.registry.codec, **contract)
+
     @tasks.noticed
     async def _step(
         self, name: str, function: Callable[[], Any], **options: Unpack[StepOptions]
     ) -> Any:
-        plan = flows.plan_step(name, **options)
-        flow = flows.step(self._run, function, plan, self._driver.registry.codec)
+        codec = self._driver.registry.codec
+        flow = flows.step(self._run, function, flows.plan_step(name, codec, **options), codec)
         return await self._driver.drive(flow)
 
     if ASYNC:
@@ -121,7 +124,7 @@ class AsyncRun(RunFacts):
             ...         await step.complete(await model.answer(messages))
             >>> messages.append(step.output)
             """
-            return AsyncBegunStep(self._driver, flows.plan_step(name, **contract))
+            return AsyncBegunStep(self._driver, self._plan(name, **contract))
     else:
 
         def begin_step(self, name: str, **contract: Unpack[Contract]) -> AsyncBegunStep:
@@ -132,7 +135,7 @@ class AsyncRun(RunFacts):
             ...         step.complete(model.answer(messages))
             >>> messages.append(step.output)
             """
-            return AsyncBegunStep(self._driver, flows.plan_step(name, **contract)).begun()
+            return AsyncBegunStep(self._driver, self._plan(name, **contract)).begun()
 
     def stream(self, name: str, *, step: str | None = None) -> AsyncRunStream:
         """A stream of the run, for people and programs that follow it while it works: tokens,
@@ -324,7 +327,7 @@ class AsyncRun(RunFacts):
         ...         await tx.complete({"charged": 7})
         """
         self._refuse_in_transaction()
-        return AsyncTransaction(self._driver, flows.plan_step(name, input=input))
+        return AsyncTransaction(self._driver, self._plan(name, input=input))
 
     async def _wait(self, flow: Flow[T]) -> T:
         self._refuse_in_transaction()

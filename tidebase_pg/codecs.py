@@ -36,7 +36,10 @@ class DefaultCodec:
     """
 
     def dump(self, value: Any, what: str) -> Any:
-        return _plain(value)
+        try:
+            return _plain(value)
+        except RecursionError:
+            return value  # too deep to be stored, as its encoding will say
 
     def load(self, value: Any, kind: Any, what: str) -> Any:
         if kind is None or kind is Any or kind is inspect.Parameter.empty:

@@ -198,6 +198,7 @@ class StepPlan:
 
 def plan_step(
     name: str,
+    codec: Codec,
     *,
     key: str | None = None,
     input: Any = None,
@@ -225,7 +226,7 @@ def plan_step(
     return StepPlan(
         name,
         None if key is None else label("key", key),
-        input,
+        None if input is None else codec.dump(input, f"the input of step {name!r}"),
         {key: value for key, value in contract.items() if value is not None},
         whole("retries", retries, 0, 1000),
         seconds("retry_delay", retry_delay),

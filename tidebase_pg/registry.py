@@ -45,8 +45,6 @@ class Workflow:
 
     def given(self, leased: LeasedRun, codec: Codec) -> Any:
         """The input of a run, as the workflow wants it. Raises BadPayload when it does not fit."""
-        if self.kind is None:
-            return leased.input
         return codec.load(leased.input, self.kind, f"the input of run {leased.run_id}")
 
 
@@ -281,6 +279,8 @@ class Registry:
         if self.run_metadata:
             options["metadata"] = self._metadata(options.get("metadata"))
         known = self._known(workflow)
+        if (handed := options.get("input")) is not None:
+            options["input"] = self.codec.dump(handed, "input")
         if known is None:
             return calls.enqueue(text("workflow", workflow), **options)
         if options.get("queue") is None:
@@ -299,6 +299,8 @@ class Registry:
         cron, workflow = given.pop("cron", None), given.pop("workflow_name", None)
         if self.run_metadata:
             given["metadata"] = self._metadata(given.get("metadata"))
+        if given.get("input") is not None:
+            given["input"] = self.codec.dump(given["input"], f"the input of schedule {name!r}")
         known = self._known(workflow)
         if known is not None:
             workflow = known.name
@@ -333,6 +335,8 @@ class Registry:
                 run["metadata"] = self._metadata(run.get("metadata"))
             if repeatable:
                 run.setdefault("run_id", new_run_id())
+            if "input" in run:
+                run["input"] = self.codec.dump(run["input"], f"runs[{place}].input")
             _write(run)
         return calls.enqueue_many(queue or DEFAULT_QUEUE, given)
 
@@ -354,6 +358,8 @@ class Registry:
         if self.run_metadata:
             given["metadata"] = self._metadata(given.get("metadata"))
         handed = given.pop("input", None)
+        if handed is not None:
+            handed = self.codec.dump(handed, f"the input of child {edge or name!r}")
         _write(given)
         function = known.function if known is not None else None
         return NewEdge(name if edge is None else edge, name, handed, queue, given, function)

@@ -73,10 +73,13 @@ class Run(RunFacts):
         """
         return cast(T, self._step(name, function, **options))
 
+    def _plan(self, name: str, **contract: Any) -> flows.StepPlan:
+        return flows.plan_step(name, self._driver.registry.codec, **contract)
+
     @threads.noticed
     def _step(self, name: str, function: Callable[[], Any], **options: Unpack[StepOptions]) -> Any:
-        plan = flows.plan_step(name, **options)
-        flow = flows.step(self._run, function, plan, self._driver.registry.codec)
+        codec = self._driver.registry.codec
+        flow = flows.step(self._run, function, flows.plan_step(name, codec, **options), codec)
         return self._driver.drive(flow)
 
     def begin_step(self, name: str, **contract: Unpack[Contract]) -> BegunStep:
@@ -87,7 +90,7 @@ class Run(RunFacts):
         ...         step.complete(model.answer(messages))
         >>> messages.append(step.output)
         """
-        return BegunStep(self._driver, flows.plan_step(name, **contract)).begun()
+        return BegunStep(self._driver, self._plan(name, **contract)).begun()
 
     def stream(self, name: str, *, step: str | None = None) -> RunStream:
         """A stream of the run, for people and programs that follow it while it works: tokens,
@@ -279,7 +282,7 @@ class Run(RunFacts):
         ...         tx.complete({"charged": 7})
         """
         self._refuse_in_transaction()
-        return Transaction(self._driver, flows.plan_step(name, input=input))
+        return Transaction(self._driver, self._plan(name, input=input))
 
     def _wait(self, flow: Flow[T]) -> T:
         self._refuse_in_transaction()

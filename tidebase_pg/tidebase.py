@@ -705,6 +705,8 @@ class Tidebase:
     ) -> tuple[RunRow, ActiveRun | None]:
         length = seconds("lease", lease, least=0.1)
         since = time.monotonic()
+        if (handed := options.get("input")) is not None:
+            options["input"] = self._registry.codec.dump(handed, "input")
         create = calls.create_run(workflow, run_id=run_id, **options)
         row = drive(flows.open_run(workflow, run_id, create, length), self.perform)
         if row.lease_id is None:

@@ -1,17 +1,25 @@
-"""`python -m tests.chaos --minutes 10`: prints the report, ends with 1 if anything is wrong."""
+"""`python -m tests.chaos --minutes 10 [--driver]`: prints the report, ends with 1 if anything is
+wrong. `--driver` is the storm around one worker of each colour."""
 
 from __future__ import annotations
 
 import argparse
 import random
 import sys
+from pathlib import Path
 
 from tests.chaos.campaign import campaign
+from tests.chaos.storm import storm
 
 parser = argparse.ArgumentParser(prog="python -m tests.chaos")
 parser.add_argument("--minutes", type=float, default=10.0)
 parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+parser.add_argument("--driver", action="store_true")
+parser.add_argument("--keep", type=Path, help="a folder for the logs of the storm's workers")
 options = parser.parse_args()
-report = campaign(options.minutes * 60, options.seed)
+if options.driver:
+    report = storm(options.minutes * 60, options.seed, options.keep)
+else:
+    report = campaign(options.minutes * 60, options.seed)
 print(report.text())
 sys.exit(0 if report.good else 1)

@@ -61,6 +61,11 @@ class Report:
         return json.dumps(shown, indent=1)
 
 
+Person = Callable[[Log, random.Random], None]
+"""Who does something to the system until the campaign ends."""
+Fault = Callable[[], None]
+
+
 class Over(Exception):
     """The campaign has ended while a thread waited for the server."""
 
@@ -300,16 +305,29 @@ class Campaign:
 
     # All of it
 
-    def run(self) -> Report:
-        self.prepare()
-        began = time.monotonic()
-        people: list[Callable[[Log, random.Random], None]] = [
+    @property
+    def colours(self) -> tuple[str, ...]:
+        """The workers there are."""
+        return ("sync", "async", "sync", "async")
+
+    def people(self) -> list[Person]:
+        return [
             self.produce, self.produce, self.work_in_sql, self.work_in_sql, self.feed_zombies,
             self.decide, self.decide, self.operate, self.watch_cap, self.hold_rows,
         ]  # fmt: skip
+
+    def faults_and_weights(self) -> list[tuple[Fault, int]]:
+        return [
+            (self.kill_worker, 5), (self.stop_worker, 3), (self.end_backends, 4),
+            (self.kill_server, 1),
+        ]  # fmt: skip
+
+    def run(self) -> Report:
+        self.prepare()
+        began = time.monotonic()
         errors: list[BaseException] = []
 
-        def guarded(person: Callable[[Log, random.Random], None], number: int) -> None:
+        def guarded(person: Person, number: int) -> None:
             try:
                 person(
                     Log(self.logs, f"{person.__name__}-{number}"),
@@ -323,19 +341,15 @@ class Campaign:
 
         threads = [
             threading.Thread(target=guarded, args=(person, number), daemon=True)
-            for number, person in enumerate(people)
+            for number, person in enumerate(self.people())
         ]
         try:
-            for colour in ("sync", "async", "sync", "async"):
+            for colour in self.colours:
                 self.start_worker(colour)
             for thread in threads:
                 thread.start()
-            faults = [
-                (self.kill_worker, 5), (self.stop_worker, 3), (self.end_backends, 4),
-                (self.kill_server, 1),
-            ]  # fmt: skip
             while time.monotonic() - began < self.seconds and not self.ended.wait(1.0):
-                acts, weights = zip(*faults, strict=True)
+                acts, weights = zip(*self.faults_and_weights(), strict=True)
                 self.chance.choices(acts, weights)[0]()
             self.ended.set()
             for thread in threads:
@@ -348,6 +362,9 @@ class Campaign:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
                 process.wait()
+        return self.report(began)
+
+    def report(self, began: float) -> Report:
         with open_connection(self.dsn) as connection:
             facts = gather(connection, self.logs)
         met = coverage(facts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,7 +31,8 @@ class Log:
         )
 
     def write(self, kind: str, **facts: Any) -> None:
-        os.write(self._file, (json.dumps({"kind": kind, **facts}, default=str) + "\n").encode())
+        told = {"kind": kind, "at": time.time(), **facts}
+        os.write(self._file, (json.dumps(told, default=str) + "\n").encode())
 
 
 def read(folder: Path) -> Iterator[dict[str, Any]]:
@@ -163,16 +165,17 @@ def a_stale_lease_writes_nothing(facts: Facts) -> Iterator[str]:
 
 
 def a_kept_step_is_not_executed_again(facts: Facts) -> Iterator[str]:
-    kept: dict[tuple[str, str], int] = {}
+    """By the clock: a retry counts attempts from one again."""
+    kept: dict[tuple[str, str], float] = {}
     for line in facts.of("kept"):
         place = (line["run_id"], line["step"])
-        kept[place] = min(line["attempt"], kept.get(place, line["attempt"]))
+        kept[place] = min(line["at"], kept.get(place, line["at"]))
     for line in facts.of("effect"):
         place = (line["run_id"], line["step"])
-        if place in kept and line["attempt"] > kept[place]:
+        if place in kept and line["at"] > kept[place]:
             yield (
-                f"step {place[1]} of {place[0]} was kept by attempt {kept[place]} and executed by "
-                f"attempt {line['attempt']}"
+                f"step {place[1]} of {place[0]} was kept at {kept[place]:.3f} and executed by "
+                f"attempt {line['attempt']} at {line['at']:.3f}"
             )
 
 

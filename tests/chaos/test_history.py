@@ -23,9 +23,9 @@ def sound() -> Facts:
             {"kind": "enqueued", "run_id": RUN},
             {"kind": "with a row", "run_id": RUN},
             {"kind": "rolled back", "run_id": "another"},
-            {"kind": "effect", "run_id": RUN, "step": "first", "attempt": 1},
-            {"kind": "kept", "run_id": RUN, "step": "first", "attempt": 1},
-            {"kind": "kept", "run_id": RUN, "step": "first", "attempt": 2},
+            {"kind": "effect", "run_id": RUN, "step": "first", "attempt": 1, "at": 1.0},
+            {"kind": "kept", "run_id": RUN, "step": "first", "attempt": 1, "at": 2.0},
+            {"kind": "kept", "run_id": RUN, "step": "first", "attempt": 2, "at": 3.0},
             {"kind": "zombie", "run_id": RUN, "accepted": False, "taken": True},
             {"kind": "completed", "run_id": RUN, "ledger": True},
             {"kind": "seen running", "queue": "parts", "running": 5, "cap": 5},
@@ -73,7 +73,9 @@ BREAKS: dict[str, Callable[[Facts], None]] = {
     "attempts_do_not_overlap": events("run.claimed", "run.claimed", "run.completed"),
     "an_acknowledged_end_is_the_end": events("run.claimed", "run.failed"),
     "a_stale_lease_writes_nothing": told(kind="zombie", run_id=RUN, accepted=True, taken=True),
-    "a_kept_step_is_not_executed_again": told(kind="effect", run_id=RUN, step="first", attempt=2),
+    "a_kept_step_is_not_executed_again": told(
+        kind="effect", run_id=RUN, step="first", attempt=2, at=2.5
+    ),
     "a_database_step_happens_once": lambda facts: facts.ledger.update({RUN: 2}),  # type: ignore[attr-defined]
     "a_cap_holds": told(kind="seen running", queue="parts", running=6, cap=5),
     "a_time_of_a_schedule_has_one_run": lambda facts: facts.runs.update(  # type: ignore[attr-defined]

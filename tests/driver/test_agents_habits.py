@@ -404,3 +404,67 @@ def test_a_queue_that_refuses_a_worker_stops_no_other(
     finally:
         connection.execute("drop owned by picky, owner_of_a; drop role picky, owner_of_a")
     assert value(connection, "select count(*) from pg_roles where rolname = 'picky'") == 0
+
+
+@dataclass
+class Query:
+    """What a workflow asks for."""
+
+    text: str
+    tags: list[str]
+
+
+def test_what_is_handed_over_may_be_of_the_types_that_come_back(tide: Tidebase) -> None:
+    @tide.workflow("part", queue="q")
+    def part(run: Run, input: Query) -> Query:
+        return Query(input.text.upper(), input.tags)
+
+    @tide.workflow("whole", queue="q")
+    def whole(run: Run, input: Query) -> Any:
+        same = run.step("same", lambda: input, input=input, returns=Query)
+        with run.begin_step("begun", input=input, returns=Query) as step:
+            step.complete(Query("begun", []))
+        made = run.child(part, input=same)
+        return [made["text"], step.output.text, same == input]
+
+    query = Query("tides", ["a"])
+    (many,) = tide.enqueue_many([{"workflow": whole, "input": query}])
+    one = tide.enqueue(whole, input=query)
+    tide.work(drain=True, queues=["q"])
+    for run_id in (one.run_id, many.run_id):
+        assert tide.runs.get(run_id).result == ["TIDES", "begun", True]
+    assert tide.run(whole, input=query) == ["TIDES", "begun", True]
+
+
+async def test_what_is_handed_over_may_be_of_the_types_that_come_back_to_asyncio(
+    atide: AsyncTidebase,
+) -> None:
+    @atide.workflow("w", queue="q")
+    async def w(run: AsyncRun, input: Query) -> Any:
+        same = await run.step("same", lambda: input, input=input, returns=Query)
+        return [same == input, input.tags]
+
+    run_id = (await atide.enqueue(w, input=Query("tides", ["a"]))).run_id
+    await atide.work(drain=True, queues=["q"])
+    assert (await atide.runs.get(run_id)).result == [True, ["a"]]
+    assert await atide.run(w, input=Query("moon", [])) == [True, []]
+
+
+def test_a_codec_of_the_application_is_asked_for_everything(dsn: str) -> None:
+    class Reversed:
+        def dump(self, value: Any, what: str) -> Any:
+            return {"text": value[::-1]} if isinstance(value, str) else value
+
+        def load(self, value: Any, kind: Any, what: str) -> Any:
+            return value["text"][::-1] if isinstance(value, dict) else value
+
+    with Tidebase(dsn, codec=Reversed()) as tide:
+
+        @tide.workflow("w", queue="q")
+        def w(run: Run, input: str) -> str:
+            return run.step("s", lambda: input + "!")
+
+        run_id = tide.enqueue(w, input="abc").run_id
+        tide.work(drain=True)
+        run = tide.runs.get(run_id)
+        assert (run.input, run.result) == ({"text": "cba"}, {"text": "!cba"})

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from typing import cast
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
 from tidebase_pg import DefaultCodec, LeaseLost, flows
@@ -179,3 +181,25 @@ def test_everything_is_reported_when_nothing_more_is_claimed(clock: Clock) -> No
     assert (request.room, len(request.outcomes)) == (0, 100)
     state.settled(request, EMPTY)
     assert state.over()
+
+
+def holding(request: Request) -> set[UUID]:
+    return set(cast("list[UUID]", request.call.arguments["holding"]))
+
+
+def test_a_run_begun_and_lost_here_does_not_come_back_as_the_same_attempt(clock: Clock) -> None:
+    state = begin(8)
+    kept, lost, refused = answer(state, ask(state), 3)
+    lost.interrupt(LeaseLost("could not be renewed"))
+    state.ended(lost, None)
+    end(state, refused)
+    clock.now += LINGER
+    state.on_error(ask(state), psycopg.OperationalError("the answer was lost"))
+    clock.now += 1
+    request = ask(state)
+    assert holding(request) == {kept.run_id, lost.run_id, refused.run_id}
+    answer(state, request, 0)
+    clock.now += 10 * state.options.lease
+    state.on_error(ask(state), psycopg.OperationalError("the answer was lost"))
+    clock.now += 1
+    assert holding(ask(state)) == {kept.run_id}

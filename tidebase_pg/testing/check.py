@@ -155,7 +155,7 @@ class ReplayRun(Run):
     """A run whose database steps are replayed as other steps are."""
 
     def transaction(self, name: str, *, input: Any = None) -> Any:
-        return BegunStep(self._driver, flows.plan_step(name, input=input)).begun()
+        return BegunStep(self._driver, self._plan(name, input=input)).begun()
 
 
 def _replay_sync(registry: Registry, run: ActiveRun, answers: Answers) -> str | None:
@@ -201,7 +201,7 @@ class AsyncReplayRun(AsyncRun):
     """A run whose database steps are replayed as other steps are."""
 
     def transaction(self, name: str, *, input: Any = None) -> Any:
-        return AsyncReplayedTransaction(self._driver, flows.plan_step(name, input=input))
+        return AsyncReplayedTransaction(self._driver, self._plan(name, input=input))
 
 
 class AsyncReplayedTransaction(AsyncBegunStep):

@@ -47,6 +47,8 @@ REFUSED: Final = 60.0
 SHORT: Final = 0.002
 """Seconds up to which a run is short."""
 MOST_OUTCOMES: Final = 1000
+FORGOTTEN: Final = 3
+"""Leases after which a run that was lost here is somebody else's, or nobody's."""
 LAST_WORDS: Final = 5.0
 """Seconds to report the last outcomes when the database is gone at the end."""
 
@@ -162,6 +164,8 @@ class WorkerState:
         self.session_id = uuid4()
         """A secret of this worker, by which it gets back what a lost answer to a claim leased."""
         self._ask_holding_until = 0.0
+        self._given_up: dict[UUID, float] = {}
+        """Runs begun and lost here, not to come back as the same attempt, and since when."""
         self._has_sessions = True
         """False once it is known that the schema is of 0.1.0, whose claims know no session."""
         self._one_queue: deque[str] = deque()
@@ -231,8 +235,15 @@ class WorkerState:
         """What lets this worker get back the runs of a claim whose answer was lost."""
         if not self._has_sessions:
             return {}
-        asked = now < self._ask_holding_until
-        return {"session_id": self.session_id, "holding": list(self.leased) if asked else None}
+        if now >= self._ask_holding_until:
+            lost = now - FORGOTTEN * self.options.lease
+            self._given_up = {run: at for run, at in self._given_up.items() if at > lost}
+            return {"session_id": self.session_id, "holding": None}
+        reported = [outcome.run.run_id for outcome in self._outcomes]
+        return {
+            "session_id": self.session_id,
+            "holding": list({*self.leased, *self._given_up, *reported}),
+        }
 
     def _take_back(self, now: float) -> None:
         """Outcomes whose time has come again; those whose lease is lost are given up."""
@@ -258,6 +269,7 @@ class WorkerState:
     def _give_up(self, outcome: Outcome, why: str) -> None:
         self._dropped += 1
         self.leased.pop(outcome.run.run_id, None)
+        self._given_up[outcome.run.run_id] = time.monotonic()
         logger.error("run %s: %s could not be stored: %s", outcome.run.run_id, outcome.kind, why)
 
     def registration(self) -> Registration | None:
@@ -436,6 +448,7 @@ class WorkerState:
         self._found_nothing = False
         if outcome is None:
             self.leased.pop(run.run_id, None)
+            self._given_up[run.run_id] = time.monotonic()
             self._dropped += 1
             self._claim_at = 0.0
             return
