@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from benchmarks.crew import Step
-from benchmarks.stage import free_port
+from benchmarks.stage import execute, free_port
 from tidebase_pg import Tidebase
 
 QUEUE = "bench"
@@ -56,6 +59,9 @@ class Line:
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
+    def close(self) -> None:
+        self._connection.close()
+
     def post(self, path: str, body: Any) -> Any:
         self._connection.request(
             "POST", path, json.dumps(body), {"content-type": "application/json"}
@@ -65,6 +71,47 @@ class Line:
         if answer.status != 200:
             raise RuntimeError(f"{path}: {answer.status} {read[:200]!r}")
         return json.loads(read)
+
+
+def polled(dsn: str, port: int, workers: int, seconds: float) -> float:
+    """Cores that the server takes while so many workers ask for runs once a second, over
+    connections of their own and new ones, as the Python SDK has them."""
+    ended = threading.Event()
+
+    def ask(number: int) -> None:
+        ended.wait(number / workers)
+        while not ended.is_set():
+            asked = time.monotonic()
+            with closing(Line(port)) as line:
+                line.post("/queues/claim", {"queues": [QUEUE]})
+            ended.wait(max(0.0, 1.0 - (time.monotonic() - asked)))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(workers)]
+    for thread in threads:
+        thread.start()
+    try:
+        time.sleep(min(3.0, seconds))
+        began, taken = time.monotonic(), _taken(dsn)
+        time.sleep(seconds)
+        return (_taken(dsn) - taken) / (time.monotonic() - began)
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+def _taken(dsn: str) -> float:
+    """Seconds of processors that the backends of a database have used, this one left out."""
+    rows = execute(
+        dsn,
+        "select pid from pg_stat_activity where datname = current_database() "
+        "and pid <> pg_backend_pid()",
+    )
+    ticks = 0
+    for (pid,) in rows:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def driver_enqueue(dsn: str) -> Step:

@@ -665,6 +665,43 @@ class Measures:
                 },
             )
 
+        self._door_beside_a_backlog()
+        self._door_of_idle_workers()
+
+    def _door_beside_a_backlog(self) -> None:
+        """What a Tidebase server does seven to nine times a second with as much before it."""
+        count = self.scale.door_backlog
+        with self.stage.database("tide") as dsn:
+            execute(dsn, fills.TIDE.format(count=count))
+            self.stage.settle(dsn)
+            with door.gateway(dsn) as port:
+                self.compare(
+                    Result(
+                        "door_backlog",
+                        f"Enqueue, claim, finish beside {count:,} queued, 1 kept connection",
+                        "runs/s", "driver", aims=[Aim("gateway", 9)],
+                    ),
+                    {
+                        "driver": partial(self._rate, door.driver_drain, 1, dsn=dsn),
+                        "gateway": partial(self._rate, door.door_drain, 1, port=port),
+                    },
+                )  # fmt: skip
+
+    def _door_of_idle_workers(self) -> None:
+        """Each asks once a second, as the SDKs do."""
+        _, watched = self.scale.idle_seconds
+        workers = self.scale.door_workers
+        with self.stage.database("tide") as dsn, door.gateway(dsn) as port:
+            self.compare(
+                Result(
+                    "door_idle",
+                    f"Time of the database for {workers} idle workers over HTTP",
+                    "cores", "database", aims=[Aim("database", 0.05, at_most=True)],
+                ),
+                {"database": partial(door.polled, dsn, port, workers, watched)},
+                rounds=1,
+            )  # fmt: skip
+
     def _direct(self, make: Callable[..., Step], connections: int) -> float:
         with self.stage.database("tide") as dsn:
             return self._rate(make, connections, dsn=dsn)

@@ -34,6 +34,8 @@ class Scale:
     """Until a worker stands ready for the first job."""
     idle_seconds: tuple[float, float]
     """A worker settles down, then is watched for at least so long."""
+    door_backlog: int = 200_000
+    door_workers: int = 200
     peers: bool = False
     brief: bool = False
     """Leave out what lies between two other contenders."""
@@ -94,6 +96,8 @@ SCALES: Final = {
         pickups=5,
         lead_seconds=0.3,
         idle_seconds=(0.2, 0.5),
+        door_backlog=1_000,
+        door_workers=5,
         brief=True,
         settings={"fsync": "off"},
     ),

@@ -145,6 +145,50 @@ def test_an_address_that_lost_the_run_is_refused(http: Http, hands: Clock, sql: 
     assert one.run()["status"] == "running"
 
 
+def test_an_address_that_lost_nothing_is_the_holders(
+    http: Http, hands: Clock, sql: Connection
+) -> None:
+    """Its failure needs no other proof."""
+    one = Scene(http, hands, sql, http.as_worker("one"), http)
+    status, body = one.say(one.successor, "fail", {"error": {"message": "mine"}})
+    assert (status, body["run"]["status"], body["run"]["attempt"]) == (200, "queued", 2)
+
+
+def test_what_is_additive_is_taken_from_a_zombie_nobody_can_tell(hidden: Scene) -> None:
+    zombie, path = hidden.zombie, f"/runs/{hidden.run_id}"
+    zombie.post(f"{path}/gates/begin", {"name": "g", "prompt": "Sure?"})
+    zombie.post(f"{path}/children", {"name": "c", "workflowName": "sub"})
+    zombie.put(f"{path}/state", {"value": 1})
+    zombie.post(f"{path}/state/save", {"label": "l"})
+    zombie.post(f"{path}/snapshots", {"label": "l", "state": 1})
+    zombie.post(f"{path}/usage", {"costUsd": 1})
+    run = hidden.run()
+    assert (run["status"], run["attempt"]) == ("running", 2)
+    # The successor meets the same gate and the same child.
+    again = hidden.successor.post(f"{path}/children", {"name": "c", "workflowName": "sub"})
+    assert again["created"] is False
+    assert hidden.step(hidden.successor, hidden.new)["action"] == "execute"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("gates/begin", {"name": "g", "prompt": "Sure?"}),
+        ("children", {"name": "c", "workflowName": "sub"}),
+        ("state", {"value": 1}),
+        ("snapshots", {"label": "l", "state": 1}),
+    ],
+)
+def test_with_its_own_url_a_zombie_adds_nothing_either(
+    scoped: Scene, path: str, body: dict[str, Any]
+) -> None:
+    method = "PUT" if path == "state" else "POST"
+    status, answer = scoped.zombie(method, f"/runs/{scoped.run_id}/{path}", body)
+    assert (status, answer["code"], answer["reason"]) == (409, "run_cancelled", "lease_lost")
+    shown = scoped.http.get(f"/runs/{scoped.run_id}")
+    assert (shown["gates"], shown["childRuns"], shown["stateVersions"]) == ([], [], [])
+
+
 def test_a_zombie_nobody_can_tell_executes_no_step(hidden: Scene) -> None:
     assert hidden.step(hidden.zombie, hidden.old)["reason"] == "lease_lost"
 

@@ -317,6 +317,23 @@ def test_a_restricted_queue_is_closed_to_other_keys(of: dict[str, Http], sql: Co
     sql.execute("select tide.revoke_queue('closed', 'tide_operator')")
 
 
+def test_a_child_in_a_restricted_queue_is_left_out_for_others(
+    of: dict[str, Http], key: Http, sql: Connection
+) -> None:
+    run_id, _ = key.begun()
+    key.post(f"/runs/{run_id}/children", {"name": "open", "workflowName": "w"})
+    sql.execute(
+        "select tide.spawn(%s, r.lease_id, 'closed', 'w', queue => 'cellar') "
+        "from tide.runs_active as r where r.run_id = %s",
+        (run_id.removeprefix("run_"),) * 2,
+    )
+    sql.execute("select tide.grant_queue('cellar', 'tide_operator')")
+    shown = of["client"].get(f"/runs/{run_id}")
+    assert [run["queue"] for run in shown["childRuns"]] == [None]
+    assert len(of["operator"].get(f"/runs/{run_id}")["childRuns"]) == 2
+    sql.execute("select tide.revoke_queue('cellar', 'tide_operator')")
+
+
 def test_no_answer_holds_a_lease_id_but_those_to_begin_and_claim(
     key: Http, sql: Connection
 ) -> None:

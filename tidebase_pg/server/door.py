@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
-import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -48,7 +48,7 @@ class Door:
             for name, value in scope["headers"]
         }
         given = headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
         extra = {
             "x-request-id": request_id,
             "access-control-allow-origin": self._gateway.settings.cors_origin,
@@ -190,6 +190,8 @@ def _raw_path(scope: Scope) -> bytes:
 
 def _query(scope: Scope) -> list[tuple[str, str]]:
     text = scope.get("query_string", b"").decode("latin-1")
+    if not text:
+        return []
     try:
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=100)
     except ValueError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tidebase_pg.call import Call
@@ -23,7 +23,7 @@ def whole(call: Call[T]) -> Call[T]:
     if call.columns != RunRow.columns():
         return call
     decode: Any = WholeRun.many if call.decode == RunRow.many else WholeRun.one
-    return replace(call, columns=WholeRun.columns(), decode=decode)
+    return Call(call.name, WholeRun.columns(), call.arguments, decode, call.kind, call.relaxed)
 
 
 def recovery_url(row: RunRow) -> str | None:
