@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from tests.runs.acts import MINUTE, Tide
-from tests.support import Clock
+from tests.runs.acts import MINUTE, Tide, contents, refused
+from tests.support import Clock, Connection
 
 Act = Callable[[Tide, Any, Any], Any]
 
@@ -55,3 +56,27 @@ def test_the_worker_itself_does(tide: Tide, hour: Clock) -> None:
         hour.advance(timedelta(seconds=50))
         act()
         assert tide.get_run(run_id=run.run_id).leased_until == hour.now + MINUTE
+
+
+def test_a_bystander_spends_no_budget_of_a_queue_closed_to_it(
+    tide: Tide, connection: Connection, log_in: Callable[..., Connection]
+) -> None:
+    worker, member = Tide(log_in("tide_worker")), Tide(log_in("tide_worker"))
+    tide.enqueue(workflow="parent", queue="vault", budget={"max_cost_usd": 1})
+    (parent,) = tide.claim(queues=["vault"], lease="1 day")
+    own = {"run_id": parent.run_id, "lease_id": parent.lease_id}
+    tide.spawn(**own, edge="part", workflow="part", queue="open")
+    tide.grant_queue(queue="vault", role=member.connection.info.user)
+    (child,) = worker.claim(queues=["open"], lease="1 day")
+    before = contents(connection)
+    with refused("42501", child.run_id, "may not spend the budget"):
+        worker.record_usage(run_id=child.run_id, cost_usd=5)
+    assert contents(connection) == before
+    # The holder of the lease spends it, and so does a member of the queue.
+    worker.record_usage(run_id=child.run_id, lease_id=child.lease_id, cost_usd=Decimal("0.25"))
+    member.record_usage(run_id=child.run_id, cost_usd=Decimal("0.25"))
+    row = connection.execute(
+        "select cost_usd from tide.spending where run_id = %s", (parent.run_id,)
+    ).fetchone()
+    assert row is not None
+    assert row.cost_usd == Decimal("0.5")

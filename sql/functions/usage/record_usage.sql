@@ -47,6 +47,7 @@ begin
   else
     perform tide._require_run(record_usage.run_id);
     v_run := tide._lock_run(record_usage.run_id, ended_too => true);
+    perform tide._require_spender(v_run);
   end if;
   return tide._write_usage(v_run, v_usage, renews => record_usage.lease_id is not null);
 end;
