@@ -81,7 +81,7 @@ async def test_a_login_does_what_its_roles_allow_and_no_more(
             async with Client(server(limited)) as client:
                 assert await call(client, "enqueue", workflow="report")
                 said = await refusal(client, "retry_run", run_id=str(run_id))
-                assert "tide_operator" in said
+                assert "group role operator" in said
     finally:
         connection.execute(f"drop role {login}".encode())
 

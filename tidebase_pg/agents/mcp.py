@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -12,6 +13,9 @@ from typing import Any, Final, Literal, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 import psycopg
+from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.settings import AuthSettings
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.extension import Extension, MethodBinding, ToolBinding
 from mcp.server.mcpserver import MCPServer
@@ -27,7 +31,7 @@ from mcp_types import (
     TextContent,
     ToolAnnotations,
 )
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AnyHttpUrl, BaseModel, Field, ValidationError
 
 from tidebase_pg import AsyncTidebase, calls
 from tidebase_pg.errors import NotFound, Stop, TideError
@@ -45,6 +49,24 @@ INLINE: Final = 60.0
 READ: Final = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 WRITE: Final = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
 DESTROY: Final = ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=False)
+ROLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "list_runs": ("client", "operator"),
+    "describe_run": ("client", "worker", "operator"),
+    "explain_run": ("client", "operator"),
+    "list_events": ("client", "worker", "operator"),
+    "read_stream": ("client", "worker", "operator"),
+    "list_queues": ("operator", "viewer"),
+    "list_gates": ("operator", "approver"),
+    "enqueue": ("client",),
+    "cancel_run": ("client", "operator"),
+    "retry_run": ("operator",),
+    "decide_gate": ("operator", "approver"),
+    "tasks/create": ("client",),
+    "tasks/get": ("client", "operator"),
+    "tasks/cancel": ("client", "operator"),
+    "tasks/update": ("operator", "approver"),
+}
+"""Whose keys a tool takes: what the roles of the database may call."""
 INSTRUCTIONS: Final = (
     "Durable runs in Postgres. To find out why something does not happen: list_runs, then "
     "explain_run, then describe_run. People decide gates: ask before you call decide_gate. What "
@@ -58,9 +80,12 @@ def server(
     read_only: bool = False,
     actor: str = ACTOR,
     tasks: TideTasks | None = None,
+    url: str | None = None,
 ) -> MCPServer[Any]:
     """An MCP server over a Tidebase: list and explain runs, queues and gates; enqueue, cancel,
     retry and decide, as far as its login may. `read_only` leaves out what changes something.
+    With `url`, where it is served over HTTP, each request needs a key of the HTTP door, which may
+    do what its role may and acts under its name.
 
     >>> server(AsyncTidebase()).run("stdio")
     """
@@ -69,11 +94,45 @@ def server(
         version=__version__,
         instructions=INSTRUCTIONS,
         extensions=[] if tasks is None else [tasks],
+        token_verifier=None if url is None else _Keys(tide),
+        auth=None
+        if url is None
+        else AuthSettings(issuer_url=AnyHttpUrl(url), resource_server_url=None),
     )
     for function, kind in _operations(tide, actor):
         if kind is READ or not read_only:
             made.add_tool(_told(function), annotations=kind)
     return made
+
+
+class _Keys:
+    """Tells the keys of the HTTP door; each request asks, so that a revoked one opens nothing."""
+
+    def __init__(self, tide: AsyncTidebase) -> None:
+        self._tide = tide
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        found = await self._tide.execute(calls.authenticate_key(digest))
+        if not found:
+            return None
+        return AccessToken(token=token, client_id=found[0].name, scopes=[found[0].role])
+
+
+def _refusal(what: str) -> str | None:
+    """Why the key of this request may not do that; None = it may, or no key is asked for."""
+    key = get_access_token()
+    if key is None or key.scopes[0] in ROLES[what]:
+        return None
+    return (
+        f"key {key.client_id!r} has the role {key.scopes[0]}; {what} takes a key of "
+        f"{' or '.join(ROLES[what])}"
+    )
+
+
+def _acting(actor: str) -> str:
+    key = get_access_token()
+    return actor if key is None else key.client_id
 
 
 def _operations(
@@ -145,17 +204,17 @@ def _operations(
 
     async def cancel_run(run_id: str, reason: str) -> dict[str, Any]:
         """Cancel an active run and its children, at once and for good. Say why."""
-        return _brief(await tide.runs.cancel(run_id, reason=reason, actor=actor))
+        return _brief(await tide.runs.cancel(run_id, reason=reason, actor=_acting(actor)))
 
     async def retry_run(run_id: str) -> dict[str, Any]:
         """Run a failed or cancelled run again; completed steps are not repeated."""
-        return _brief(await tide.runs.retry(run_id, actor=actor))
+        return _brief(await tide.runs.retry(run_id, actor=_acting(actor)))
 
     async def decide_gate(
         gate_id: str, decision: Literal["approved", "rejected"], payload: Any = None
     ) -> dict[str, Any]:
         """Decide what people are asked for. Only when a person told you to."""
-        return _facts(await tide.gates.decide(gate_id, decision, actor, payload=payload))
+        return _facts(await tide.gates.decide(gate_id, decision, _acting(actor), payload=payload))
 
     return (
         (list_runs, READ),
@@ -177,6 +236,8 @@ def _told(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
 
     @wraps(function)
     async def told(*args: P.args, **kwargs: P.kwargs) -> T:
+        if (refusal := _refusal(function.__name__)) is not None:
+            raise ToolError(refusal)
         try:
             return await function(*args, **kwargs)
         except (TideError, Stop) as error:
@@ -284,6 +345,8 @@ class TideTasks(Extension):
         tool = self._tools.get(params.name)
         if tool is None:
             return await call_next(ctx)
+        if (refusal := _refusal("tasks/create")) is not None:
+            return _failed(refusal)
         try:
             given = tool.input.model_validate(params.arguments or {})
         except ValidationError as error:
@@ -307,8 +370,10 @@ class TideTasks(Extension):
             return _failed(f"run {done.run_id} goes on; this client declares no {TASKS}")
         return _result(row)
 
-    async def _run(self, ctx: ServerRequestContext[Any, Any], task_id: str) -> RunRow:
+    async def _run(self, ctx: ServerRequestContext[Any, Any], task_id: str, what: str) -> RunRow:
         require_client_extension(ctx, TASKS)
+        if (refusal := _refusal(what)) is not None:
+            raise MCPError(code=INVALID_PARAMS, message=refusal)
         try:
             row = await self._tide.runs.get(UUID(task_id))
         except (NotFound, ValueError):
@@ -319,7 +384,7 @@ class TideTasks(Extension):
         return row
 
     async def _get(self, ctx: ServerRequestContext[Any, Any], params: TaskId) -> dict[str, Any]:
-        row = await self._run(ctx, params.task_id)
+        row = await self._run(ctx, params.task_id, "tasks/get")
         task: dict[str, Any] = {"resultType": "complete", "status": "working", **_identity(row)}
         if row.status == "cancelled":
             message = row.cancel_reason or "cancelled"
@@ -338,7 +403,7 @@ class TideTasks(Extension):
     async def _update(
         self, ctx: ServerRequestContext[Any, Any], params: TaskAnswers
     ) -> dict[str, Any]:
-        row = await self._run(ctx, params.task_id)
+        row = await self._run(ctx, params.task_id, "tasks/update")
         known = {gate["gate_id"] for gate in await self._pending(row)}
         for gate_id, answer in params.input_responses.items():
             # Answered before, or never asked: both are no error of the client.
@@ -349,13 +414,17 @@ class TideTasks(Extension):
             if answer.action == "decline" or decision not in ("approved", "rejected"):
                 decision = "rejected"
             payload = content or None
-            await self._tide.gates.decide(gate_id, cast(Any, decision), ACTOR, payload=payload)
+            await self._tide.gates.decide(
+                gate_id, cast(Any, decision), _acting(ACTOR), payload=payload
+            )
         return {"resultType": "complete"}
 
     async def _cancel(self, ctx: ServerRequestContext[Any, Any], params: TaskId) -> dict[str, Any]:
-        row = await self._run(ctx, params.task_id)
+        row = await self._run(ctx, params.task_id, "tasks/cancel")
         if not row.finished:
-            await self._tide.runs.cancel(row.run_id, reason="cancelled by the client", actor=ACTOR)
+            await self._tide.runs.cancel(
+                row.run_id, reason="cancelled by the client", actor=_acting(ACTOR)
+            )
         return {"resultType": "complete"}
 
     async def _pending(self, row: RunRow) -> list[dict[str, Any]]:

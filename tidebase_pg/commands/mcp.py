@@ -20,15 +20,19 @@ MISSING: Final = "MCP is not installed; run: pip install 'tidebase-pg[mcp]'"
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address for --http.")
 @click.option("--port", type=click.IntRange(0, 65535), default=7374, show_default=True)
 @click.option("--read-only", is_flag=True, help="Offer nothing that changes anything.")
-def mcp(http: bool, host: str, port: int, read_only: bool) -> None:
+@click.option("--open", "unlocked", is_flag=True, help="Ask for no key over HTTP.")
+def mcp(http: bool, host: str, port: int, read_only: bool, unlocked: bool) -> None:
     """Let MCP clients, such as coding agents, look at runs and act on them.
 
-    What the login of --dsn may do, its clients may; --http asks for no key, so listen where only
-    they come. Needs: pip install 'tidebase-pg[mcp]'
+    What the login of --dsn may do, its clients may. --http asks each request for a key of the HTTP
+    door (keys create), which may do what its role may. Needs: pip install 'tidebase-pg[mcp]'
     """
     try:
         made: Any = import_module("tidebase_pg.agents.mcp").server(
-            AsyncTidebase(dsn()), read_only=read_only, actor=actor()
+            AsyncTidebase(dsn()),
+            read_only=read_only,
+            actor=actor(),
+            url=f"http://{host}:{port}/mcp" if http and not unlocked else None,
         )
     except ImportError as error:
         raise Failure(MISSING) from error
