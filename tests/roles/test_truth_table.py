@@ -521,3 +521,12 @@ def test_no_answer_to_a_client_or_operator_has_a_lease_or_a_token(
     for answer in answers:
         assert not secrets & set(leaves(answer)), answer
         assert not any(secret in leaf for secret in secrets for leaf in leaves(answer)), answer
+
+
+def test_no_table_has_row_level_security(connection: Connection) -> None:
+    """It would not bind who calls the functions, and so promise what it does not keep."""
+    rows = connection.execute(
+        "select c.oid::regclass::text as name from pg_class as c "
+        "where c.relnamespace = 'tide'::regnamespace and c.relrowsecurity"
+    ).fetchall()
+    assert rows == []
