@@ -13,6 +13,7 @@ from tests.examples.documents import blocks
 from tests.examples.test_documents import environment
 
 PAGES = {
+    "docs/django.md": "django_tasks",
     "docs/langgraph.md": "langgraph",
     "docs/mcp.md": "mcp",
     "docs/opentelemetry.md": "opentelemetry",

@@ -3,14 +3,19 @@ revoke all on all tables in schema tide_langgraph from public;
 revoke all on all sequences in schema tide_langgraph from public;
 revoke all on all routines in schema tide_langgraph from public;
 
+-- The group role of workers has the name that the installation beside it gives, if there is one.
 do $$
 declare
+  v_worker text := 'tide_worker';
   v_role text;
 begin
+  if pg_catalog.to_regprocedure('tide._group_role(text)') is not null then
+    execute 'select tide._group_role($1)' into v_worker using 'worker';
+  end if;
   for v_role in
     select r.rolname
     from pg_catalog.pg_roles as r
-    where r.rolname = tide._group_role('worker')
+    where r.rolname = v_worker
   loop
     execute pg_catalog.format('grant usage on schema tide_langgraph to %I', v_role);
     execute (
