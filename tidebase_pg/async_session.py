@@ -70,6 +70,7 @@ class AsyncSession(AsyncRun):
 
     async def close(self) -> None:
         """Hand the run back unless it has ended, and renew its lease no more."""
+        await self._driver.record_used()
         if not self._finished and self._run.stop is None:
             run = self._run
             with contextlib.suppress(Stop):

@@ -72,6 +72,7 @@ class Session(Run):
 
     def close(self) -> None:
         """Hand the run back unless it has ended, and renew its lease no more."""
+        self._driver.record_used()
         if not self._finished and self._run.stop is None:
             run = self._run
             with contextlib.suppress(Stop):

@@ -272,3 +272,17 @@ def test_bad_usage_of_a_step_is_named_and_fails_the_step(tide: Tidebase) -> None
     assert row.status == "failed"
     assert "total_tokens is out of range: -3" in row.error["message"]
     assert tide.runs.usage(run_id) == []
+
+
+def test_a_session_left_in_mid_step_has_used_what_it_used(tide: Tidebase) -> None:
+    with tide.runs.attach("w") as run:
+        run.usage.add(step="no such step", total_tokens=1)
+
+        def ask() -> None:
+            run.usage.add(total_tokens=3)
+            tide.runs.cancel(run.id)
+
+        with pytest.raises(RunCancelled):
+            run.step("ask", ask)
+    rows = tide.runs.usage(run.id)
+    assert sorted((row.step, row.total_tokens) for row in rows) == [("ask", 3), ("no such step", 1)]
