@@ -167,9 +167,9 @@ async def attempt(
 async def called(workflow: Workflow, handle: AsyncRun, registry: Registry, *read: Any) -> Any:
     """What the workflow returns, called within what is around every run; `read` is its input, where
     that has been read already."""
-    leased = handle._run.leased  # pyright: ignore[reportPrivateUsage]
-    given = read[0] if read else workflow.given(leased, registry.codec)
-    handle._run.names.enter()  # pyright: ignore[reportPrivateUsage]
+    run = handle._run  # pyright: ignore[reportPrivateUsage]
+    given = read[0] if read else workflow.given(run.leased, registry.codec)
+    run.names.enter(tasks.current() if run.owner is None else run.owner)
 
     async def function() -> Any:
         return await tasks.call_workflow(workflow.function, handle, given)

@@ -46,14 +46,19 @@ def handled(run: Any) -> Generator[None]:
         _run.reset(token)
 
 
-@contextmanager
-def step(name: str) -> Generator[None]:
+class step:  # noqa: N801 used as a block
     """What the block does belongs to this step."""
-    token = _step.set(name)
-    try:
-        yield
-    finally:
-        _step.reset(token)
+
+    __slots__ = ("_name", "_token")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._token = _step.set(self._name)
+
+    def __exit__(self, *error: object) -> None:
+        _step.reset(self._token)
 
 
 class RunLogFilter(logging.Filter):

@@ -215,21 +215,26 @@ def plan_step(
 ) -> StepPlan:
     """Checks the options of a step. Raises ValueError or TypeError naming the wrong one."""
     limit = None if timeout is None else interval("timeout", timeout)
-    contract = {
-        "side_effects": [side_effects] if isinstance(side_effects, str) else side_effects,
-        "idempotency_key": idempotency_key,
-        "replay": replay,
-        "checkpoint_invariant": checkpoint_invariant,
-        "verified_by": verified_by,
-        "timeout": None if limit is None else interval_text(limit),
-    }
+    contract: dict[str, Any] = {}
+    if side_effects is not None:
+        contract["side_effects"] = [side_effects] if isinstance(side_effects, str) else side_effects
+    if limit is not None:
+        contract["timeout"] = interval_text(limit)
+    for option, value in (
+        ("idempotency_key", idempotency_key),
+        ("replay", replay),
+        ("checkpoint_invariant", checkpoint_invariant),
+        ("verified_by", verified_by),
+    ):
+        if value is not None:
+            contract[option] = value
     return StepPlan(
         name,
         None if key is None else label("key", key),
         None if input is None else codec.dump(input, f"the input of step {name!r}"),
-        {key: value for key, value in contract.items() if value is not None},
-        whole("retries", retries, 0, 1000),
-        seconds("retry_delay", retry_delay),
+        contract,
+        retries if retries == 0 else whole("retries", retries, 0, 1000),
+        1.0 if retry_delay == 1.0 else seconds("retry_delay", retry_delay),
         None if limit is None else seconds("timeout", limit, least=0.001),
         returns,
         None
@@ -244,7 +249,8 @@ def step(run: Held, function: Callable[[], Any], plan: StepPlan, codec: Codec) -
     What is given is always what was kept, so that a replay gives nothing else.
     """
     use = yield from claimed(run, "step", plan.name, key=plan.key, input=plan.input)
-    plan = replace(plan, name=use.assigned)
+    if plan.name != use.assigned:
+        plan = replace(plan, name=use.assigned)
     failures = 0
     try:
         while True:

@@ -71,9 +71,9 @@ class Names:
         self._root: object = None
         self._trunk: Branch | None = None
 
-    def enter(self) -> None:
-        """The caller is the branch that all others come from."""
-        self._root = _owner()
+    def enter(self, owner: object) -> None:
+        """This task or thread is the branch that all others come from."""
+        self._root = owner
 
     def end(self) -> None:
         """Let go of what refers to each other: the attempt is over."""
@@ -158,10 +158,8 @@ class Names:
 
 
 def _owner() -> object:
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        task = None
+    loop = asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]
+    task = None if loop is None else asyncio.current_task(loop)
     return threading.current_thread() if task is None else task
 
 

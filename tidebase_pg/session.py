@@ -169,9 +169,9 @@ def attempt(
 def called(workflow: Workflow, handle: Run, registry: Registry, *read: Any) -> Any:
     """What the workflow returns, called within what is around every run; `read` is its input, where
     that has been read already."""
-    leased = handle._run.leased  # pyright: ignore[reportPrivateUsage]
-    given = read[0] if read else workflow.given(leased, registry.codec)
-    handle._run.names.enter()  # pyright: ignore[reportPrivateUsage]
+    run = handle._run  # pyright: ignore[reportPrivateUsage]
+    given = read[0] if read else workflow.given(run.leased, registry.codec)
+    run.names.enter(threads.current() if run.owner is None else run.owner)
 
     def function() -> Any:
         return threads.call_workflow(workflow.function, handle, given)

@@ -161,9 +161,11 @@ async def hang() -> None:
             await asyncio.get_running_loop().create_future()
 
 
-def from_threads(told: Callable[[Any], None]) -> Callable[[Any], None]:
+def from_threads(
+    told: Callable[[Any], None], loop: asyncio.AbstractEventLoop | None = None
+) -> Callable[[Any], None]:
     """The same function for any thread, called in this event loop."""
-    loop = asyncio.get_running_loop()
+    loop = loop or asyncio.get_running_loop()
 
     def soon(what: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended

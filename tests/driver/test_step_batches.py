@@ -23,6 +23,7 @@ from tidebase_pg import (
     AsyncRun,
     AsyncTidebase,
     InvalidArgument,
+    LeaseLost,
     Retry,
     Run,
     Tidebase,
@@ -656,3 +657,35 @@ def test_what_one_slot_found_busy_another_may_have_reported_for_it() -> None:
         assert time.monotonic() < until, server.done
     assert sorted(server.done) == ["first", "second", "third"]
     assert server.calls == [1, 1, 2]
+
+
+class Unreachable:
+    """A database that cannot be reached for three reports."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def execute(self, call: Call[Any]) -> list[StepAnswer]:
+        self.asked += 1
+        if self.asked <= 3:
+            raise psycopg.OperationalError("the connection is lost")
+        return [StepAnswer(1, "execute", None, 1, "auto")]
+
+
+def test_a_report_is_repeated_as_long_as_the_run_holds_its_lease() -> None:
+    leased = LeasedRun(uuid4(), uuid4(), "w", 1, 1, "{}", "{}", fresh=True)
+    held = ActiveRun(leased, 60.0, time.monotonic())
+    database = Unreachable()
+    call = calls.complete_step(held.run_id, held.lease_id, "s", output=1)
+    StepReporter(cast(Client, database)).execute(held, call)
+    assert database.asked == 4
+
+
+def test_a_report_of_a_run_that_lost_its_lease_is_not_repeated() -> None:
+    leased = LeasedRun(uuid4(), uuid4(), "w", 1, 1, "{}", "{}", fresh=True)
+    held = ActiveRun(leased, 0.0, time.monotonic() - 1)
+    database = Unreachable()
+    call = calls.complete_step(held.run_id, held.lease_id, "s", output=1)
+    with pytest.raises(LeaseLost):
+        StepReporter(cast(Client, database)).execute(held, call)
+    assert database.asked == 1

@@ -35,6 +35,7 @@ class ActiveRun:
         "leased",
         "names",
         "on_stop",
+        "owner",
         "parking",
         "refusals",
         "renewed_at",
@@ -69,6 +70,8 @@ class ActiveRun:
         self.abandon: Callable[[], None] | None = None
         """Tells the worker that the function will not return."""
         self.refusals = 0
+        self.owner: object = None
+        """The task of a worker that it runs in."""
         self.under_way: set[object] = set()
         """The steps and children being executed."""
         self.in_transaction = False
@@ -121,7 +124,7 @@ class ActiveRun:
     def end(self) -> None:
         """Its function has returned. What is not let go here would live as long as the run."""
         self.ended = True
-        self.on_stop = self.abandon = None
+        self.on_stop = self.abandon = self.owner = None
         self.names.end()
 
     def others_under_way(self) -> bool:

@@ -396,7 +396,8 @@ class AsyncWorker:
         loop = asyncio.get_running_loop()
         for run in started:
             name = f"tidebase {run.run_id.hex}"
-            self._tasks.add(loop.create_task(self._slot(run), name=name))
+            run.owner = task = loop.create_task(self._slot(run, loop), name=name)
+            self._tasks.add(task)
 
     async def _register(self, registration: Registration) -> None:
         try:
@@ -445,14 +446,14 @@ class AsyncWorker:
         if self._ticker is not None:
             self._ticker.rest(resting)
 
-    async def _slot(self, run: ActiveRun) -> None:
-        task = cast("asyncio.Task[None]", asyncio.current_task())
+    async def _slot(self, run: ActiveRun, loop: asyncio.AbstractEventLoop) -> None:
+        task = cast("asyncio.Task[None]", run.owner)
         outcome: Outcome | None = None
         try:
             # Only from here on there is something to cancel: a task that has not begun would be
             # gone without a word.
             if run.stop is None:
-                outcome = await self._attend(run, task)
+                outcome = await self._attend(run, task, loop)
         except asyncio.CancelledError:
             if run.stop is None:
                 error = RuntimeError("the task of the workflow was cancelled from within")
@@ -467,7 +468,9 @@ class AsyncWorker:
         self._state.ended(run, outcome)
         self._waker.wake()
 
-    async def _attend(self, run: ActiveRun, task: asyncio.Task[None]) -> Outcome | None:
+    async def _attend(
+        self, run: ActiveRun, task: asyncio.Task[None], loop: asyncio.AbstractEventLoop
+    ) -> Outcome | None:
         leased = run.leased
         codec = self._registry.codec
         try:
@@ -482,7 +485,7 @@ class AsyncWorker:
             driver.cancelled.set()
             task.cancel()
 
-        run.on_stop = from_threads(stopped)
+        run.on_stop = from_threads(stopped, loop)
         run.abandon = lambda: self._abandon(run, task)
         begins(leased)
         try:

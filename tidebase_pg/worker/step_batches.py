@@ -249,9 +249,13 @@ class StepBatcher:
         alone = isinstance(error, SchemaTooOld | TideError) or (
             isinstance(error, psycopg.Error) and not is_passing(error)
         )
+        # What does not reach the server is repeated as long as the runs hold their leases.
+        repeats = isinstance(error, psycopg.Error) and is_passing(error)
         for report in batch:
             if alone:
                 report.answer = StepAnswer(0, "single", None, 0, "")
+            elif repeats:
+                report.answer = StepAnswer(0, "busy", None, 0, "")
             else:
                 report.error = error
 
