@@ -48,6 +48,7 @@ def main() -> None:
             try:
                 measures.run(options.only)
                 facts["peers"] = against.Against(measures).run(peers)
+                measures.show_spent()
             except Exception:
                 # What was measured before is kept.
                 traceback.print_exc()

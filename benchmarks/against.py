@@ -15,8 +15,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.crew import Spent
 from benchmarks.measures import Measures
-from benchmarks.others import Others
+from benchmarks.others import Others, used
 from benchmarks.results import Result, percentile
 from benchmarks.stage import HOME, execute
 
@@ -39,7 +40,7 @@ DURABLE: Final = ("dbos", "absurd")
 FAST: Final = ("pgqueuer", "graphile", "pgboss")
 """Peers that are given as many jobs as we are; the others would need minutes for them."""
 JOBS: Final = 20_000
-ROUNDS: Final = 2
+ROUNDS: Final = 3
 SECONDS: Final = 1.0
 WORK_SECONDS: Final = 10.0
 INSTALL_SECONDS: Final = 600
@@ -182,10 +183,13 @@ class Against:
     def __init__(self, measures: Measures) -> None:
         self.measures = measures
         self.stage = measures.stage
+        self.spent = Spent(0.0, 0.0)
+        """By a job of the last command."""
 
     def run(self, names: Sequence[str]) -> dict[str, str]:
-        """One peer after the other; returns their versions, or why one was left out."""
+        """In turns, round by round; returns their versions, or why one was left out."""
         told = {}
+        ready = []
         results = {result.name: result for result in self.measures.results}
         for name in names:
             peer = Peer(name)
@@ -198,13 +202,20 @@ class Against:
                 print(f"\n{name} {told[name]}", flush=True)
                 continue
             told[name] = peer.version
-            with Others(self.measures.roots) as others:
-                for measured, measure in self._measures(peer).items():
-                    if measured in results:
-                        self._take(results[measured], name, measure)
+            ready.append((peer, self._measures(peer)))
             self.measures.seconds[name] = round(time.monotonic() - began, 1)
-            busy = f", others used {others.cores:.2f} cores" if others.cores > 0.1 else ""
-            print(f"\n{name}: {self.measures.seconds[name]:.0f} s{busy}", flush=True)
+        for turn in range(ROUNDS):
+            for peer, measures in ready:
+                began = time.monotonic()
+                with Others(self.measures.roots) as others:
+                    for measured, measure in measures.items():
+                        once = measured.startswith("pickup")
+                        if measured in results and not (once and turn):
+                            self._take(results[measured], peer.name, measure)
+                took = time.monotonic() - began
+                self.measures.seconds[peer.name] += round(took, 1)
+                busy = f", others used {others.cores:.2f} cores" if others.cores > 0.1 else ""
+                print(f"\n{peer.name}, round {turn + 1}: {took:.0f} s{busy}", flush=True)
         for result in results.values():
             if any(name in result.values or name in result.skipped for name in names):
                 self.measures.show(result)
@@ -229,13 +240,23 @@ class Against:
         self.stage.settle(dsn)
 
     def _take(self, result: Result, name: str, measure: Callable[[], float]) -> None:
-        rounds = 1 if result.name.startswith("pickup") else ROUNDS
+        if name in result.skipped:
+            return
         try:
-            values = [measure() for _ in range(rounds)]
+            value = measure()
         except (Absent, OSError, ZeroDivisionError) as error:
             result.skipped[name] = str(error)
         else:
-            result.values[name] = values
+            result.values.setdefault(name, []).append(value)
+            self.measures.note(result, name, self.spent)
+
+    def _call(self, peer: Peer, command: str, dsn: str, **given: Any) -> float:
+        """The rate of a command that does nothing but the work, and what a job cost."""
+        began = used(self.stage.process)
+        answer = peer.call(command, dsn, **given)
+        server = used(self.stage.process) - began
+        self.spent = Spent(server / answer["jobs"], answer["processor"] / answer["jobs"])
+        return float(answer["rate"])
 
     def _measures(self, peer: Peer) -> dict[str, Callable[[], float]]:
         picked_up = cache(partial(self._pickup, peer))
@@ -256,17 +277,15 @@ class Against:
     def _enqueue(self, peer: Peer, chunk: int) -> float:
         most = self.measures.scale.bulk
         with self.stage.database(peer.name) as dsn:
-            answer = peer.call("enqueue", dsn, chunk=chunk, most=most, seconds=SECONDS)
-        return float(answer["rate"])
+            return self._call(peer, "enqueue", dsn, chunk=chunk, most=most, seconds=SECONDS)
 
     def _drain(self, peer: Peer, batch: int) -> float:
         with self.stage.database(f"{peer.name}_loaded") as dsn:
-            answer = peer.call(
-                "drain", dsn,
+            return self._call(
+                peer, "drain", dsn,
                 connections=self.measures.scale.connections, batch=batch, seconds=SECONDS,
                 most=self._jobs(peer),
             )  # fmt: skip
-        return float(answer["rate"])
 
     def _work(self, peer: Peer, command: str) -> float:
         """From the first handler to the end of the last job; steps, when the jobs have steps."""

@@ -34,6 +34,16 @@ class Tally:
     jobs: int
     began: float
     ended: float
+    processor: float
+    """Seconds of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Seconds of processor time for one job."""
+
+    server: float
+    client: float
 
 
 prepared: Step
@@ -51,13 +61,13 @@ def prepare(make: Callable[..., Step], warm: int, options: dict[str, Any]) -> No
 def repeat(start: float, seconds: float, most: int) -> Tally:
     """Take steps until so much time has passed, so many jobs are done, or nothing is left."""
     time.sleep(max(0.0, start - time.monotonic()))
-    began = time.monotonic()
+    began, processor = time.monotonic(), time.process_time()
     jobs = idle = 0
     while jobs < most and time.monotonic() - began < seconds and idle < 3:
         done = prepared()
         idle = 0 if done else idle + 1
         jobs += done
-    return Tally(jobs, began, time.monotonic())
+    return Tally(jobs, began, time.monotonic(), time.process_time() - processor)
 
 
 def serve(pipe: Connection) -> None:
@@ -73,6 +83,10 @@ class Crew:
 
     def __init__(self) -> None:
         self.context = multiprocessing.get_context("spawn")
+        self.server: Callable[[], float] = lambda: 0.0
+        """Seconds of processor time the server has used."""
+        self.spent = Spent(0.0, 0.0)
+        """By the last rate that was measured."""
         self.members: dict[int, tuple[Connection, SpawnProcess]] = {}
 
     def close(self) -> None:
@@ -119,8 +133,11 @@ class Crew:
         """Jobs a second of so many processes, from the first that began to the last that ended."""
         self.all([Task(prepare, {"make": make, "warm": warm, "options": options})] * connections)
         limits = {"start": time.monotonic() + LEAD, "seconds": seconds, "most": most}
+        used = self.server()
         tallies: list[Tally] = self.all([Task(repeat, limits)] * connections)
+        used = self.server() - used
         jobs = sum(tally.jobs for tally in tallies)
         if jobs == 0:
             raise RuntimeError(f"{make.__name__} found nothing to do")
+        self.spent = Spent(used / jobs, sum(tally.processor for tally in tallies) / jobs)
         return jobs / (max(t.ended for t in tallies) - min(t.began for t in tallies))

@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any, Final
 
 from benchmarks import costs, door, fills, history, steps, workers
-from benchmarks.crew import Crew, Step, Task
-from benchmarks.others import Others
+from benchmarks.crew import Crew, Spent, Step, Task
+from benchmarks.others import Others, used
 from benchmarks.results import Aim, Result, percentile
 from benchmarks.scales import Scale
 from benchmarks.stage import RAW, Stage, execute
@@ -23,6 +23,9 @@ from tidebase_pg import admin
 IDLERS: Final = 100
 """The first member of the crew whom no other measurement needs."""
 
+
+COSTED: Final = ("enqueue_one", "enqueue_many", "one_by_one", "batches_10", "batches_100")
+"""Rates beside which processor time is told: their rounds do nothing but the work."""
 
 LEVELS: Final = 2.0
 """How much more a call may touch beside the longest history, whose indexes are levels deeper."""
@@ -54,7 +57,9 @@ class Measures:
         self.scale = scale
         self.show = show
         self.roots = [os.getpid(), stage.process]
+        crew.server = partial(used, stage.process)
         self.results: list[Result] = []
+        self.spent: dict[str, dict[str, list[Spent]]] = {}
         self.seconds: dict[str, float] = {}
         """What each measurement took, with all it had to fill before."""
         self.together = f"{scale.connections} connections"
@@ -104,8 +109,34 @@ class Measures:
                             result.values.setdefault(name, []).append(measure())
                         except RuntimeError as error:
                             result.skipped[name] = reason(error)
+                        else:
+                            self.note(result, name, self.crew.spent)
         result.others = others.cores
         return self.keep(result)
+
+    def note(self, rate: Result, contender: str, spent: Spent) -> None:
+        """What a round of a rate cost; nothing where it was too short for the system's clock."""
+        if rate.name in COSTED and spent.server > 0 and spent.client > 0:
+            values = self.spent.setdefault(rate.name, {}).setdefault(contender, [])
+            values.append(spent)
+
+    def show_spent(self) -> None:
+        """After the peers: processor time of the rates that all were measured by."""
+        for rate in list(self.results):
+            for part in ("server", "client") if rate.name in self.spent else ():
+                self.keep(
+                    Result(
+                        f"{rate.name}_{part}",
+                        f"{rate.title}: processor time of the {part}",
+                        "µs/run",
+                        rate.base,
+                        {
+                            contender: [1e6 * getattr(spent, part) for spent in values]
+                            for contender, values in self.spent[rate.name].items()
+                        },
+                        others=rate.others,
+                    )
+                )
 
     def keep(self, result: Result) -> Result:
         self.results.append(result)

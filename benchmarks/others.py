@@ -42,6 +42,18 @@ def below(roots: Iterable[int], table: dict[int, tuple[int, int]]) -> set[int]:
     return found
 
 
+def used(root: int) -> float:
+    """Seconds of CPU of a process, of all that descend from it, and of those that have ended."""
+    table = processes()
+    ticks = sum(table[process][1] for process in below([root], table) if process in table)
+    try:
+        text = Path(f"/proc/{root}/stat").read_text()
+    except OSError:
+        return 0.0
+    fields = text[text.rindex(")") + 2 :].split()
+    return (ticks + int(fields[13]) + int(fields[14])) / HERTZ
+
+
 class Others:
     """Looks once a second; processes that live shorter are missed."""
 

@@ -54,11 +54,12 @@ def act(kind, command, dsn, given):
     if command == "enqueue":
         enqueue, chunk = adapter.enqueuer(), given["chunk"] or adapter.bulk_chunk
         enqueue(list(range(min(chunk, 10))))
-        began, done = time.time(), 0
+        began, processor, done = time.time(), time.process_time(), 0
         while done < given["most"] and time.time() - began < given["seconds"]:
             enqueue(list(range(done, done + chunk)))
             done += chunk
-        return {"rate": done / (time.time() - began)}
+        took = time.time() - began
+        return {"rate": done / took, "jobs": done, "processor": time.process_time() - processor}
     if command == "paced":
         return {"sent": paced(adapter.enqueuer(), **given)}
     if command in ("work", "durable_work"):

@@ -117,11 +117,16 @@ peers.pgboss = {
   }
 }
 
+function processor () {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1e6
+}
+
 async function drain (p, conns, batch, maxSeconds, maxJobs) {
   const steps = []
   for (let k = 0; k < conns; k++) steps.push(await p.drainer())
   const per = maxJobs ? Math.floor(maxJobs / conns) : null
-  const t0 = hr()
+  const t0 = hr(); const before = processor()
   let jobs = 0
   await Promise.all(steps.map(async (step) => {
     let done = 0; let idle = 0
@@ -134,7 +139,7 @@ async function drain (p, conns, batch, maxSeconds, maxJobs) {
     }
   }))
   const s = hr() - t0
-  return { rate: jobs / s }
+  return { rate: jobs / s, jobs, processor: processor() - before }
 }
 
 const p = peers[peer]
@@ -150,9 +155,9 @@ const commands = {
     const f = await p.enqueuer()
     const chunk = a.chunk || p.bulk_chunk
     await f(range(0, Math.min(chunk, 10)))
-    const began = hr(); let done = 0
+    const began = hr(); const before = processor(); let done = 0
     while (done < a.most && hr() - began < a.seconds) { await f(range(done, done + chunk)); done += chunk }
-    return { rate: done / (hr() - began) }
+    return { rate: done / (hr() - began), jobs: done, processor: processor() - before }
   },
   async drain () { return drain(p, a.connections, a.batch, a.seconds, a.most) },
   async paced () {

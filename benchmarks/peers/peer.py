@@ -55,14 +55,15 @@ def drain_here(kind, dsn, batch, barrier, answers, seconds, most):
         step = kind(dsn).drainer()
         barrier.wait()
         began, done, idle = time.time(), 0, 0
+        processor = time.process_time()
         while idle < 3 and done < most and time.time() - began < seconds:
             jobs = step(batch)
             idle = 0 if jobs else idle + 1
             done += jobs
-        answers.put((began, time.time(), done, None))
+        answers.put((began, time.time(), done, None, time.process_time() - processor))
     except BaseException as error:
         barrier.abort()
-        answers.put((0, 0, 0, repr(error) + traceback.format_exc()[-1500:]))
+        answers.put((0, 0, 0, repr(error) + traceback.format_exc()[-1500:], 0))
     answers.close()
     answers.join_thread()
     os._exit(0)
@@ -83,4 +84,5 @@ def drain(kind, dsn, connections, batch, seconds, most):
     for error in sorted((t[3] for t in tallies if t[3]), key=lambda e: "BrokenBarrier" in e):
         raise RuntimeError(error)
     took = max(t[1] for t in tallies) - min(t[0] for t in tallies)
-    return {"rate": sum(t[2] for t in tallies) / took}
+    jobs = sum(t[2] for t in tallies)
+    return {"rate": jobs / took, "jobs": jobs, "processor": sum(t[4] for t in tallies)}
