@@ -42,6 +42,7 @@ ACCEPTED = {
         "each is made again in the same transaction, old arguments first"
     ),
     ("0022_former_functions.sql", "ban-drop-function"): ("private ones, called by nobody any more"),
+    ("0096_former_functions.sql", "ban-drop-function"): ("private ones, called by nobody any more"),
     ("0025_looking.sql", "require-concurrent-index-creation"): (
         "partial, of the few runs that wait for people"
     ),

@@ -83,7 +83,9 @@ begin
             hint = 'Give a step that does something else another name.';
   end if;
 
-  case tide._replay_action(v_step, v_run.lease_id)
+  case tide._step_decision(
+    v_step.status, v_step.replay, v_step.lease_id is not distinct from v_run.lease_id
+  )
     when 'replay' then
       return query select 'replay', v_step.output, v_step.attempt, v_step.replay;
     when 'again' then

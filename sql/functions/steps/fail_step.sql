@@ -19,6 +19,7 @@ declare
   v_used constant tide.usage[] := tide._parse_used(fail_step.used, fail_step.name);
   v_run constant tide.runs := tide._hold(fail_step.run_id, fail_step.lease_id);
   v_step tide.steps := tide._held_step(v_run, fail_step.name);
+  v_failed_as text;
   v_decision text;
 begin
   if v_step.status = 'completed' then
@@ -27,21 +28,20 @@ begin
       using errcode = 'TD030',
             hint = 'A completed step replays its output.';
   end if;
-  v_decision := case
-    when v_step.status = 'failed_retryable' then 'auto_retry'
-    when v_step.status = 'running' and coalesce(fail_step.retryable, false) then 'auto_retry'
-    when v_step.replay = 'auto' then 'safe_replay'
-    when v_step.replay = 'manual' then 'manual_review'
-    else 'fail_hard'
+  v_failed_as := case
+    when v_step.status <> 'running' then v_step.status
+    when fail_step.retryable then 'failed_retryable'
+    else 'failed'
+  end;
+  v_decision := case tide._step_decision(v_failed_as, v_step.replay, begun_here => true)
+    when 'review' then 'manual_review'
+    when 'fail' then 'fail_hard'
+    else case v_failed_as when 'failed_retryable' then 'auto_retry' else 'safe_replay' end
   end;
   if v_step.status = 'running' then
     update tide.steps as s
     set
-      status = case
-        when v_decision = 'auto_retry' then 'failed_retryable'
-        when v_decision = 'manual_review' then 'manual_review'
-        else 'failed'
-      end,
+      status = case v_decision when 'manual_review' then v_decision else v_failed_as end,
       error = v_error,
       finished_at = tide._now()
     where s.run_id = v_step.run_id

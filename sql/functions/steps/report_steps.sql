@@ -160,6 +160,9 @@ begin
       offset 0
     ) as g
     cross join lateral (
+      select tide._step_decision(s.status, s.replay, s.lease_id = r.lease_id) as decision
+    ) as d
+    cross join lateral (
       select
         case
           when x.run_id = any (v_busy) then 'busy'
@@ -192,10 +195,10 @@ begin
               else 'execute'
             end
           when x.begin and s.input_hash <> g.input_hash then 'single'
-          when s.status = 'completed' and not coalesce(x.complete, false) then 'replay'
+          when d.decision = 'replay' and not coalesce(x.complete, false) then 'replay'
           when s.lease_id is distinct from r.lease_id then 'single'
-          when s.status = 'running' then 'execute'
-          when s.status = 'completed' then 'kept'
+          when d.decision = 'again' then 'execute'
+          when d.decision = 'replay' then 'kept'
           else 'single'
         end as action
       offset 0
