@@ -23,10 +23,11 @@ from tests.roles.test_grant_matrix import (
     STATES,
     Scene,
     about,
+    furnish,
 )
 from tests.roles.test_grant_matrix import others as others
 from tests.roles.test_grant_matrix import scene as scene
-from tests.runs.acts import DOCUMENTS, as_json
+from tests.runs.acts import DOCUMENTS, Tide, as_json
 from tests.support import Connection
 
 CALLS = int(os.environ.get("TIDE_TEST_CALLS", "1500"))
@@ -99,6 +100,56 @@ def test_random_calls_find_nothing_of_a_restricted_queue(
         told[said.split(" ")[0]] += 1
     assert told["rows"] > CALLS / 20
     assert told["42501"] > CALLS / 20
+
+
+TENANTS = ("tide_client", "tide_worker", "tide_operator", "tide_approver")
+"""Of each role one login, which alone may use the queue of its tenant."""
+OPENING = {"grant_queue", "revoke_queue", "grant_secret"}
+"""By these a tenant lets others in."""
+
+
+@pytest.mark.parametrize("seed", [2])
+def test_random_calls_of_tenants_find_nothing_of_each_other(
+    connection: Connection, tide: Tide, log_in: Callable[..., Connection], seed: int
+) -> None:
+    chance = random.Random(seed)
+    functions = connection.execute(FUNCTIONS.encode()).fetchall()
+    granted = {
+        role: [f for f in functions if f.name not in OPENING and _may(connection, role, f.name)]
+        for role in TENANTS
+    }
+    logins, scenes = {role: log_in(role) for role in TENANTS}, dict[str, Scene]()
+    for role, login in logins.items():
+        login.execute("set statement_timeout = '5s'")
+        scenes[role] = furnish(tide, f"of_{role}", f"mark-of-{role}", f"nightly_{role}")
+        tide.grant_queue(queue=f"of_{role}", role=login.info.user)
+    queues = ["open", *(f"of_{role}" for role in TENANTS)]
+    told, own = Counter[str](), Counter[str]()
+    for _ in range(CALLS):
+        role, whose = chance.choice(TENANTS), chance.choice(TENANTS)
+        function = chance.choice(granted[role])
+        given: dict[str, Any] = {}
+        for place, name in enumerate(function.arguments or []):
+            if place >= function.required and chance.random() >= 0.3:
+                continue
+            value = argument(chance, function.name, name, scenes[whose], logins[role].info.user)
+            if name in ("queue", "only_queue"):
+                value = chance.choice(queues)
+            if name == "queues":
+                value = chance.sample(queues, chance.randint(1, 3))
+            if name == "name" and value == "nightly":
+                value = f"nightly_{whose}"
+            if value is not None or place < function.required:
+                given[name] = value
+        said = call(logins[role], function.name, given)
+        for other in TENANTS:
+            if other != role:
+                assert f"mark-of-{other}" not in said, (role, function.name, given, said[:500])
+        told[said.split(" ")[0]] += 1
+        own[role] += f"mark-of-{role}" in said
+    assert told["rows"] > CALLS / 20
+    assert told["42501"] > CALLS / 20
+    assert own.total() > CALLS / 100, "tenants see what is theirs, so marks would be seen"
 
 
 def _may(connection: Connection, role: str, name: str) -> bool:

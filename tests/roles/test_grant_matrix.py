@@ -56,55 +56,61 @@ def others(connection: Connection) -> Iterator[str]:
     connection.execute(f"drop role {name}".encode())
 
 
-@pytest.fixture
-def scene(tide: Tide, others: str) -> Scene:
-    made = Scene()
+def furnish(tide: Tide, queue: str, mark: str, schedule: str = "nightly") -> Scene:
+    """Runs of a queue in every state; all they carry is marked."""
+    made, secret = Scene(), {"card": mark}
     for state in STATES:
         tide.enqueue(
             workflow="pay",
-            queue=QUEUE,
-            input=SECRET,
-            metadata=SECRET,
-            channels=[{"url": f"http://example.com/{MARK}"}],
+            queue=queue,
+            input=secret,
+            metadata=secret,
+            channels=[{"url": f"http://example.com/{mark}"}],
             delay="1 year" if state == "queued" else None,
         )
         if state == "queued":
-            (run,) = tide.list_runs(queue=QUEUE)
+            (run,) = tide.list_runs(queue=queue)
             made.runs[state] = run.run_id
             continue
-        (run,) = tide.claim(queues=[QUEUE], lease="1 day")
+        (run,) = tide.claim(queues=[queue], lease="1 day")
         made.runs[state] = run.run_id
-        tide.begin_step(**own(run), name="write", input=SECRET)
-        tide.complete_step(**own(run), name="write", output=SECRET)
-        tide.set_state(run_id=run.run_id, value=SECRET, lease_id=run.lease_id)
-        tide.create_snapshot(run_id=run.run_id, label="half", state=SECRET, lease_id=run.lease_id)
-        tide.record_usage(run_id=run.run_id, label=MARK, metadata=SECRET, input_tokens=1)
-        tide.append_stream(**own(run), stream="out", chunks=[MARK])
+        tide.begin_step(**own(run), name="write", input=secret)
+        tide.complete_step(**own(run), name="write", output=secret)
+        tide.set_state(run_id=run.run_id, value=secret, lease_id=run.lease_id)
+        tide.create_snapshot(run_id=run.run_id, label="half", state=secret, lease_id=run.lease_id)
+        tide.record_usage(run_id=run.run_id, label=mark, metadata=secret, input_tokens=1)
+        tide.append_stream(**own(run), stream="out", chunks=[mark])
         later = {"delay": "1 year"}
         tide.spawn(
-            **own(run), edge="part", workflow="part", input=SECRET, queue=QUEUE, options=later
+            **own(run), edge="part", workflow="part", input=secret, queue=queue, options=later
         )
-        gate = tide.open_gate(**own(run), name="ok", prompt=MARK, data=SECRET)
+        gate = tide.open_gate(**own(run), name="ok", prompt=mark, data=secret)
         made.gates[state] = gate.gate_id
         match state:
             case "waiting":
                 tide.await_gate(**own(run), gate_id=gate.gate_id)
             case "completed":
-                tide.complete(**own(run), result=SECRET)
+                tide.complete(**own(run), result=secret)
             case "failed":
-                tide.fail(**own(run), error=SECRET, retryable=False)
+                tide.fail(**own(run), error=secret, retryable=False)
             case "cancelled":
                 tide.cancel(run_id=run.run_id, reason="asked for")
             case "review":
                 tide.begin_step(**own(run), name="pay", contract={"replay": "manual"})
-                tide.fail_step(**own(run), name="pay", error=SECRET)
+                tide.fail_step(**own(run), name="pay", error=secret)
             case _:
                 pass
     tide.set_schedule(
-        name="nightly", cron="@daily", workflow="pay", queue=QUEUE, input=SECRET, metadata=SECRET
+        name=schedule, cron="@daily", workflow="pay", queue=queue, input=secret, metadata=secret
     )
     for state, run_id in made.runs.items():
         made.deliveries[state] = tide.list_deliveries(run_id=run_id)[0].delivery_id
+    return made
+
+
+@pytest.fixture
+def scene(tide: Tide, others: str) -> Scene:
+    made = furnish(tide, QUEUE, MARK)
     tide.grant_queue(queue=QUEUE, role=others)
     return made
 
