@@ -1,20 +1,24 @@
 create or replace function tide._price(usage tide.usage)
 returns numeric
-language sql
+language plpgsql
 stable
 as $$
-  select trim_scale(
-    (
-      p.input_usd * coalesce((_price.usage).input_tokens, 0)
-      + p.output_usd * coalesce((_price.usage).output_tokens, 0)
-    ) / 1000000
-  )
-  from tide.prices as p
-  where p.model = (_price.usage).model
-    and p.provider in ((_price.usage).provider, '*')
-    and num_nonnulls((_price.usage).input_tokens, (_price.usage).output_tokens) > 0
-  order by p.provider = '*'
-  limit 1;
+begin
+  return (
+    select trim_scale(
+      (
+        p.input_usd * coalesce(usage.input_tokens, 0)
+        + p.output_usd * coalesce(usage.output_tokens, 0)
+      ) / 1000000
+    )
+    from tide.prices as p
+    where p.model = usage.model
+      and p.provider in (usage.provider, '*')
+      and num_nonnulls(usage.input_tokens, usage.output_tokens) > 0
+    order by p.provider = '*'
+    limit 1
+  );
+end;
 $$;
 
 comment on function tide._price is
