@@ -44,7 +44,7 @@ def rows(result: Result) -> Iterator[tuple[str, str, str, str, str]]:
     for name, values in result.values.items():
         if values:
             spread = f"{number(min(values))}-{number(max(values))}" if len(values) > 1 else ""
-            ratio = f"{result.ratio(name):.2f}" if result.values.get(result.base) else ""
+            ratio = f"{result.ratio(name):.2f}" if result.measurable else ""
             yield name, number(result.median(name)), spread, ratio, verdict(result, name)
 
 

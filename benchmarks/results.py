@@ -47,8 +47,14 @@ class Result:
     def median(self, contender: str) -> float:
         return statistics.median(self.values[contender])
 
+    @property
+    def measurable(self) -> bool:
+        """Whether there is anything to compare with."""
+        return bool(self.values.get(self.base)) and self.median(self.base) > 0
+
     def ratio(self, contender: str, against: str | None = None) -> float:
-        return self.median(contender) / self.median(against or self.base)
+        base = self.median(against or self.base)
+        return self.median(contender) / base if base else math.inf
 
     def reached(self, aim: Aim) -> bool | None:
         """None when one of the two was not measured."""
@@ -75,7 +81,7 @@ class Result:
                 name: {
                     "values": [round(value, 3) for value in values],
                     "median": round(self.median(name), 3),
-                    "ratio": round(self.ratio(name), 3) if self.values.get(self.base) else None,
+                    "ratio": round(self.ratio(name), 3) if self.measurable else None,
                 }
                 for name, values in self.values.items()
                 if values

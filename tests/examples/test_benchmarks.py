@@ -100,3 +100,9 @@ def test_input_of_a_measured_run_has_its_size_and_does_not_compress() -> None:
         assert json.loads(given) == ({"text": json.loads(given)["text"]} if kilobytes else {})
         assert 0 <= len(given) - 1024 * kilobytes < 16
         assert len(zlib.compress(given.encode())) >= 0.7 * len(given)
+
+
+def test_nothing_is_compared_with_what_took_nothing() -> None:
+    result = Result("idle", "Idle", "statements", "raw", {"raw": [0.0], "tide": [2.0]})
+    assert result.document()["contenders"]["tide"]["ratio"] is None
+    assert "| tide | 2.0 |  |  |" in report.markdown([result])
