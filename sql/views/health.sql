@@ -55,7 +55,9 @@ with recursive lanes as (
 select
   coalesce(p.paused_at, t.paused_at) as paused_at,
   coalesce(p.pause_reason, t.pause_reason) as pause_reason,
-  tide._now() - nullif(t.next_at, '-infinity') + interval '500 milliseconds' as last_tick_age,
+  case
+    when isfinite(t.next_at) then tide._now() - t.next_at + interval '500 milliseconds'
+  end as last_tick_age,
   tide._now() - t.reconciled_at as last_reconcile_age,
   (
     select tide._now() - min(r.leased_until)

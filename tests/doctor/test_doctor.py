@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from psycopg.conninfo import make_conninfo
 
 from tests.runs.acts import NOBODY, Tide, contents
-from tests.servers import SETTINGS, Absent, Bouncer, RunningServer, binaries_of, free_port
+from tests.servers import SETTINGS, Absent, Bouncer, RunningServer, binaries_of, free_port, scratch
 from tests.support import Clock, Connection, open_connection, value
 from tidebase_pg import admin
 from tidebase_pg.admin import doctor
@@ -375,11 +375,11 @@ def test_a_session_that_holds_vacuum_back_is_found_and_can_be_ended(
 
 
 @pytest.fixture(scope="module")
-def logical(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def logical() -> Iterator[str]:
     """A server with logical slots and prepared transactions, and the schema in it."""
-    folder = tmp_path_factory.mktemp("logical")
-    for parent in (folder, *list(folder.parents)[:3]):  # a server reads its settings again by path
-        parent.chmod(0o755)
+    # Not below pytest's folders: every session closes them, and the server reads its settings again.
+    folder = Path(tempfile.mkdtemp(prefix="tide-", dir=scratch()))
+    folder.chmod(0o755)
     major = os.environ.get("TIDE_TEST_POSTGRES", "18")
     own = Server(
         folder / "server",
@@ -394,6 +394,7 @@ def logical(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield dsn
     finally:
         own.stop(mode="immediate")
+        shutil.rmtree(folder)
 
 
 def test_an_unused_replication_slot_is_found(logical: str) -> None:

@@ -14,8 +14,8 @@ declare
   v_queue text;
   v_children jsonb;
   v_group integer[];
-  v_places integer[] := '{}';
-  v_made uuid[] := '{}';
+  v_places integer[] := array[]::integer[];
+  v_made uuid[] := array[]::uuid[];
 begin
   perform tide._require_read_committed('spawn_many');
   perform tide._refuse_overdue(v_run);

@@ -8,8 +8,12 @@ declare
   v_before constant uuid := tide._lowest_run_id(
     tide._option_time('created_before', _parse_run_filter.filters -> 'created_before')
   );
-  v_statuses constant text[] := '{pending,queued,running,completed,failed,cancelled}';
-  v_waits constant text[] := '{review,gate,children,timer,event,budget,push}';
+  v_statuses constant text[] := array[
+    'pending', 'queued', 'running', 'completed', 'failed', 'cancelled'
+  ];
+  v_waits constant text[] := array[
+    'review', 'gate', 'children', 'timer', 'event', 'budget', 'push'
+  ];
 begin
   perform tide._known_keys('filters', _parse_run_filter.filters, _parse_run_filter.keys);
   v_filter.status := tide._option_text('status', filters -> 'status', 20);

@@ -11,7 +11,7 @@ declare
   v_element jsonb;
   v_usage tide.usage;
   v_list_cost_usd numeric;
-  v_usages tide.usage[] := '{}';
+  v_usages tide.usage[] := array[]::tide.usage[];
 begin
   if used is null then
     return v_usages;

@@ -6,7 +6,7 @@ parallel safe
 as $$
 begin
   if coalesce(value, 'null') = 'null' then
-    return '{}';
+    return array[]::text[];
   elsif jsonb_typeof(value) <> 'array' or jsonb_array_length(value) not between 1 and 100 then
     raise exception '% is not a list of 1 to 100 actors: %', _valid_assignees.argument,
         left(value::text, 200)

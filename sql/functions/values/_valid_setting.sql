@@ -43,7 +43,7 @@ begin
     when 'channels' then
       perform tide._valid_channels(key, value);
       return value;
-    when 'name' then
+    else  -- name
       return to_jsonb(tide._valid_name(key, tide._option_text(key, value, 128)));
   end case;
 end;
