@@ -377,7 +377,7 @@ def test_a_session_that_holds_vacuum_back_is_found_and_can_be_ended(
 @pytest.fixture(scope="module")
 def logical() -> Iterator[str]:
     """A server with logical slots and prepared transactions, and the schema in it."""
-    # Not below pytest's folders: every session closes them, and the server reads its settings again.
+    # Not below pytest's folders, which every session closes: its settings are read again.
     folder = Path(tempfile.mkdtemp(prefix="tide-", dir=scratch()))
     folder.chmod(0o755)
     major = os.environ.get("TIDE_TEST_POSTGRES", "18")

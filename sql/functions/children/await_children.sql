@@ -86,7 +86,7 @@ begin
     and e.awaited
   order by
     e.created_at,
-    e.edge;
+    e.child_id;
 end;
 $$;
 

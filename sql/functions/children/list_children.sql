@@ -32,7 +32,7 @@ begin
   where e.parent_id = list_children.run_id
   order by
     e.created_at,
-    e.edge;
+    e.child_id;
 end;
 $$;
 

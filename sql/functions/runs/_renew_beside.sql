@@ -16,6 +16,7 @@ begin
     from tide.lease_renewals as k
     join tide.runs_active as r on r.run_id = k.run_id
     where k.run_id = any (_renew_beside.run_ids)
+      and r.leased_until is not null
     for no key update of k skip locked
   ), renewed as (
     update tide.lease_renewals as b
