@@ -3,6 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 AGENTS := $(VENV)/agents/.ready
+PATRONI := $(VENV)/patroni/bin/patroni
 PGSPOT := $(VENV)/pgspot/bin/pgspot
 SITE   := $(VENV)/site/bin/python
 PACKAGING := $(VENV)/packaging/bin/python
@@ -14,8 +15,9 @@ TEST_JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest $(or $(TESTS),-n $(TEST_JOBS) --dist loadfile)
 
 .DEFAULT_GOAL := help
-.PHONY: help sync demo demo-agent dev quick test test-agents test-all test-pg15 test-busy test-pgbouncer lint sql-lint types \
-  screenshots conventions bench bench-quick fuzz-http fuzz-sql fuzz-roles storm-approvals chaos chaos-driver chaos-long docs docs-test wheel reproducible audit sbom clean
+.PHONY: help sync demo demo-agent dev quick test test-agents test-all test-pg15 test-busy test-patroni \
+  test-pgbouncer lint sql-lint types screenshots conventions bench bench-quick fuzz-http fuzz-sql fuzz-roles \
+  storm-approvals chaos chaos-driver chaos-long docs docs-test wheel reproducible audit sbom clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +67,9 @@ test-all: postgres-15 postgres-16 postgres-17 ## Run them on 15 to 18, also thro
 test-agents: $(AGENTS) ## Run the tests of the adapters beside the frameworks, and check their types
 	$(VENV)/agents/bin/python -m pytest $(or $(TESTS),tests/agents)
 	$(VENV)/agents/bin/python -m mypy --config-file= --strict --follow-imports=silent tidebase_pg/agents
+
+test-patroni: $(PATRONI) ## Switch over and lose a machine of a cluster under Patroni, some 3 minutes
+	TIDE_TEST_PATRONI=$(PATRONI) $(BIN)/python -m pytest -s tests/ha
 
 sync: $(READY) ## Write the synchronous modules of the driver from the asynchronous ones
 	$(BIN)/python tools/async_to_sync.py
@@ -151,6 +156,11 @@ $(AGENTS): pyproject.toml | $(READY)
 	$(PYTHON) -m venv $(VENV)/agents
 	$(VENV)/agents/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[agents]'
 	@touch $@
+
+# Patroni needs nothing of this package. Its nodes agree by raft, so that nothing else is installed.
+$(PATRONI): | $(READY)
+	$(BIN)/python -m venv $(VENV)/patroni
+	$(VENV)/patroni/bin/python -m pip install --quiet --disable-pip-version-check 'patroni[raft]~=4.0' 'psycopg[binary]~=3.2'
 
 # pgspot parses with another release of what the tests parse with, so it lives apart.
 $(PGSPOT): | $(READY)

@@ -148,7 +148,7 @@ class Server:
         user = self._user()
         # Once it runs, a server is in its folder and needs no other on the way there.
         ways = [] if user is None else [self.folder, self.socket_folder]
-        with tempfile.TemporaryFile("w+") as output, _passable(ways):
+        with tempfile.TemporaryFile("w+") as output, passable(ways):
             done = subprocess.run(
                 [self.binaries / program, f"--pgdata={self.data}", *arguments],
                 stdin=subprocess.DEVNULL,
@@ -175,7 +175,7 @@ class Server:
 
 
 @contextmanager
-def _passable(paths: Sequence[Path]) -> Generator[None]:
+def passable(paths: Sequence[Path]) -> Generator[None]:
     """Let other users pass through, not list, the folders above, and then no more."""
     closed = {
         parent: stat.S_IMODE(parent.stat().st_mode)
