@@ -165,3 +165,36 @@ def test_killed_at_any_statement_no_completed_node_is_executed_again(
             if not died:
                 break
     assert not died
+
+
+async def test_nodes_of_two_threads_in_one_run_are_steps_of_their_own(
+    atide: AsyncTidebase, dsn: str, tmp_path: Path
+) -> None:
+    log = Log(tmp_path / "log")
+
+    async def count(state: Order) -> Order:
+        log.note(state["item"])
+        return {"item": state["item"] + "!"}
+
+    async with AsyncTideSaver.from_conn_string(dsn) as saver:
+        await saver.setup()
+        builder = StateGraph(Order)
+        builder.add_node("count", step_node(count))
+        builder.add_edge(START, "count")
+        builder.add_edge("count", END)
+        graph = builder.compile(checkpointer=saver)
+
+        @atide.workflow("two")
+        async def two(run: AsyncRun, input: Any) -> Any:
+            found = [
+                await run_graph(
+                    run, graph, {"item": item}, config={"configurable": {"thread_id": item}}
+                )
+                for item in ("a", "b")
+            ]
+            return [values["item"] for values in found]
+
+        run_id = (await atide.enqueue(two)).run_id
+        await atide.work(drain=True)
+    assert (await atide.runs.get(run_id)).result == ["a!", "b!"]
+    assert log.lines() == ["a", "b"]

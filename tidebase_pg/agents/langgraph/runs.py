@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import inspect
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -57,7 +58,8 @@ async def run_graph(
             if interrupts:
                 answers = {i.id: await _decided(run, i, prompt, gate) for i in interrupts}
                 asked = Command(resume=answers)
-            values = await graph.ainvoke(asked, settings)
+            # Each checkpoint is stored before the next round: the ids of interrupts come from it.
+            values = await graph.ainvoke(asked, settings, durability="sync")
             interrupts = (await graph.aget_state(settings)).interrupts
             if not interrupts:
                 return values
@@ -81,18 +83,30 @@ def step_node(
         run = _run.get()
         if run is None:
             return await _called(function, state)
-        # The same task of the same checkpoint in every attempt, another in the next round.
-        task = str(get_config()["configurable"]["__pregel_task_id"])
+        task = _place(run, get_config())
 
         async def once() -> list[str]:
             kind, data = _serde.dumps_typed(await _called(function, state))
             return [kind, base64.b64encode(data).decode()]
 
-        kept = cast("list[str]", await run.step(f"{label}:{task[:13]}", once, **options))
+        kept = cast("list[str]", await run.step(f"{label}:{task}", once, **options))
         return _serde.loads_typed((kept[0], base64.b64decode(kept[1])))
 
     node.__name__ = label
     return node
+
+
+def _place(run: AsyncRun, config: Any) -> str:
+    """Which task of which round this is: the same in every attempt, another in the next round.
+
+    LangGraph's own id of a task comes from the checkpoint, and the first one of an invocation is
+    stored beside the first nodes: a crash before that gives them other ids.
+    """
+    metadata, thread = config["metadata"], config["configurable"]["thread_id"]
+    outer = [part.partition(":")[0] for part in metadata["langgraph_checkpoint_ns"].split("|")]
+    of_another = None if thread == str(run.id) else thread
+    place = repr((of_another, outer, metadata["langgraph_path"])).encode()
+    return f"{metadata['langgraph_step']}:{hashlib.sha256(place).hexdigest()[:8]}"
 
 
 async def _called(function: Callable[[State], Any], state: State) -> Any:
