@@ -96,14 +96,14 @@ def test_no_events_are_none(tide: Tide) -> None:
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_runs_are_locked_by_id_whatever_the_order_given(
-    tide: Tide, connection: Connection, connect: Connect, backwards: bool
+    tide: Tide, connection: Connection, connect: Connect, direct_dsn: str, backwards: bool
 ) -> None:
     """While the first is held, the second is free: so two callers never hold one each."""
     first, second = sorted(tide.enqueue(workflow="w").run_id for _ in range(2))
     holder = connect(autocommit=False)
     lock = "select from tide.runs_active where run_id = %s for update"
     holder.execute(lock, (first,))
-    sender = Tide(connect())
+    sender = Tide(connect(direct_dsn))
     order = [second, first] if backwards else [first, second]
     sending = threading.Thread(
         target=sender.send_events, kwargs={"events": [event(run_id) for run_id in order]}

@@ -381,12 +381,12 @@ def test_an_id_used_again_with_another_input_is_refused(tide: Tidebase) -> None:
 
 
 def test_a_queue_that_refuses_a_worker_stops_no_other(
-    tide: Tidebase, connection: Connection, dsn: str
+    tide: Tidebase, connection: Connection, direct_dsn: str
 ) -> None:
     connection.execute("create role picky login in role tide_worker")
     connection.execute("create role owner_of_a")
     try:
-        with Tidebase(f"{dsn}&user=picky") as worker:
+        with Tidebase(f"{direct_dsn}&user=picky") as worker:
 
             @worker.workflow("w")
             def w(run: Run, input: Any) -> Any:

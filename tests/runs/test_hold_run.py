@@ -120,13 +120,15 @@ def test_it_is_good_for_its_own_run_only(tide: Tide, connect: Callable[..., Conn
 
 
 def test_the_run_stays_locked_until_the_transaction_ends(
-    tide: Tide, connect: Callable[..., Connection]
+    tide: Tide, connect: Callable[..., Connection], direct_dsn: str
 ) -> None:
     run = tide.started()
+    other = connect(direct_dsn)
+    other.execute("set lock_timeout = '3s'")
     with connect(autocommit=False) as connection:
         permit = Tide(connection).hold_run(run_id=run.run_id)
         with refused("55P03"):
-            tide.complete(run_id=run.run_id, lease_id=run.lease_id)
+            Tide(other).complete(run_id=run.run_id, lease_id=run.lease_id)
         Tide(connection).complete(run_id=run.run_id, lease_id=permit)
     assert tide.get_run(run_id=run.run_id).status == "completed"
 
