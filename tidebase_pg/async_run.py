@@ -110,8 +110,8 @@ class AsyncRun(RunFacts):
     async def _step(
         self, name: str, function: Callable[[], Any], **options: Unpack[StepOptions]
     ) -> Any:
-        codec = self._driver.registry.codec
-        flow = flows.step(self._run, function, flows.plan_step(name, codec, **options), codec)
+        plan = self._plan(name, **options)
+        flow = flows.step(self._run, function, plan, self._driver.registry.codec)
         return await self._driver.drive(flow)
 
     if ASYNC:

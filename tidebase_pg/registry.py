@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, NotRequired, Required, TypedDict, Unpack
+from typing import Any, Literal, NotRequired, Required, TypedDict, Unpack, cast
 
 from tidebase_pg import calls
 from tidebase_pg.call import Call
@@ -278,8 +278,7 @@ class Registry:
         self, workflow: str | Callable[..., Any], **options: Unpack[EnqueueOptions]
     ) -> Call[Enqueued]:
         """The call that enqueues a run; a name that is not registered here is as good."""
-        if self.run_metadata:
-            options["metadata"] = self._metadata(options.get("metadata"))
+        self._add_metadata(cast("dict[str, Any]", options))
         known = self._known(workflow)
         if (handed := options.get("input")) is not None:
             options["input"] = self.codec.dump(handed, "input")
@@ -299,8 +298,7 @@ class Registry:
         """The call that declares a schedule; a workflow not registered here is as good."""
         given: dict[str, Any] = dict(options)
         cron, workflow = given.pop("cron", None), given.pop("workflow_name", None)
-        if self.run_metadata:
-            given["metadata"] = self._metadata(given.get("metadata"))
+        self._add_metadata(given)
         if given.get("input") is not None:
             given["input"] = self.codec.dump(given["input"], f"the input of schedule {name!r}")
         known = self._known(workflow)
@@ -333,8 +331,7 @@ class Registry:
                     run.setdefault("budget", known.budget)
             if run.pop("queue", queue) not in (queue, None):
                 raise ValueError(f"runs[{place}] names another queue: one call, one queue")
-            if self.run_metadata:
-                run["metadata"] = self._metadata(run.get("metadata"))
+            self._add_metadata(run)
             if repeatable:
                 run.setdefault("run_id", new_run_id())
             if "input" in run:
@@ -357,8 +354,7 @@ class Registry:
             for key in ("max_attempts", "deadline", "budget"):
                 if (value := getattr(known, key)) is not None:
                     given.setdefault(key, value)
-        if self.run_metadata:
-            given["metadata"] = self._metadata(given.get("metadata"))
+        self._add_metadata(given)
         handed = given.pop("input", None)
         if handed is not None:
             handed = self.codec.dump(handed, f"the input of child {edge or name!r}")
@@ -371,11 +367,13 @@ class Registry:
         known = self._known(workflow)
         return known.queue if known is not None else DEFAULT_QUEUE
 
-    def _metadata(self, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
-        found: dict[str, Any] = {}
-        for facts in self.run_metadata:
-            found.update(facts())
-        return {**found, **(given or {})}
+    def _add_metadata(self, options: dict[str, Any]) -> None:
+        """Give a run what every run made here gets, unless the caller says otherwise."""
+        if self.run_metadata:
+            found: dict[str, Any] = {}
+            for facts in self.run_metadata:
+                found.update(facts())
+            options["metadata"] = {**found, **(options.get("metadata") or {})}
 
     def _known(self, workflow: object) -> Workflow | None:
         if isinstance(workflow, str):

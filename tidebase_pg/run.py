@@ -78,8 +78,8 @@ class Run(RunFacts):
 
     @threads.noticed
     def _step(self, name: str, function: Callable[[], Any], **options: Unpack[StepOptions]) -> Any:
-        codec = self._driver.registry.codec
-        flow = flows.step(self._run, function, flows.plan_step(name, codec, **options), codec)
+        plan = self._plan(name, **options)
+        flow = flows.step(self._run, function, plan, self._driver.registry.codec)
         return self._driver.drive(flow)
 
     def begin_step(self, name: str, **contract: Unpack[Contract]) -> BegunStep:

@@ -109,8 +109,8 @@ async def with_async_sqlalchemy_connection(dsn: str) -> AsyncIterator[Any]:
 
 
 @asynccontextmanager
-async def with_async_sqlalchemy_session(dsn: str) -> AsyncIterator[Any]:
-    engine = sqlalchemy_asyncio.create_async_engine(url(dsn, "psycopg"))
+async def with_async_sqlalchemy_session(dsn: str, driver: str = "psycopg") -> AsyncIterator[Any]:
+    engine = sqlalchemy_asyncio.create_async_engine(url(dsn, driver))
     try:
         async with sqlalchemy_asyncio.AsyncSession(engine) as session, session.begin():
             yield session
@@ -118,14 +118,8 @@ async def with_async_sqlalchemy_session(dsn: str) -> AsyncIterator[Any]:
         await engine.dispose()
 
 
-@asynccontextmanager
-async def with_sqlalchemy_over_asyncpg(dsn: str) -> AsyncIterator[Any]:
-    engine = sqlalchemy_asyncio.create_async_engine(url(dsn, "asyncpg"))
-    try:
-        async with sqlalchemy_asyncio.AsyncSession(engine) as session, session.begin():
-            yield session
-    finally:
-        await engine.dispose()
+def with_sqlalchemy_over_asyncpg(dsn: str) -> AbstractAsyncContextManager[Any]:
+    return with_async_sqlalchemy_session(dsn, "asyncpg")
 
 
 @asynccontextmanager

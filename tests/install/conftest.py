@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import Absent, RunningServer
-from tests.support import Databases
+from tests.support import Connection, Databases, open_connection
 from tidebase_pg import admin
 from tidebase_pg.admin import Release
 
@@ -71,6 +71,14 @@ def make_release(tmp_path: Path) -> MakeRelease:
 def make_dsn(databases: Databases, server: RunningServer) -> Iterator[Callable[[], str]]:
     with ExitStack() as made:
         yield lambda: server.dsn(made.enter_context(databases.database()))
+
+
+@pytest.fixture
+def database(empty_dsn: str) -> Iterator[Connection]:
+    """A connection to a database without the schema."""
+    connection = open_connection(empty_dsn)
+    yield connection
+    connection.close()
 
 
 @pytest.fixture

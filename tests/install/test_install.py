@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,19 +13,12 @@ import pytest
 
 from tests.install.conftest import COLUMN, INDEX, THINGS, MakeRelease
 from tests.servers import Absent, Bouncer, OwnServer, RunningServer, scratch
-from tests.support import Connection, at_once, one, open_connection, results, value
+from tests.support import Connection, at_once, one, results, value
 from tidebase_pg import admin
 from tidebase_pg.admin.ledger import refuse_unsuitable
 from tidebase_pg.errors import MigrationDrift, SchemaError, SchemaTooNew, SchemaTooOld
 
 LOCK = "select pg_advisory_xact_lock(hashtext('tide.install'))"
-
-
-@pytest.fixture
-def database(empty_dsn: str) -> Iterator[Connection]:
-    connection = open_connection(empty_dsn)
-    yield connection
-    connection.close()
 
 
 def ledger(database: Connection) -> list[str]:

@@ -24,13 +24,6 @@ LogIn = Callable[[str], Connection]
 
 
 @pytest.fixture
-def database(empty_dsn: str) -> Iterator[Connection]:
-    connection = open_connection(empty_dsn)
-    yield connection
-    connection.close()
-
-
-@pytest.fixture
 def prefix(database: Connection) -> Iterator[str]:
     """One that no other database of the server uses; its roles are gone afterwards."""
     name = f"{database.info.dbname}_"[-40:].lstrip("0123456789")

@@ -10,18 +10,11 @@ import psycopg
 import pytest
 
 from tests.servers import Absent, RunningServer
-from tests.support import Connection, open_connection, value
+from tests.support import Connection, value
 from tidebase_pg import Tidebase, admin
 from tidebase_pg.errors import SchemaError
 
 MakeRole = Callable[[str], str]
-
-
-@pytest.fixture
-def database(empty_dsn: str) -> Iterator[Connection]:
-    connection = open_connection(empty_dsn)
-    yield connection
-    connection.close()
 
 
 @pytest.fixture

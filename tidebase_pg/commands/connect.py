@@ -5,15 +5,15 @@ from __future__ import annotations
 import getpass
 import json
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import psycopg
 
-from tidebase_pg.commands.output import dsn
+from tidebase_pg.commands.output import dsn, progress
 from tidebase_pg.tidebase import Tidebase
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 else:  # generic from click 8.4 on only
     DocumentType = LengthType = MomentType = click.ParamType
 
+BATCH: Final = 1000
+"""Runs in one transaction of what many are done to."""
 _UNITS = {"": 1, "s": 1, "ms": 0.001, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -39,6 +41,23 @@ def connected(*, dry_run: bool = False) -> Generator[Tidebase]:
     with closing(psycopg.connect(dsn(), connect_timeout=10)) as connection:
         yield Tidebase(connection)
         connection.rollback()
+
+
+def in_batches(act: Callable[[int], int], done: str, most: int) -> int:
+    """How many runs `act` took in all, a batch at a time, until it takes fewer than it may.
+
+    `done` says on a terminal what became of them: "removed".
+    """
+    total = 0
+    with progress() as show:
+        while total < most:
+            wanted = min(BATCH, most - total)
+            taken = act(wanted)
+            total += taken
+            show(f"{total} runs {done}")
+            if taken < wanted:
+                break
+    return total
 
 
 def actor() -> str:
@@ -105,6 +124,9 @@ class Moment(MomentType):
 
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Do it in a transaction, roll it back, say what it was."
+)
+max_runs_option = click.option(
+    "--max-runs", type=click.IntRange(1), default=2**31 - 1, help="At most so many; default all."
 )
 DOCUMENT = Document()
 LENGTH = Length()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import click
@@ -16,6 +16,8 @@ from tidebase_pg.commands.connect import (
     actor,
     connected,
     dry_run_option,
+    in_batches,
+    max_runs_option,
 )
 from tidebase_pg.commands.output import (
     FAILED,
@@ -24,15 +26,12 @@ from tidebase_pg.commands.output import (
     echo_fact,
     echo_row,
     echo_rows,
-    progress,
     settings,
 )
 from tidebase_pg.commands.screens import document_lines, event_line, run_screen, top_screen
 from tidebase_pg.commands.signals import ended
 from tidebase_pg.registry import EnqueueOptions
 
-BATCH: Final = 1000
-MOST: Final = 2**31 - 1
 STATUSES = ("pending", "queued", "running", "completed", "failed", "cancelled")
 COLUMNS = (
     "run_id",
@@ -155,9 +154,7 @@ def cancel(run_id: UUID, reason: str | None) -> None:
 @click.option("--workflow")
 @click.option("--metadata", type=DOCUMENT, help="Runs whose metadata contain this JSON object.")
 @click.option("--reason", help="Shown to whoever asks why.")
-@click.option(
-    "--max-runs", type=click.IntRange(1), default=MOST, help="At most so many; default all."
-)
+@max_runs_option
 @dry_run_option
 def cancel_many(max_runs: int, dry_run: bool, **filters: Any) -> None:
     """Cancel all active runs that match; at least one filter is needed.
@@ -165,15 +162,12 @@ def cancel_many(max_runs: int, dry_run: bool, **filters: Any) -> None:
     In transactions of 1000 runs; what was cancelled stays so if this is interrupted. --dry-run
     holds the locks of all of them until it has counted: give it --max-runs where there are many.
     """
-    cancelled = 0
-    with connected(dry_run=dry_run) as tide, progress() as show:
-        while cancelled < max_runs:
-            wanted = min(BATCH, max_runs - cancelled)
-            count = tide.runs.cancel_many(max_runs=wanted, actor=actor(), **filters)
-            cancelled += count
-            show(f"{cancelled} runs cancelled")
-            if count < wanted:
-                break
+    with connected(dry_run=dry_run) as tide:
+        cancelled = in_batches(
+            lambda most: tide.runs.cancel_many(max_runs=most, actor=actor(), **filters),
+            "cancelled",
+            max_runs,
+        )
     verb = "would be cancelled" if dry_run else "cancelled"
     echo_fact(f"{cancelled} runs {verb}", cancelled=cancelled, dry_run=dry_run)
 

@@ -8,15 +8,20 @@ from typing import Final, Literal
 
 import click
 
-from tidebase_pg.commands.connect import LENGTH, actor, connected, dry_run_option
-from tidebase_pg.commands.output import Command, dsn, echo_fact, echo_row, progress
+from tidebase_pg.commands.connect import (
+    LENGTH,
+    actor,
+    connected,
+    dry_run_option,
+    in_batches,
+    max_runs_option,
+)
+from tidebase_pg.commands.output import Command, dsn, echo_fact, echo_row
 from tidebase_pg.commands.signals import ended
 from tidebase_pg.tidebase import Tidebase
 from tidebase_pg.values import seconds
 from tidebase_pg.worker.reconciler import reports
 
-BATCH: Final = 1000
-MOST: Final = 2**31 - 1
 BOOKKEEPING: Final = {"claim_floors", "finished_counts", "settled_clock", "stale_rows"}
 """What upkeep does for itself, every minute or so; a loop does not speak of it."""
 
@@ -59,9 +64,7 @@ def reconcile(
     "--older-than", type=LENGTH, help="Ended longer ago: 90d; default: as retention says."
 )
 @click.option("--queue", help="Only of this queue; needs --older-than.")
-@click.option(
-    "--max-runs", type=click.IntRange(1), default=MOST, help="At most so many; default all."
-)
+@max_runs_option
 @dry_run_option
 def prune(older_than: timedelta | None, queue: str | None, max_runs: int, dry_run: bool) -> None:
     """Remove finished runs with all that belongs to them.
@@ -69,15 +72,12 @@ def prune(older_than: timedelta | None, queue: str | None, max_runs: int, dry_ru
     In transactions of 1000 runs, oldest first; what was removed stays so if this is interrupted.
     --dry-run does the work of removing and takes it back: give it --max-runs where there is much.
     """
-    removed = 0
-    with connected(dry_run=dry_run) as tide, progress() as show:
-        while removed < max_runs:
-            wanted = min(BATCH, max_runs - removed)
-            count = tide.prune(older_than=older_than, max_runs=wanted, queue=queue)
-            removed += count
-            show(f"{removed} runs removed")
-            if count < wanted:
-                break
+    with connected(dry_run=dry_run) as tide:
+        removed = in_batches(
+            lambda most: tide.prune(older_than=older_than, max_runs=most, queue=queue),
+            "removed",
+            max_runs,
+        )
     verb = "would remove" if dry_run else "removed"
     echo_fact(f"{verb} {removed} runs", removed=removed, dry_run=dry_run)
 
