@@ -39,25 +39,23 @@ def test_reports_settlements_heartbeats_and_cancels_never_deadlock(dsn: str) -> 
             actor.hits["stored"] += len(reports) - len(answers)
 
     def settle(actor: Actor) -> None:
-        ended = held[actor.number % 2 : RUNS // 2 : 2]
-        for start in range(0, len(ended), 5):
-            some = [*ended[start : start + 5], *actor.random.sample(held, 5)]
-            outcomes = {
-                str(run.run_id): {
-                    "run_id": str(run.run_id),
-                    # Of the others only the rows are looked at: the lease is not theirs.
-                    "lease_id": str(run.lease_id if run in ended else uuid.uuid4()),
-                }
-                for run in some
-            }
-            actor.hits["settled"] += len(
-                actor.rows(
-                    "select from tide.settle(%s::jsonb) as s where s.accepted",
-                    json.dumps(actor.random.sample(list(outcomes.values()), len(outcomes))),
-                )
-            )
-            for _ in range(ROUNDS // 8):
-                beat(actor, actor.random.sample(held, 30))
+        open_runs = {str(run.run_id): run for run in held[actor.number % 2 : RUNS // 2 : 2]}
+        for _ in range(ROUNDS):
+            some = actor.random.sample(list(open_runs.values()), min(5, len(open_runs)))
+            outcomes = [
+                {"run_id": str(run.run_id), "lease_id": str(run.lease_id)} for run in some
+            ] + [
+                # Of the others only the rows are looked at: the lease is not theirs.
+                {"run_id": str(run.run_id), "lease_id": str(uuid.uuid4())}
+                for run in actor.random.sample([run for run in held if run not in some], 5)
+            ]
+            for row in actor.rows(
+                "select s.run_id from tide.settle(%s::jsonb) as s where s.accepted",
+                json.dumps(actor.random.sample(outcomes, len(outcomes))),
+            ):
+                del open_runs[str(row.run_id)]
+                actor.hits["settled"] += 1
+            beat(actor, actor.random.sample(held, 30))
 
     def beat(actor: Actor, runs: list[Leased]) -> None:
         states = actor.rows(
