@@ -106,7 +106,7 @@ fuzz-roles: $(READY) ## Look for what is marked by a hundred thousand random cal
 storm-approvals: $(READY) ## Replay approved runs ten thousand times with other arguments, also by mutants
 	TIDE_TEST_REPLAYS=10000 $(BIN)/python -m pytest --timeout 3600 tests/races/test_approval_storm.py
 
-chaos: $(READY) ## Ten minutes of work beside kills, stops and strangers' locks, then sixteen checks
+chaos: $(READY) ## Ten minutes of work beside kills, stops and strangers' locks, then twenty checks
 	$(BIN)/python -m tests.chaos --minutes 10
 
 chaos-driver: $(READY) ## Ten minutes of everything at once around one worker of each colour

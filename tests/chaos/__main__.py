@@ -15,11 +15,11 @@ parser = argparse.ArgumentParser(prog="python -m tests.chaos")
 parser.add_argument("--minutes", type=float, default=10.0)
 parser.add_argument("--seed", type=int, default=random.randrange(10**6))
 parser.add_argument("--driver", action="store_true")
-parser.add_argument("--keep", type=Path, help="a folder for the logs of the storm's workers")
+parser.add_argument("--keep", type=Path, help="a folder for the logs of the clients")
 options = parser.parse_args()
 if options.driver:
     report = storm(options.minutes * 60, options.seed, options.keep)
 else:
-    report = campaign(options.minutes * 60, options.seed)
+    report = campaign(options.minutes * 60, options.seed, options.keep)
 print(report.text())
 sys.exit(0 if report.good else 1)

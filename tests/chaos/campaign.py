@@ -1,8 +1,10 @@
 """A campaign: a workload on a server of its own, faults beside it, then the checks.
 
-Producers, workers of the driver in both colours, a worker in SQL that plays the zombie, people who
-decide, cancel and retry, and a watcher of the cap. Meanwhile the server is killed, backends are
-ended, workers are killed or stopped for longer than their leases, and strangers hold rows.
+Producers, workers of the driver in both colours, one of each through PgBouncer, workers in SQL and
+over HTTP that play the zombie, two gateways, two dispatchers and who receives their webhooks,
+people who decide, cancel and retry, watchers of events and of the cap. Meanwhile the server and
+PgBouncer are killed, backends are ended, workers, gateways and dispatchers are killed or stopped
+for longer than leases, the clock goes forth and back, and strangers hold rows.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ import psycopg
 
 from tests.chaos.application import BACKOFF, LEASE
 from tests.chaos.history import Log, coverage, gather, violations
-from tests.servers import ROOT, OwnServer, RunningServer
-from tests.support import Connection, open_connection
+from tests.chaos.wire import QUEUE, SECRET, Receiver, Wire
+from tests.servers import PGBOUNCER, ROOT, Bouncer, OwnServer, RunningServer
+from tests.support import Clock, Connection, open_connection
 from tidebase_pg import admin
 
 CAP = 5
@@ -37,6 +40,8 @@ NEEDED = {
     "attempts lost": 10, "attempts retried": 10, "zombies refused": 5,
     "zombies beside a newer attempt": 3, "answers lost": 3, "parked": 10, "cancelled": 5,
     "retried": 3, "gates decided": 10, "schedule fires": 1, "children": 20,
+    "zombies of HTTP refused": 5, "streams heard": 10, "webhooks asked for": 20,
+    "webhooks sent again": 3,
 }  # fmt: skip
 """What a campaign of ten minutes has to have met, or it was too weak to say anything."""
 
@@ -88,6 +93,9 @@ class Campaign:
         (folder / "server").mkdir()
         self.server: RunningServer
         self.dsn = ""
+        self.bouncer: Bouncer | None = None
+        self.receiver: Receiver | None = None
+        self.wire: Wire
 
     # The server and what lies in it
 
@@ -104,6 +112,16 @@ class Campaign:
             connection.execute(
                 "select tide.set_schedule('tick', '* * * * *', 'tick', queue => 'orders')"
             )
+
+    def prepare_lines(self) -> None:
+        """What stands between clients and the server, and who receives webhooks."""
+        if PGBOUNCER.exists():
+            (self.folder / "bouncer").mkdir()
+            self.bouncer = Bouncer(self.folder / "bouncer", self.server)
+            self.bouncer.start()
+        self.receiver = Receiver(Log(self.logs, "receiver"), random.Random(self.seed))
+        self.wire = Wire(self.ended, self.receiver.port)
+        Clock(self.dsn).close()  # what it has put in stays
 
     def connect(self) -> Connection:
         """A connection, as soon as there is a server again; Over when the campaign has ended."""
@@ -257,21 +275,39 @@ class Campaign:
 
     # Faults
 
-    def start_worker(self, colour: str) -> None:
+    def command(self, kind: str) -> tuple[list[str], str]:
+        """What runs as a process of this kind, and the database it is told."""
+        match kind.split():
+            case ["gateway", number]:
+                options = ["--port", str(self.wire.ports[int(number)]), "--lease", f"{LEASE:g}s"]
+                return ["tidebase_pg", "serve", "--no-studio", "--no-deliver", *options], self.dsn
+            case ["dispatcher"] if self.receiver is not None:
+                allowed = ["--allow", "127.0.0.1", "--allow-port", str(self.receiver.port)]
+                return ["tidebase_pg", "deliver", "--allow-http", *allowed], self.dsn
+            case [colour, "pooled"] if self.bouncer is not None:
+                dsn = f"postgresql://postgres@127.0.0.1:{self.bouncer.port}/postgres"
+                return ["tests.chaos.application", colour, str(self.logs)], dsn
+            case [colour, *_]:
+                return ["tests.chaos.application", colour, str(self.logs)], self.dsn
+        raise AssertionError(kind)
+
+    def start_worker(self, kind: str) -> None:
+        command, dsn = self.command(kind)
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.application", colour, str(self.logs)],
-            cwd=ROOT, env={**os.environ, "TIDEBASE_DSN": self.dsn},
+            [sys.executable, "-m", *command], cwd=ROOT,
+            env={**os.environ, "TIDEBASE_DSN": dsn, "TIDEBASE_WEBHOOK_SECRET": SECRET},
             stdout=subprocess.DEVNULL, stderr=(self.folder / "stderr").open("ab"),
         )  # fmt: skip
-        self.workers[process] = colour
+        self.workers[process] = kind
 
     def kill_worker(self) -> None:
         process = self.chance.choice(list(self.workers))
-        colour = self.workers.pop(process)
+        kind = self.workers.pop(process)
         process.kill()
         process.wait()
         self.faults["workers killed"] += 1
-        self.start_worker(colour)
+        self.faults[f"{kind} killed"] += 1
+        self.start_worker(kind)
 
     def stop_worker(self) -> None:
         process = self.chance.choice(list(self.workers))
@@ -279,6 +315,30 @@ class Campaign:
         self.ended.wait(LEASE * 1.5)
         process.send_signal(signal.SIGCONT)
         self.faults["workers stopped beyond their lease"] += 1
+
+    def kill_bouncer(self) -> None:
+        if self.bouncer is not None and self.bouncer.process is not None:
+            self.bouncer.process.kill()
+            self.bouncer.process.wait()
+            self.bouncer.start()
+            self.faults["PgBouncer killed"] += 1
+
+    def move_clock(self) -> None:
+        """Beyond every lease or back before them, for a moment."""
+        with contextlib.suppress(psycopg.Error), open_connection(self.dsn) as connection:
+            step = self.chance.choice([-600.0, -LEASE, LEASE * 2])
+            connection.execute(
+                "update tide_test.clock set stopped_at = tide._now() + make_interval(secs => %s)",
+                [step],
+            )
+            self.ended.wait(0.5)
+            self.faults["clock moved"] += 1
+        self.end_clock()
+
+    def end_clock(self) -> None:
+        """The clock is the server's again."""
+        with self.connect() if not self.ended.is_set() else open_connection(self.dsn) as connection:
+            connection.execute("update tide_test.clock set stopped_at = null")
 
     def kill_server(self) -> None:
         lines = (self.own.server.data / "postmaster.pid").read_text().splitlines()
@@ -308,22 +368,27 @@ class Campaign:
     @property
     def colours(self) -> tuple[str, ...]:
         """The workers there are."""
-        return ("sync", "async", "sync", "async")
+        return (
+            "sync", "async", "sync pooled", "async pooled", "gateway 0", "gateway 1",
+            "dispatcher", "dispatcher",
+        )  # fmt: skip
 
     def people(self) -> list[Person]:
         return [
             self.produce, self.produce, self.work_in_sql, self.work_in_sql, self.feed_zombies,
             self.decide, self.decide, self.operate, self.watch_cap, self.hold_rows,
+            self.wire.produce, self.wire.work, self.wire.work, self.wire.work, self.wire.watch,
         ]  # fmt: skip
 
     def faults_and_weights(self) -> list[tuple[Fault, int]]:
         return [
-            (self.kill_worker, 5), (self.stop_worker, 3), (self.end_backends, 4),
-            (self.kill_server, 1),
+            (self.kill_worker, 6), (self.stop_worker, 4), (self.end_backends, 4),
+            (self.kill_bouncer, 2), (self.move_clock, 1), (self.kill_server, 1),
         ]  # fmt: skip
 
     def run(self) -> Report:
         self.prepare()
+        self.prepare_lines()
         began = time.monotonic()
         errors: list[BaseException] = []
 
@@ -375,6 +440,21 @@ class Campaign:
         seconds = round(time.monotonic() - began, 1)
         return Report(seconds, self.seed, dict(self.faults), met, violations(facts), weak)
 
+    def close(self) -> None:
+        """End what is not a worker."""
+        if self.bouncer is not None:
+            self.bouncer.stop()
+        if self.receiver is not None:
+            self.receiver.close()
+        self.own.stop()
+
+    def keep(self, folder: Path | None) -> None:
+        """Copy the logs of the clients to a folder that stays."""
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in [*self.logs.iterdir(), self.folder / "stderr"]:
+                (folder / path.name).write_bytes(path.read_bytes())
+
     def quieten(self) -> None:
         """No fault any more: everything that is there comes to its end."""
         with open_connection(self.dsn) as connection:
@@ -388,12 +468,14 @@ class Campaign:
                             "select tide.decide_gate(%s, 'approved', 'last')", [gate.gate_id]
                         )
                 for run in connection.execute(
-                    "select run_id, lease_id from tide.claim('{zombies}', max_runs => 500)"
+                    "select run_id, lease_id from tide.claim(%s, max_runs => 500)",
+                    [["zombies", QUEUE]],
                 ).fetchall():
                     connection.execute("select tide.complete(%s, %s)", [run.run_id, run.lease_id])
                 row = connection.execute(
-                    "select count(*) as left from tide.runs as r "
-                    "where r.status not in ('completed', 'failed', 'cancelled')"
+                    "select (select count(*) from tide.runs as r "
+                    "where r.status not in ('completed', 'failed', 'cancelled')) "
+                    "+ (select count(*) from tide.list_deliveries(status => 'pending')) as left"
                 ).fetchone()
                 if row.left == 0 or time.monotonic() > give_up_at:
                     return
@@ -415,11 +497,13 @@ def _attempt(connection: Connection, run_id: UUID) -> int:
     return found
 
 
-def campaign(seconds: float, seed: int) -> Report:
+def campaign(seconds: float, seed: int, keep: Path | None = None) -> Report:
+    """`keep`: a folder for the logs of the clients."""
     with tempfile.TemporaryDirectory(prefix="tide-chaos-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         made = Campaign(Path(folder), seconds, seed)
         try:
             return made.run()
         finally:
-            made.own.stop()
+            made.close()
+            made.keep(keep)

@@ -57,6 +57,8 @@ class Facts:
     """Runs whose enqueue committed together with a row of the application."""
     slots: list[Any] = field(default_factory=list)
     """Slots that say they hold a run which is not running."""
+    keys: Mapping[str, int] = field(default_factory=dict)
+    """Idempotency key of a request → runs it made."""
 
     def of(self, kind: str) -> Iterator[dict[str, Any]]:
         return (line for line in self.told if line["kind"] == kind)
@@ -91,9 +93,17 @@ def gather(connection: Connection, folder: Path) -> Facts:
         where s.run_id is not null and r.status is distinct from 'running'
         """
     ).fetchall()
+    keys = connection.execute(
+        """
+        select r.metadata ->> 'key', count(*)::int
+        from tide.runs as r
+        where r.metadata ? 'key'
+        group by 1
+        """
+    ).fetchall()
     return Facts(
         list(read(folder)), runs, events, {row[0]: row[1] for row in ledger},
-        {row[0] for row in outbox}, slots,
+        {row[0] for row in outbox}, slots, {row[0]: row[1] for row in keys},
     )  # fmt: skip
 
 
@@ -223,6 +233,39 @@ def a_decision_is_made_once(facts: Facts) -> Iterator[str]:
             yield f"{times} people were told that they decided gate {gate_id}"
 
 
+def a_request_asked_again_makes_one_run(facts: Facts) -> Iterator[str]:
+    for key, runs in facts.keys.items():
+        if runs != 1:
+            yield f"the requests with key {key} made {runs} runs"
+
+
+def a_stream_tells_the_log(facts: Facts) -> Iterator[str]:
+    """Whatever gateway told it, and however often it was cut: each event once, in order."""
+    for line in facts.of("heard"):
+        heard = [(seq, kind) for seq, kind in line["events"]]
+        logged = [(seq, kind) for seq, kind, *_ in facts.events.get(line["run_id"], [])]
+        if heard != logged[: len(heard)]:
+            yield f"a watcher of {line['run_id']} heard {heard}, its log is {logged}"
+
+
+def an_event_has_one_webhook(facts: Facts) -> Iterator[str]:
+    ids: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for line in facts.of("delivered"):
+        ids[line["run_id"], line["seq"]].add(line["delivery_id"])
+    for (run_id, seq), found in ids.items():
+        if len(found) != 1:
+            yield f"event {seq} of {run_id} was sent under {sorted(found)}"
+
+
+def a_webhook_asked_for_arrives(facts: Facts) -> Iterator[str]:
+    arrived = {(line["run_id"], line["seq"]) for line in facts.of("delivered") if line["accepted"]}
+    for line in facts.of("enqueued"):
+        if line.get("webhook"):
+            for seq, kind, *_ in facts.events.get(line["run_id"], []):
+                if kind in ENDS and (line["run_id"], seq) not in arrived:
+                    yield f"the webhook of {kind} of {line['run_id']} never arrived"
+
+
 def no_call_ends_with_an_error_nobody_caused(facts: Facts) -> Iterator[str]:
     """Cut connections are the campaign's; a deadlock, or any other refusal, is not."""
     for line in facts.of("error"):
@@ -253,6 +296,10 @@ CHECKS: list[Callable[[Facts], Iterable[str]]] = [
     a_time_of_a_schedule_has_one_run,
     a_cancel_is_final,
     a_decision_is_made_once,
+    a_request_asked_again_makes_one_run,
+    a_stream_tells_the_log,
+    an_event_has_one_webhook,
+    a_webhook_asked_for_arrives,
     no_call_ends_with_an_error_nobody_caused,
     every_run_comes_to_its_end,
 ]
@@ -289,4 +336,11 @@ def coverage(facts: Facts) -> dict[str, int]:
         "decisions lost to another": sum(1 for _ in facts.of("decided before")),
         "schedule fires": sum(fire is not None for _, fire in facts.runs.values()),
         "children": kinds["run.child.created"],
+        "zombies of HTTP refused": sum(
+            line["taken"] and not line["accepted"] for line in zombies if line.get("http")
+        ),
+        "streams heard": sum(1 for _ in facts.of("heard")),
+        "webhooks asked for": sum(bool(line.get("webhook")) for line in facts.of("enqueued")),
+        "webhooks sent again": sum(not line["accepted"] for line in facts.of("delivered")),
+        "requests asked again": sum(line.get("asked", 1) > 1 for line in facts.of("enqueued")),
     }

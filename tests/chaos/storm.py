@@ -101,8 +101,7 @@ class Storm(Campaign):
 
     line: Line
 
-    def prepare(self) -> None:
-        super().prepare()
+    def prepare_lines(self) -> None:
         with open_connection(self.dsn) as connection:
             connection.execute("create role besieged login in role tide_worker, tide_client")
             connection.execute("grant all on ledger, outbox to besieged")
@@ -237,8 +236,5 @@ def storm(seconds: float, seed: int, keep: Path | None = None) -> Report:
         try:
             return made.run()
         finally:
-            made.own.stop()
-            if keep is not None:
-                keep.mkdir(parents=True, exist_ok=True)
-                for path in made.logs.iterdir():
-                    (keep / path.name).write_bytes(path.read_bytes())
+            made.close()
+            made.keep(keep)

@@ -20,7 +20,10 @@ def sound() -> Facts:
     kinds = ("run.enqueued", "run.claimed", "run.requeued", "run.claimed", "run.completed")
     return Facts(
         told=[
-            {"kind": "enqueued", "run_id": RUN},
+            {"kind": "enqueued", "run_id": RUN, "webhook": True},
+            {"kind": "delivered", "run_id": RUN, "seq": 5, "delivery_id": "d", "accepted": False},
+            {"kind": "delivered", "run_id": RUN, "seq": 5, "delivery_id": "d", "accepted": True},
+            {"kind": "heard", "run_id": RUN, "events": [[1, "run.enqueued"], [2, "run.claimed"]]},
             {"kind": "with a row", "run_id": RUN},
             {"kind": "rolled back", "run_id": "another"},
             {"kind": "effect", "run_id": RUN, "step": "first", "attempt": 1, "at": 1.0},
@@ -37,6 +40,7 @@ def sound() -> Facts:
         events={RUN: log(*kinds)},
         ledger={RUN: 1},
         outbox={RUN},
+        keys={"a key": 1},
     )
 
 
@@ -83,6 +87,12 @@ BREAKS: dict[str, Callable[[Facts], None]] = {
     ),
     "a_cancel_is_final": told(kind="cancelled", run_id=RUN),
     "a_decision_is_made_once": told(kind="decided", gate_id="g"),
+    "a_request_asked_again_makes_one_run": lambda facts: facts.keys.update({"a key": 2}),  # type: ignore[attr-defined]
+    "a_stream_tells_the_log": told(kind="heard", run_id=RUN, events=[[2, "run.claimed"]]),
+    "an_event_has_one_webhook": told(
+        kind="delivered", run_id=RUN, seq=5, delivery_id="e", accepted=True
+    ),
+    "a_webhook_asked_for_arrives": events("run.enqueued", "run.claimed", "run.completed"),
     "no_call_ends_with_an_error_nobody_caused": told(
         kind="unknown", doing="claim", sqlstate="40P01"
     ),
