@@ -17,6 +17,7 @@ from tidebase_pg.async_parts import AsyncRunGates, AsyncRunSnapshots, AsyncRunSt
 from tidebase_pg.async_streams import AsyncRunStream
 from tidebase_pg.client import AsyncClient
 from tidebase_pg.client.failures import is_passing
+from tidebase_pg.client.limits import limited_by_lease
 from tidebase_pg.client.settings import READ_COMMITTED, AsyncConnection
 from tidebase_pg.errors import ChildFailed, RunParked, Snooze, StepFailedHard
 from tidebase_pg.flows import Flow, StepPlan
@@ -443,6 +444,7 @@ class AsyncTransaction:
             stack.callback(setattr, use, "open", False)
             self.connection = await stack.enter_async_context(driver.client.connection())
             if driver.client.bound is None:
+                stack.enter_context(limited_by_lease(self.connection, run.unrenewed))
                 await self.connection.set_isolation_level(READ_COMMITTED)
             await stack.enter_async_context(self.connection.transaction())
             opened = AsyncOpenTransaction(run, AsyncClient(self.connection))

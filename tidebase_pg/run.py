@@ -16,6 +16,7 @@ import psycopg
 from tidebase_pg import calls, current, flows, threads, wait_flows
 from tidebase_pg.client import Client
 from tidebase_pg.client.failures import is_passing
+from tidebase_pg.client.limits import limited_by_lease
 from tidebase_pg.client.settings import READ_COMMITTED, Connection
 from tidebase_pg.driver import Driver, OpenTransaction, transaction
 from tidebase_pg.errors import ChildFailed, RunParked, Snooze, StepFailedHard
@@ -389,6 +390,7 @@ class Transaction:
             stack.callback(setattr, use, "open", False)
             self.connection = stack.enter_context(driver.client.connection())
             if driver.client.bound is None:
+                stack.enter_context(limited_by_lease(self.connection, run.unrenewed))
                 self.connection.set_isolation_level(READ_COMMITTED)
             stack.enter_context(self.connection.transaction())
             opened = OpenTransaction(run, Client(self.connection))

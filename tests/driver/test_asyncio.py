@@ -147,7 +147,7 @@ async def test_a_cancelled_inline_run_raises_and_unwinds(atide: AsyncTidebase) -
         started.set()
         await asyncio.Event().wait()
 
-    running = asyncio.create_task(atide.run(w, lease=0.3))
+    running = asyncio.create_task(atide.run(w, lease=3.0))
     async with asyncio.timeout(PATIENCE):
         await started.wait()
         (run,) = await atide.runs.list(workflow="w")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,10 +19,11 @@ from tidebase_pg import Run, Tidebase, calls
 PATIENCE = 60
 ROOT = Path(__file__).parents[2]
 Process = subprocess.Popen[str]
+Start = Callable[[str], Process]
 
 
-@pytest.fixture
-def process(dsn: str) -> Iterator[Callable[[str], Process]]:
+@contextlib.contextmanager
+def application(dsn: str) -> Generator[Start]:
     """Starts the application as a process of its own."""
     started: list[Process] = []
 
@@ -39,13 +41,21 @@ def process(dsn: str) -> Iterator[Callable[[str], Process]]:
         )
         return started[-1]
 
-    yield start
-    for one in started:
-        one.kill()
-        one.wait()
-        for pipe in (one.stdin, one.stdout, one.stderr):
-            assert pipe is not None
-            pipe.close()
+    try:
+        yield start
+    finally:
+        for one in started:
+            one.kill()
+            one.wait()
+            for pipe in (one.stdin, one.stdout, one.stderr):
+                assert pipe is not None
+                pipe.close()
+
+
+@pytest.fixture
+def process(dsn: str) -> Iterator[Start]:
+    with application(dsn) as start:
+        yield start
 
 
 def read_until(pipe: IO[str] | None, words: str) -> None:
@@ -62,7 +72,7 @@ def read_until(pipe: IO[str] | None, words: str) -> None:
 def test_a_killed_worker_s_run_goes_on_where_it_was(
     tide: Tidebase,
     background: Background,
-    process: Callable[[str], Process],
+    process: Start,
     tmp_path: Path,
     mode: str,
 ) -> None:
@@ -91,7 +101,7 @@ def test_a_killed_worker_s_run_goes_on_where_it_was(
 
 
 def test_an_unkeyed_effect_in_flight_when_its_worker_was_killed_waits_for_an_operator(
-    tide: Tidebase, background: Background, process: Callable[[str], Process], tmp_path: Path
+    tide: Tidebase, background: Background, process: Start, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     backoff = {"base": 0, "jitter": 0}
@@ -118,7 +128,7 @@ def test_an_unkeyed_effect_in_flight_when_its_worker_was_killed_waits_for_an_ope
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_signal_lets_running_runs_end_and_claims_no_more(
-    tide: Tidebase, process: Callable[[str], Process], tmp_path: Path, mode: str
+    tide: Tidebase, process: Start, tmp_path: Path, mode: str
 ) -> None:
     log = str(tmp_path / "log")
     first = tide.enqueue("killed", input={"log": log}).run_id
@@ -138,7 +148,7 @@ def test_a_signal_lets_running_runs_end_and_claims_no_more(
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_second_signal_hands_the_runs_back_at_once(
-    tide: Tidebase, process: Callable[[str], Process], tmp_path: Path, mode: str
+    tide: Tidebase, process: Start, tmp_path: Path, mode: str
 ) -> None:
     run_id = tide.enqueue("killed", input={"log": str(tmp_path / "log")}).run_id
     worker = process(mode)

@@ -8,6 +8,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool
 
 from tidebase_pg import tasks
+from tidebase_pg.client.meeting import Primary
 from tidebase_pg.client.settings import (
     MAX_CONNECTIONS,
     PLACE_LIMIT,
@@ -30,6 +31,8 @@ else:
 class AsyncSource(Protocol):
     """Gives connections in autocommit mode, each to one user at a time."""
 
+    @property
+    def primary(self) -> Primary: ...
     async def acquire(self) -> AsyncConnection: ...
     async def release(self, connection: AsyncConnection) -> None: ...
     async def close(self) -> None: ...
@@ -52,6 +55,7 @@ class AsyncFromDsn:
     def __init__(self, dsn: str, places: int = MAX_CONNECTIONS) -> None:
         self.dsn = dsn
         self.places = places
+        self.primary = Primary()
         self._parameters = parameters(dsn)
         self._rooms: tasks.Homes[AsyncRoom] = tasks.Homes(lambda: AsyncRoom(places))
         self._closed = False
@@ -102,6 +106,7 @@ class AsyncFromPool:
 
     def __init__(self, pool: AsyncPool) -> None:
         self.pool = pool
+        self.primary = Primary()
         self._before: dict[AsyncConnection, tuple[bool, psycopg.IsolationLevel | None]] = {}
 
     async def acquire(self) -> AsyncConnection:
@@ -133,6 +138,10 @@ class AsyncPinnedConnection:
         self._source = source
         self._turn = tasks.Lock()
         self._connection: AsyncConnection | None = None
+
+    @property
+    def primary(self) -> Primary:
+        return self._source.primary
 
     @property
     def behind(self) -> AsyncSource:

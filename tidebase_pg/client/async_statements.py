@@ -9,11 +9,15 @@ from psycopg.errors import InsufficientPrivilege, UndefinedFunction
 from psycopg.rows import tuple_row
 
 from tidebase_pg.call import Call
+from tidebase_pg.client.limits import limited
 from tidebase_pg.client.meeting import READ_COMMITTED, SHORT_QUESTION, Meeting, Met, known
 from tidebase_pg.client.settings import AsyncCallCursor, AsyncConnection
 from tidebase_pg.errors import translate
 
 T = TypeVar("T")
+
+LISTEN_LIMIT = 10.0
+"""Seconds after which a connection is cut off that does not take what it is to listen to."""
 
 
 async def perform(connection: AsyncConnection, call: Call[T], meeting: Meeting) -> T:
@@ -57,9 +61,10 @@ async def _meet(cursor: AsyncCallCursor, connection: AsyncConnection, meeting: M
     return meeting.judge(connection, await cursor.fetchone())
 
 
-async def listen(connection: AsyncConnection, channel: str) -> bool:
+async def listen(connection: AsyncConnection, channel: str, *, limit: float = LISTEN_LIMIT) -> bool:
     """Whether notifications reach this connection; behind a pooler they do not."""
-    async with AsyncCallCursor(connection, row_factory=tuple_row) as cursor:
+    with limited(connection, limit):
+        cursor = AsyncCallCursor(connection, row_factory=tuple_row)
         await cursor.execute("select pg_backend_pid()", prepare=False)
         row = await cursor.fetchone()
         if row is None or row[0] != connection.info.backend_pid:
@@ -68,6 +73,9 @@ async def listen(connection: AsyncConnection, channel: str) -> bool:
         return True
 
 
-async def unlisten(connection: AsyncConnection, channel: str) -> None:
+async def unlisten(
+    connection: AsyncConnection, channel: str, *, limit: float = LISTEN_LIMIT
+) -> None:
     """Hear no more of the channel."""
-    await connection.execute(f"unlisten {channel}".encode())
+    with limited(connection, limit):
+        await connection.execute(f"unlisten {channel}".encode())

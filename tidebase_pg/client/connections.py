@@ -10,6 +10,7 @@ import psycopg
 from psycopg_pool import ConnectionPool
 
 from tidebase_pg import threads
+from tidebase_pg.client.meeting import Primary
 from tidebase_pg.client.settings import (
     MAX_CONNECTIONS,
     PLACE_LIMIT,
@@ -26,6 +27,8 @@ from tidebase_pg.errors import NoPlace
 class Source(Protocol):
     """Gives connections in autocommit mode, each to one user at a time."""
 
+    @property
+    def primary(self) -> Primary: ...
     def acquire(self) -> Connection: ...
     def release(self, connection: Connection) -> None: ...
     def close(self) -> None: ...
@@ -48,6 +51,7 @@ class FromDsn:
     def __init__(self, dsn: str, places: int = MAX_CONNECTIONS) -> None:
         self.dsn = dsn
         self.places = places
+        self.primary = Primary()
         self._parameters = parameters(dsn)
         self._rooms: threads.Homes[Room] = threads.Homes(lambda: Room(places))
         self._closed = False
@@ -98,6 +102,7 @@ class FromPool:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
+        self.primary = Primary()
         self._before: dict[Connection, tuple[bool, psycopg.IsolationLevel | None]] = {}
 
     def acquire(self) -> Connection:
@@ -129,6 +134,10 @@ class PinnedConnection:
         self._source = source
         self._turn = threads.Lock()
         self._connection: Connection | None = None
+
+    @property
+    def primary(self) -> Primary:
+        return self._source.primary
 
     @property
     def behind(self) -> Source:

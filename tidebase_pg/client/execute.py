@@ -49,7 +49,7 @@ class Client:
         self._patience = patience
         self._limit = limit
         self._persistent = persistent
-        self._meeting = Meeting(bound=self._bound is not None)
+        self._meeting = Meeting(None if self._bound is not None else self._source.primary)
 
     def execute(self, call: Call[T]) -> T:
         """The answer of the database. Raises TideError, Stop, SchemaError or psycopg.Error."""

@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Final, Protocol
 
 import psycopg
@@ -90,8 +90,11 @@ class Limit:
         self._lock = threading.Lock()
         self.expired = False
 
+    def over(self, now: float) -> bool:
+        return now >= self._due
+
     def check(self, now: float) -> None:
-        if now >= self._due and not self.expired:
+        if not self.expired and self.over(now):
             with self._lock:
                 if self._connection is not None:
                     self.expired = True
@@ -100,6 +103,35 @@ class Limit:
     def end(self) -> None:
         with self._lock:
             self._connection = None
+
+
+class LimitOfLease(Limit):
+    """Many calls on one connection, which is cut off when their lease has ended unrenewed."""
+
+    __slots__ = ("_unrenewed",)
+
+    def __init__(
+        self, connection: Connection | AsyncConnection, unrenewed: Callable[[float], bool]
+    ) -> None:
+        super().__init__(connection, 0.0)
+        self._unrenewed = unrenewed
+
+    def over(self, now: float) -> bool:
+        return self._unrenewed(now)
+
+
+@contextlib.contextmanager
+def limited_by_lease(
+    connection: Connection | AsyncConnection, unrenewed: Callable[[float], bool]
+) -> Generator[None]:
+    """Cut the connection off when the lease is said to have ended unrenewed within the block."""
+    limit = LimitOfLease(connection, unrenewed)
+    watch.add(limit)
+    try:
+        yield
+    finally:
+        watch.discard(limit)
+        limit.end()
 
 
 @contextlib.contextmanager

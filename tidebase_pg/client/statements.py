@@ -11,11 +11,15 @@ from psycopg.errors import InsufficientPrivilege, UndefinedFunction
 from psycopg.rows import tuple_row
 
 from tidebase_pg.call import Call
+from tidebase_pg.client.limits import limited
 from tidebase_pg.client.meeting import READ_COMMITTED, SHORT_QUESTION, Meeting, Met, known
 from tidebase_pg.client.settings import CallCursor, Connection
 from tidebase_pg.errors import translate
 
 T = TypeVar("T")
+
+LISTEN_LIMIT = 10.0
+"""Seconds after which a connection is cut off that does not take what it is to listen to."""
 
 
 def perform(connection: Connection, call: Call[T], meeting: Meeting) -> T:
@@ -59,9 +63,10 @@ def _meet(cursor: CallCursor, connection: Connection, meeting: Meeting) -> Met:
     return meeting.judge(connection, cursor.fetchone())
 
 
-def listen(connection: Connection, channel: str) -> bool:
+def listen(connection: Connection, channel: str, *, limit: float = LISTEN_LIMIT) -> bool:
     """Whether notifications reach this connection; behind a pooler they do not."""
-    with CallCursor(connection, row_factory=tuple_row) as cursor:
+    with limited(connection, limit):
+        cursor = CallCursor(connection, row_factory=tuple_row)
         cursor.execute("select pg_backend_pid()", prepare=False)
         row = cursor.fetchone()
         if row is None or row[0] != connection.info.backend_pid:
@@ -70,6 +75,7 @@ def listen(connection: Connection, channel: str) -> bool:
         return True
 
 
-def unlisten(connection: Connection, channel: str) -> None:
+def unlisten(connection: Connection, channel: str, *, limit: float = LISTEN_LIMIT) -> None:
     """Hear no more of the channel."""
-    connection.execute(f"unlisten {channel}".encode())
+    with limited(connection, limit):
+        connection.execute(f"unlisten {channel}".encode())

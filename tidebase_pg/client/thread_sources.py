@@ -13,6 +13,7 @@ from tidebase_pg.client.async_connections import AsyncFromDsn, AsyncFromPool, As
 from tidebase_pg.client.async_execute import AsyncClient
 from tidebase_pg.client.connections import FromDsn, Source
 from tidebase_pg.client.execute import Client
+from tidebase_pg.client.meeting import Primary
 from tidebase_pg.client.settings import (
     READ_COMMITTED,
     AsyncConnection,
@@ -29,8 +30,9 @@ CONNECTING: Final = 10.0
 class Fresh:
     """A new connection for each user, closed afterwards."""
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
+    def __init__(self, connect: Callable[[], Connection], primary: Primary) -> None:
         self._connect = connect
+        self.primary = primary
 
     def acquire(self) -> Connection:
         return self._connect()
@@ -49,7 +51,7 @@ class InTransaction(psycopg.OperationalError):
 def thread_source(client: Client | AsyncClient) -> Source:
     """Connections for threads, like those of a client; of a DSN they take no place."""
     if client.bound is not None:
-        return Fresh(_beside(client.bound))
+        return Fresh(_beside(client.bound), Primary())
     return threaded(client.source)
 
 
@@ -57,11 +59,11 @@ def threaded(source: Source | AsyncSource) -> Source:
     """Connections for threads, like those of a source; of a DSN they take no place."""
     behind: Any = getattr(source, "behind", source)
     if isinstance(behind, AsyncFromDsn):
-        return Fresh(FromDsn(behind.dsn).connect)
+        return Fresh(FromDsn(behind.dsn).connect, behind.primary)
     if isinstance(behind, FromDsn):
-        return Fresh(behind.connect)
+        return Fresh(behind.connect, behind.primary)
     if isinstance(behind, AsyncFromPool):
-        return Fresh(_like(behind.pool, asyncio.get_running_loop()))
+        return Fresh(_like(behind.pool, asyncio.get_running_loop()), behind.primary)
     return cast(Source, behind)
 
 

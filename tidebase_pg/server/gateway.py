@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from tidebase_pg import calls, types
 from tidebase_pg.client import AsyncClient
+from tidebase_pg.client.meeting import Primary
 from tidebase_pg.server.hub import Hub, Read
 from tidebase_pg.server.identity import Identity
 from tidebase_pg.server.refusals import Refusal
@@ -67,6 +68,7 @@ class Login:
     """The connections of one login, for `AsyncClient`."""
 
     def __init__(self, dsn: str, settings: Settings) -> None:
+        self.primary = Primary()
         self._pool: AsyncConnectionPool[AsyncConnection] = AsyncConnectionPool(
             kwargs=parameters(dsn),
             min_size=0,

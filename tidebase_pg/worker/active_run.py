@@ -90,8 +90,8 @@ class ActiveRun:
 
     def check(self) -> None:
         """Raises Stop when the run has stopped, or its lease may have ended unrenewed."""
-        if self.stop is None and time.monotonic() - self.renewed_at > self.lease:
-            self.interrupt(self._unrenewed())
+        if self.stop is None and self.unrenewed(time.monotonic()):
+            self.interrupt(self._lease_lost())
         if self.stop is not None:
             self.refusals += 1
             raise self.stop
@@ -156,10 +156,14 @@ class ActiveRun:
             case _:
                 self.interrupt(LeaseLost(f"the lease on run {self.run_id} is lost"))
 
+    def unrenewed(self, now: float) -> bool:
+        """Whether another worker may own it by now."""
+        return now - self.renewed_at > self.lease
+
     def fence(self, now: float) -> None:
-        """Give the run up when another worker may own it by now."""
-        if self.stop is None and now - self.renewed_at > self.lease:
-            self.interrupt(self._unrenewed())
+        """Give the run up when its lease has ended unrenewed."""
+        if self.stop is None and self.unrenewed(now):
+            self.interrupt(self._lease_lost())
 
     def ask_alone(self) -> None:
         """From now on ask for every step before it is executed."""
@@ -175,7 +179,7 @@ class ActiveRun:
             use.begun = True  # nothing can be recorded under it
         return use
 
-    def _unrenewed(self) -> LeaseLost:
+    def _lease_lost(self) -> LeaseLost:
         return LeaseLost(
             f"the lease on run {self.run_id} could not be renewed for {self.lease:g} s"
         )
