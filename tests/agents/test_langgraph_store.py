@@ -361,13 +361,13 @@ async def test_a_graph_remembers_across_threads_in_sync_and_async_nodes(
 
 
 def test_the_schema_is_upgraded_from_what_savers_had(dsn: str) -> None:
-    from tidebase_pg.agents.langgraph import setup
+    from tidebase_pg.agents.langgraph.schema import SCHEMA
 
     with psycopg.connect(dsn, autocommit=True) as connection:
-        assert "0002_items.sql" in setup.install(connection)
+        assert "0002_items.sql" in SCHEMA.install(connection)
         connection.execute("drop table tide_langgraph.items")
         connection.execute("delete from tide_langgraph.migrations where name = '0002_items.sql'")
-        assert setup.install(connection) == ["0002_items.sql"]
+        assert SCHEMA.install(connection) == ["0002_items.sql"]
     with TideStore.from_conn_string(dsn) as store:
         store.put(USERS, "a", {"n": 1})
         assert asyncio.run(store.aget(USERS, "a")) is not None

@@ -22,13 +22,14 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg.types.json import Jsonb
 
-from tidebase_pg.agents.langgraph.connections import (
+from tidebase_pg.agents.connections import (
     AsyncConnected,
     AsyncPool,
     Connected,
     Pool,
     Statement,
 )
+from tidebase_pg.agents.langgraph.schema import SCHEMA
 from tidebase_pg.agents.langgraph.values import (
     Draft,
     Memory,
@@ -47,6 +48,8 @@ DELETE: Final = "delete"
 
 class _Saver(BaseCheckpointSaver[str]):
     """What both savers are: values into statements, rows into checkpoints."""
+
+    schema = SCHEMA
 
     def __init__(self, *, serde: SerializerProtocol | None = None) -> None:
         super().__init__(serde=serde)

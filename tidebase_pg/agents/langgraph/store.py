@@ -24,13 +24,14 @@ from langgraph.store.base import (
 )
 from psycopg.types.json import Jsonb
 
-from tidebase_pg.agents.langgraph.connections import (
+from tidebase_pg.agents.connections import (
     AsyncConnected,
     AsyncPool,
     Connected,
     Pool,
     Statement,
 )
+from tidebase_pg.agents.langgraph.schema import SCHEMA
 from tidebase_pg.documents import encode
 
 OPERATORS: Final = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte")
@@ -50,6 +51,7 @@ class TextIndex(TypedDict, total=False):
 class _Store(BaseStore):
     """What both stores are: operations into statements, rows into items."""
 
+    schema = SCHEMA
     supports_ttl = True
 
     def __init__(self, *, index: TextIndex | None = None, ttl: TTLConfig | None = None) -> None:

@@ -1,4 +1,5 @@
--- One order of rows for all callers, so that two batches never wait for each other.
+-- One order of locks for all callers, so that two batches never wait for each other. Rows that are not
+-- there yet cannot be locked, so batches that share a document first share one of 64 locks.
 create or replace function tide_langgraph.put_items(
   items jsonb,
   removed jsonb default '[]',
@@ -15,6 +16,14 @@ declare
   v_language constant regconfig := tide_langgraph._language(put_items.language);
 begin
   if jsonb_array_length(put_items.items) + jsonb_array_length(put_items.removed) > 1 then
+    perform pg_advisory_xact_lock(hashtext('tide_langgraph.items'), n.slot)
+    from (
+      select distinct hashtext((x.namespace, x.key)::text) & 63 as slot
+      from jsonb_to_recordset(put_items.items || put_items.removed)
+        as x(namespace text[], key text)
+      order by slot
+      offset 0
+    ) as n;
     perform
     from tide_langgraph.items as i
     join (

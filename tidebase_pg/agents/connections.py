@@ -1,18 +1,18 @@
-"""Connections of savers and stores: a pool of their own or of the application, sync and async."""
+"""Connections of adapters: a pool of their own or of the application, sync and async."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import namedtuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from tidebase_pg.agents.langgraph import setup
+from tidebase_pg.agents.schemas import Schema
 from tidebase_pg.errors import translate
 
 Pool = ConnectionPool[Any]
@@ -24,16 +24,15 @@ _KWARGS: Final = {"autocommit": True}
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One function of the schema, and what is to be remembered once it went through."""
+    """One function of a schema, and what is to be remembered once it went through."""
 
     function: str
     arguments: dict[str, Any]
     stored: Callable[[], None] = lambda: None
 
-    @property
-    def query(self) -> sql.Composed:
-        return sql.SQL("select * from tide_langgraph.{}({})").format(
-            sql.Identifier(self.function),
+    def query(self, schema: Schema) -> sql.Composed:
+        return sql.SQL("select * from {}({})").format(
+            sql.Identifier(schema.name, self.function),
             sql.SQL(", ").join(
                 sql.SQL("{} => {}").format(
                     sql.Identifier(name),
@@ -47,6 +46,8 @@ class Statement:
 
 class Connected:
     """What has connections: those of a psycopg pool, or its own to a DSN."""
+
+    schema: ClassVar[Schema]
 
     def __init__(self, source: str | Pool, **options: Any) -> None:
         super().__init__(**options)
@@ -75,13 +76,13 @@ class Connected:
     def setup(self) -> None:
         """Make or upgrade the schema. Safe to repeat; needs create on the database."""
         with self._pool.connection() as connection:
-            setup.install(connection)
+            self.schema.install(connection)
 
     def _execute(self, statement: Statement) -> list[Any]:
         with self._pool.connection() as connection:
             cursor = connection.cursor(row_factory=namedtuple_row, binary=True)
             with cursor, _translated():
-                cursor.execute(statement.query, statement.arguments)
+                cursor.execute(statement.query(self.schema), statement.arguments)
                 rows: list[Any] = cursor.fetchall()
         statement.stored()
         return rows
@@ -89,6 +90,8 @@ class Connected:
 
 class AsyncConnected:
     """`Connected` for asyncio."""
+
+    schema: ClassVar[Schema]
 
     def __init__(self, source: str | AsyncPool, **options: Any) -> None:
         super().__init__(**options)
@@ -123,7 +126,7 @@ class AsyncConnected:
             dsn, password = connection.info.dsn, connection.info.password
         # Once in the life of a database: not worth a second, asynchronous installer.
         with psycopg.connect(dsn, password=password or None, autocommit=True) as plain:
-            setup.install(plain)
+            self.schema.install(plain)
 
     async def _opened(self) -> None:
         if self._own and self._pool.closed:
@@ -135,7 +138,7 @@ class AsyncConnected:
             cursor = connection.cursor(row_factory=namedtuple_row, binary=True)
             async with cursor:
                 with _translated():
-                    await cursor.execute(statement.query, statement.arguments)
+                    await cursor.execute(statement.query(self.schema), statement.arguments)
                     rows: list[Any] = await cursor.fetchall()
         statement.stored()
         return rows

@@ -1,0 +1,36 @@
+create or replace function tide_conversations.delete_idle_conversations(
+  idle interval,
+  max_conversations integer default 100
+)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_deleted integer;
+begin
+  if idle is null or idle <= interval '0' then
+    raise exception 'idle is not valid: %', coalesce(idle::text, 'null')
+      using errcode = '22023',
+            hint = 'Give a positive interval.';
+  end if;
+  delete from tide_conversations.conversations as c
+  using (
+    select o.conversation_no
+    from tide_conversations.conversations as o
+    where o.touched_at < clock_timestamp() - delete_idle_conversations.idle
+    order by o.touched_at
+    limit delete_idle_conversations.max_conversations
+    for update skip locked
+  ) as o
+  where c.conversation_no = o.conversation_no;
+  get diagnostics v_deleted = row_count;
+  return v_deleted;
+end;
+$$;
+
+comment on function tide_conversations.delete_idle_conversations is
+  'Remove conversations nobody has written to for so long, the longest idle first, and return how many. '
+  'Call it until it answers 0.';
