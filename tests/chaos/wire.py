@@ -133,7 +133,7 @@ class Wire:
                         "POST", f"/runs/{wire_id}/steps/begin",
                         {"name": step, "inputHash": "0" * 64, "leaseOwner": lease},
                     )  # fmt: skip
-                    if begun["action"] == "replay":
+                    if begun["action"] == "return":
                         continue
                     if begun["action"] != "execute":
                         raise Refused(begun["action"])
