@@ -13,7 +13,7 @@ from tidebase_pg.types import Row
 
 T = TypeVar("T")
 
-Kind = Literal["function", "procedure", "view"]
+Kind = Literal["function", "procedure", "view", "enqueue and read"]
 Reader = Callable[[str, object], object]
 
 _READERS: Final[Mapping[Reader, Sequence[str]]] = {
@@ -185,6 +185,9 @@ def _query(kind: Kind, name: str, columns: str, arguments: tuple[str, ...], rela
             return f"call tide.{name}({given})"
         case "view":
             return f"select {columns} from tide.{name} order by 1"
+        case "enqueue and read":
+            made = f"tide.{name}({given}) as made(made_id, deduplicated, made_status)"
+            return f"select {columns} from {made} cross join lateral tide.get_run(made.made_id)"
 
 
 def _named(arguments: Sequence[tuple[str, str]]) -> str:

@@ -25,6 +25,14 @@ def test_enqueued_run_is_queued_ready_and_logged(tide: Tide, hour: Clock) -> Non
     assert event.payload["queue"] == "default"
 
 
+def test_the_statement_that_enqueues_a_run_can_read_it(tide: Tide) -> None:
+    statement = (
+        "select r.status from tide.enqueue('report') as made "
+        "cross join lateral tide.get_run(made.run_id) as r"
+    )
+    assert value(tide.connection, statement) == "queued"
+
+
 def test_defaults_come_from_the_queue(tide: Tide) -> None:
     tide.set_queue(queue="q", settings={"max_attempts": 7})
     for queue, given, expected in (("default", None, 1), ("q", None, 7), ("q", 2, 2)):

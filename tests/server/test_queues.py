@@ -42,6 +42,9 @@ def test_one_dedupe_key_is_one_active_run(http: Http) -> None:
     assert len({one["run"]["id"] for one in found}) == 1
     assert sorted(one["deduplicated"] for one in found) == [False] + [True] * 5
     run_id = claim(http, queue)["runs"][0]["id"]
+    again = enqueue(http, queue, dedupeKey="k", input={"other": 1})
+    assert (again["deduplicated"], again["run"]["id"]) == (True, run_id)
+    assert (again["run"]["status"], again["run"]["input"]) == ("running", {})
     http.post(f"/runs/{run_id}/complete", {})
     assert enqueue(http, queue, dedupeKey="k")["deduplicated"] is False
 

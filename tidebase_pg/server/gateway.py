@@ -22,6 +22,7 @@ from tidebase_pg.client import AsyncClient
 from tidebase_pg.client.meeting import Primary
 from tidebase_pg.server.hub import Hub, Read
 from tidebase_pg.server.identity import Identity
+from tidebase_pg.server.polls import Polls
 from tidebase_pg.server.refusals import Refusal
 from tidebase_pg.server.settings import ROLES, Settings
 
@@ -138,6 +139,7 @@ class Gateway:
             for role, login in self._logins.items()
         }
         self.signs = Signs(settings.lease.total_seconds() / 10)
+        self.polls = Polls()
         self.hub = Hub(settings.dsn, parameters, self.upkeep)
         self._opened = False
         self._streams: Counter[str] = Counter()

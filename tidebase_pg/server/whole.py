@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tidebase_pg.call import Call
-from tidebase_pg.types import RunRow
+from tidebase_pg.types import Enqueued, RunRow
 
 T = TypeVar("T")
 
@@ -16,6 +16,20 @@ class WholeRun(RunRow):
     """One run, `tide.runs`, with who is asked to resume it."""
 
     recovery_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EnqueuedRun(WholeRun):
+    """A run as enqueue left it, and whether it was there before."""
+
+    deduplicated: bool
+
+
+def enqueued_run(call: Call[Enqueued]) -> Call[EnqueuedRun]:
+    """The same enqueue, which answers the whole run: one statement instead of two."""
+    return Call(
+        call.name, EnqueuedRun.columns(), call.arguments, EnqueuedRun.one, "enqueue and read"
+    )
 
 
 def whole(call: Call[T]) -> Call[T]:

@@ -1,7 +1,8 @@
+-- Volatile, so that a statement that makes a run can read it too: `enqueue(…) cross join lateral`.
 create or replace function tide.get_run(run_id uuid)
 returns tide.runs
 language plpgsql
-stable
+volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off

@@ -14,6 +14,7 @@ from tidebase_pg.server.leases import seal
 from tidebase_pg.server.objects import OneConfig, QueueConfig, Run
 from tidebase_pg.server.routing import Ask, Topic
 from tidebase_pg.server.values import length, moment
+from tidebase_pg.server.whole import enqueued_run
 from tidebase_pg.types import QueueStats
 
 topic = Topic("queues")
@@ -24,7 +25,7 @@ async def enqueue(ask: Ask, body: bodies.Enqueue) -> objects.EnqueuedRun:
     """Queue a run. With a dedupeKey at most one run of the queue with that key is active; with an
     Idempotency-Key the same request again gives the same run."""
     run_at = moment("runAt", body.run_at)
-    made = await ask.carrying(input=body.input, metadata=body.metadata)(
+    call = ask.build(
         calls.enqueue,
         body.workflow_name,
         queue=ask.path["queue"],
@@ -38,20 +39,24 @@ async def enqueue(ask: Ask, body: bodies.Enqueue) -> objects.EnqueuedRun:
         channels=await channels(ask, body.channels),
         recovery_url=body.recovery_webhook,
     )
-    run = await ask(calls.get_run, made.run_id)
-    return objects.EnqueuedRun(Run.of(run), made.deduplicated)
+    carrying = ask.carrying(input=body.input, metadata=body.metadata)
+    run = await carrying.execute(enqueued_run(call))
+    return objects.EnqueuedRun(Run.of(run), run.deduplicated)
 
 
 @topic.route("POST", "/queues/claim")
 async def claim(ask: Ask, body: bodies.Claim) -> objects.LeasedRuns:
     """Lease ready runs. Send leaseOwner with what is reported about them."""
-    rows = await ask(
+    worker = ask.label(body.lease_owner)
+    call = ask.build(
         calls.claim,
         queues=list(dict.fromkeys(body.queues)),
         max_runs=body.limit,
         lease=ask.gateway.settings.lease,
-        worker=ask.label(body.lease_owner),
+        worker=worker,
     )
+    polled = (ask.identity.role, frozenset(body.queues))
+    rows = await ask.gateway.polls.claim(polled, worker, lambda: ask.execute(call))
     leases = [(row.run_id, row.lease_id) for row in rows if row.lease_id is not None]
     return objects.LeasedRuns([Run.of(row) for row in rows], seal(leases))
 
