@@ -257,6 +257,46 @@ async def test_a_verdict_counts_within_a_group_and_the_group_is_recorded(
     assert member["cause"]["notes"] == ["while looking them up"]
 
 
+def test_a_verdict_counts_within_a_group(tide: Tidebase) -> None:
+    @tide.workflow("w", max_attempts=3)
+    def w(run: Run, input: Any) -> Any:
+        raise ExceptionGroup(
+            "two branches", [ValueError("one"), Fail("bad order", failure_class="bad_order")]
+        )
+
+    run_id = tide.enqueue(w).run_id
+    tide.work(drain=True)
+    row = tide.runs.get(run_id)
+    assert (row.status, row.attempt, row.failure_class) == ("failed", 1, "bad_order")
+    assert [member["message"] for member in row.error["errors"]] == ["one", "bad order"]
+
+
+def test_threads_that_an_ended_attempt_left_behind_begin_nothing(tide: Tidebase) -> None:
+    called: list[int] = []
+    refused: list[BaseException] = []
+    left: list[threading.Thread] = []
+    ended = threading.Event()
+
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        def branch() -> None:
+            ended.wait()
+            try:
+                run.step("late", lambda: called.append(1))
+            except Stop as error:
+                refused.append(error)
+
+        left.append(threading.Thread(target=branch))
+        left[0].start()
+        raise ValueError("boom")
+
+    tide.enqueue(w)
+    tide.work(drain=True)
+    ended.set()
+    left[0].join()
+    assert (called, len(refused)) == ([], 1)
+
+
 def test_a_snooze_costs_no_attempt(tide: Tidebase, connection: Connection) -> None:
     tries: list[int] = []
 

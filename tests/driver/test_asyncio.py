@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
+from tests.support import Connection
 from tidebase_pg import (
     AsyncRun,
     AsyncTidebase,
     BadPayload,
+    InputMismatch,
     NotFound,
     Retry,
     RunCancelled,
@@ -128,7 +132,7 @@ async def test_the_task_of_a_cancelled_run_is_cancelled(atide: AsyncTidebase) ->
         await run.step("long", long)
 
     run_id = (await atide.enqueue(w)).run_id
-    worker = atide.worker(lease=0.3)
+    worker = atide.worker(lease=3.0)
     working = asyncio.create_task(worker.run())
     async with asyncio.timeout(PATIENCE):
         await started.wait()
@@ -137,6 +141,97 @@ async def test_the_task_of_a_cancelled_run_is_cancelled(atide: AsyncTidebase) ->
         worker.stop()
         assert (await working).dropped == 1
     assert (await atide.runs.get(run_id)).status == "cancelled"
+
+
+async def test_leases_are_renewed_while_the_loop_is_held_up(atide: AsyncTidebase) -> None:
+    lease = 2.0
+
+    @atide.workflow("w", max_attempts=3)
+    async def w(run: AsyncRun, input: Any) -> Any:
+        held_up_until = time.monotonic() + 2 * lease
+        while time.monotonic() < held_up_until:
+            pass
+        return run.attempt
+
+    run_id = (await atide.enqueue(w)).run_id
+    assert (await atide.work(lease=lease, drain=True)).completed == 1
+    assert (await atide.runs.get(run_id)).result == 1
+
+
+async def test_a_lost_lease_stops_the_task_and_nothing_is_recorded(
+    atide: AsyncTidebase, connection: Connection
+) -> None:
+    started = asyncio.Event()
+    stopped: list[str] = []
+
+    @atide.workflow("w", max_attempts=3)
+    async def w(run: AsyncRun, input: Any) -> Any:
+        if run.attempt > 1:
+            return "second"
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            stopped.append("first")
+            raise
+
+    run_id = (await atide.enqueue(w, backoff={"base": 0, "jitter": 0})).run_id
+    worker = atide.worker(lease=1.5, concurrency=2, poll=0.05)
+    working = asyncio.create_task(worker.run())
+    async with asyncio.timeout(PATIENCE):
+        await started.wait()
+        # As another worker's claim would: a new lease for a new attempt.
+        connection.execute(
+            "update tide.runs_active set lease_id = gen_random_uuid(), leased_until = now() "
+            "where run_id = %s",
+            (run_id,),
+        )
+        assert (await atide.runs.wait(run_id)).result == "second"
+        worker.stop()
+        await working
+    assert stopped == ["first"]
+
+
+async def test_a_snooze_costs_no_attempt_in_asyncio(atide: AsyncTidebase) -> None:
+    tries: list[int] = []
+
+    @atide.workflow("w", max_attempts=1)
+    async def w(run: AsyncRun, input: Any) -> Any:
+        tries.append(run.attempt)
+        if len(tries) < 3:
+            run.snooze(0)
+        return "there"
+
+    run_id = (await atide.enqueue(w)).run_id
+    await atide.work(drain=True)
+    assert ((await atide.runs.get(run_id)).result, tries) == ("there", [1, 1, 1])
+
+
+async def test_a_step_gives_what_a_replay_will_give_in_asyncio(atide: AsyncTidebase) -> None:
+    seen: list[Any] = []
+
+    @atide.workflow("w", max_attempts=2)
+    async def w(run: AsyncRun, input: Any) -> Any:
+        seen.append(await run.step("s", lambda: {1: (2, 3)}))
+        if run.attempt == 1:
+            raise Retry("once more", after=0)
+
+    await atide.enqueue(w)
+    await atide.work(drain=True)
+    assert seen == [{"1": [2, 3]}, {"1": [2, 3]}]
+
+
+async def test_an_id_used_again_with_another_input_is_refused_in_asyncio(
+    atide: AsyncTidebase,
+) -> None:
+    @atide.workflow("w")
+    async def w(run: AsyncRun, input: Any) -> Any:
+        return input
+
+    run_id = uuid4()
+    assert await atide.run(w, run_id=run_id, input={"a": 1}) == {"a": 1}
+    with pytest.raises(InputMismatch):
+        await atide.run(w, run_id=run_id, input={"a": 2})
 
 
 async def test_a_cancelled_inline_run_raises_and_unwinds(atide: AsyncTidebase) -> None:
