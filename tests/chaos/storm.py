@@ -22,14 +22,14 @@ import psycopg
 from tests.chaos.application import LEASE
 from tests.chaos.besieged import SLOTS
 from tests.chaos.campaign import Campaign, Fault, Person, Report
-from tests.chaos.history import Facts, Log, gather, violations
+from tests.chaos.history import Facts, Log, gather, read, violations
 from tests.chaos.line import Line
 from tests.servers import ROOT
 from tests.support import open_connection
 
 COLOURS = ("sync", "async")
-ENDING = 30.0
-"""Seconds a worker has to end after a signal, once everything is quiet."""
+ENDING = 120.0
+"""Seconds a worker has to let go of things, and to end after a signal, once all is quiet."""
 MOST_SOCKETS = 24
 """Those of the places of its Tidebase, of its own, and of its pipes to itself."""
 MOST_TASKS = SLOTS + 8
@@ -188,7 +188,7 @@ class Storm(Campaign):
         self.end_limits()
         super().quieten()
         log = Log(self.logs, "storm")
-        time.sleep(2.0)  # for a census of the quiet
+        self.await_quiet()
         for process in self.workers:
             log.write("alive at the end", pid=process.pid)
         for process, colour in self.workers.items():
@@ -197,10 +197,32 @@ class Storm(Campaign):
             try:
                 process.wait(ENDING)
             except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGUSR1)
-                time.sleep(1.0)
-                stacks = (self.logs / f"stacks-{colour}-{process.pid}.txt").read_text()
-                log.write("did not end", colour=colour, stacks=stacks[-6000:])
+                log.write("did not end", colour=colour, stacks=self.stacks(process, colour)[-6000:])
+
+    def await_quiet(self) -> None:
+        """Until a census of each worker, begun after all was quiet, finds nothing left behind."""
+        quiet = time.time()
+        give_up_at = time.monotonic() + ENDING
+        while time.monotonic() < give_up_at:
+            told = list(read(self.logs))
+            alive = [{"kind": "alive at the end", "pid": process.pid} for process in self.workers]
+            counted = {
+                line["pid"] for line in told if line["kind"] == "census" and line["at"] > quiet
+            }
+            left = nothing_is_left_behind(Facts(told=[*told, *alive], runs={}, events={}))
+            if counted >= {process.pid for process in self.workers} and not any(left):
+                return
+            time.sleep(0.1)
+
+    def stacks(self, process: subprocess.Popen[bytes], colour: str) -> str:
+        """Where the threads of a worker were before and are now, if it still says so."""
+        path = self.logs / f"stacks-{colour}-{process.pid}.txt"
+        before = path.read_text()
+        process.send_signal(signal.SIGUSR1)
+        give_up_at = time.monotonic() + ENDING
+        while path.read_text() == before and time.monotonic() < give_up_at:
+            time.sleep(0.1)
+        return path.read_text()
 
     def report(self, began: float) -> Report:
         with open_connection(self.dsn) as connection:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.campaign import FEWEST_FAULTS
 from tests.chaos.history import Facts
 from tests.chaos.storm import CHECKS, MOST_SOCKETS, storm
 
@@ -14,11 +15,12 @@ RUN = "019a8f4e-5b7c-7d3e-9f10-2b4c6d8e0f12"
 EXPIRED = {"reason": "lease_expired"}
 
 
+@pytest.mark.timeout(900)
 def test_a_worker_of_either_colour_outlives_a_storm() -> None:
     report = storm(20, seed=7)
     assert report.violations == {}
     assert report.met["runs"] > 10
-    assert sum(report.faults.values()) > 10
+    assert sum(report.faults.values()) >= FEWEST_FAULTS
 
 
 def sound() -> Facts:

@@ -39,7 +39,7 @@ def sync() -> None:
         say("in the middle")
         sys.stdin.readline()
 
-    tide.work(lease=1.0, poll=0.05, grace=60)
+    tide.work(lease=3, poll=0.05, grace=60)
 
 
 def asynchronous() -> None:
@@ -56,7 +56,7 @@ def asynchronous() -> None:
         say("in the middle")
         await asyncio.to_thread(sys.stdin.readline)
 
-    asyncio.run(tide.work(lease=1.0, poll=0.05, grace=60))
+    asyncio.run(tide.work(lease=3, poll=0.05, grace=60))
 
 
 if __name__ == "__main__":

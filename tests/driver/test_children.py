@@ -125,7 +125,7 @@ def test_a_parent_run_inline_waits_for_a_queued_child(
         return result
 
     background.start(family, queues=["children"])
-    assert family.run(parent, lease=0.5) == 6
+    assert family.run(parent, lease=3) == 6
 
 
 @pytest.mark.parametrize("queue", [None, "children"])
@@ -306,7 +306,7 @@ def test_a_child_cancelled_by_hand_is_a_failure_of_the_child_not_of_the_lease(
     run_id = tide.runs.create("parent").run_id
     results: list[Any] = []
     thread = threading.Thread(
-        target=lambda: results.append(tide.run(parent, run_id=run_id, lease=0.3))
+        target=lambda: results.append(tide.run(parent, run_id=run_id, lease=3))
     )
     thread.start()
     assert begun.wait(PATIENCE)

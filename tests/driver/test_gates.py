@@ -165,7 +165,7 @@ def test_a_gate_waits_inline_while_the_lease_is_kept(tide: Tidebase) -> None:
 
     run_id = tide.runs.create("w").run_id
     answers: list[Any] = []
-    waiting = threading.Thread(target=lambda: answers.append(tide.run(w, run_id=run_id, lease=0.3)))
+    waiting = threading.Thread(target=lambda: answers.append(tide.run(w, run_id=run_id, lease=3)))
     waiting.start()
     gate = pending(tide)
     first = tide.runs.get(run_id).leased_until

@@ -269,7 +269,7 @@ def test_a_refused_begin_interrupts_the_step(tide: Tidebase) -> None:
         def long() -> None:
             tide.runs.cancel(run.id)
             # Long before the next heartbeat.
-            interrupted.append(run.cancelled.wait(10))
+            interrupted.append(run.cancelled.wait(PATIENCE))
 
         run.step("long", long)
 
@@ -286,7 +286,7 @@ async def test_a_refused_begin_cancels_the_task(atide: AsyncTidebase) -> None:
         async def long() -> None:
             await atide.runs.cancel(run.id)
             try:
-                await asyncio.sleep(10)
+                await asyncio.sleep(PATIENCE)
             except asyncio.CancelledError:
                 interrupted.append(True)
                 raise

@@ -75,7 +75,7 @@ def test_a_sleep_inline_is_slept_here_and_the_run_goes_on_under_a_new_lease(
         return run.attempt
 
     run_id = tide.runs.create("w").run_id
-    assert tide.run(w, run_id=run_id, lease=0.3) == 1
+    assert tide.run(w, run_id=run_id, lease=3) == 1
     types = [event.type for event in tide.runs.events(run_id)]
     assert types.count("run.started") == 2
     assert types[-1] == "run.completed"

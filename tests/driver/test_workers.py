@@ -178,7 +178,7 @@ def test_a_cancelled_run_learns_of_it_in_the_middle_of_a_step(
             stopped.set()
 
     run_id = tide.enqueue(w).run_id
-    stop = background.start(tide, lease=1.0)
+    stop = background.start(tide, lease=3)
     assert started.wait(PATIENCE)
     tide.runs.cancel(run_id, reason="asked to")
     assert stopped.wait(PATIENCE)
@@ -198,10 +198,10 @@ def test_heartbeats_keep_a_long_run(tide: Tidebase, background: Background) -> N
         return run.attempt
 
     run_id = tide.enqueue(w).run_id
-    stop = background.start(tide, lease=0.5)
+    stop = background.start(tide, lease=3)
     assert started.wait(PATIENCE)
     renewals = {tide.runs.get(run_id).leased_until}
-    while len(renewals) < 6:
+    while len(renewals) < 4:
         renewals.add(tide.runs.get(run_id).leased_until)
     enough.set()
     assert tide.runs.wait(run_id, timeout=PATIENCE).result == 1
@@ -227,7 +227,7 @@ def test_a_lost_lease_stops_the_workflow_and_nothing_is_recorded(
             raise
 
     run_id = tide.enqueue(w).run_id
-    background.start(tide, lease=0.5, concurrency=2)
+    background.start(tide, lease=3, concurrency=2)
     assert started.wait(PATIENCE)
     # As another worker's claim would: a new lease for a new attempt.
     connection.execute(
@@ -288,7 +288,7 @@ def test_a_worker_takes_its_connections_from_a_pool_and_gives_them_back(dsn: str
         run_id = tide.enqueue(w).run_id
         tide.work(drain=True)
         assert tide.runs.get(run_id).result == 1
-        with pool.connection(timeout=1) as one, pool.connection(timeout=1) as two:
+        with pool.connection(timeout=PATIENCE) as one, pool.connection(timeout=PATIENCE) as two:
             assert not one.autocommit
             assert not two.autocommit
 

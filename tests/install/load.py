@@ -12,8 +12,6 @@ from uuid import uuid4
 import psycopg
 from psycopg.errors import DatatypeMismatch
 
-from tests.support import open_connection
-
 Cursor = psycopg.RawCursor[Any]
 Act = Callable[[Cursor], None]
 NAME = "load"
@@ -85,7 +83,6 @@ class Load:
         self.rounds = [0] * len(acts)
         self.moved = threading.Condition()
         self.over = threading.Event()
-        self.longest: dict[tuple[int, object], float] = {}
 
     def act(self, place: int) -> None:
         with psycopg.connect(
@@ -97,25 +94,6 @@ class Load:
                 with self.moved:
                     self.rounds[place] += 1
                     self.moved.notify_all()
-
-    def watch(self) -> None:
-        """Note how long each statement has been waiting for locks, as the server tells it."""
-        first: dict[tuple[int, object], float] = {}
-        with open_connection(self.dsn) as connection:
-            while not self.over.is_set():
-                waiting = connection.execute(
-                    """
-                    select a.pid, a.query_start, extract(epoch from clock_timestamp()) as now
-                    from pg_stat_activity as a
-                    where a.application_name = %s and a.datname = current_database()
-                      and a.wait_event_type = 'Lock'
-                    """,
-                    (NAME,),
-                ).fetchall()
-                for row in waiting:
-                    statement = (row.pid, row.query_start)
-                    began = first.setdefault(statement, float(row.now))
-                    self.longest[statement] = float(row.now) - began
 
     def advance(self, rounds: int, threads: list[Future[None]]) -> None:
         """Return once every thread has done so many rounds more; raises what one of them met."""
@@ -133,15 +111,14 @@ class Load:
 
 
 @contextmanager
-def load(dsn: str, acts: tuple[Act, ...] = ACTS) -> Generator[tuple[Load, Callable[[int], None]]]:
-    """`with load(dsn) as (made, advance)`: runs until the end of the block, then raises errors."""
+def load(dsn: str, acts: tuple[Act, ...] = ACTS) -> Generator[Callable[[int], None]]:
+    """`with load(dsn) as advance`: runs until the end of the block, then raises errors."""
     made = Load(dsn, acts)
-    with ThreadPoolExecutor(len(acts) + 1) as pool:
+    with ThreadPoolExecutor(len(acts)) as pool:
         try:
-            watcher = pool.submit(made.watch)
             threads = [pool.submit(made.act, place) for place in range(len(acts))]
-            yield made, lambda rounds: made.advance(rounds, threads)
+            yield lambda rounds: made.advance(rounds, threads)
         finally:
             made.over.set()
-        for thread in (*threads, watcher):
+        for thread in threads:
             thread.result()

@@ -19,7 +19,7 @@ import psycopg
 
 from tests.support import one, open_connection, value
 
-LONGEST = 30.0
+LONGEST = 120.0
 """Seconds for which a step may neither answer nor wait for another session."""
 
 ROUTINE = "finished_counts"

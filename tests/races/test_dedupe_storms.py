@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from uuid import UUID, uuid4
 
-from tests.races.storm import Actor, check_histories, require, storm
+from tests.races.storm import Actor, check_histories, storm, until_met
 from tests.support import Connection, at_once, open_connection, results, value
 
 ENDED = ("TD001", "TD002", "TD003")
@@ -85,10 +85,9 @@ def test_enqueues_that_race_with_the_end_of_their_run_never_err(dsn: str) -> Non
                 )
                 actor.rows(end, run.run_id, run.lease_id)
 
-    met = storm(dsn, [enqueue] * enqueuers, [work, work, work, watch])
+    needed = {"made": 50, "found": 200, "found running": 50, "found queued": 50, "looked": 50}
+    met = until_met(lambda: storm(dsn, [enqueue] * enqueuers, [work, work, work, watch]), **needed)
 
-    require(met, made=50, found=200, looked=50)
-    require(met, **{"found running": 50, "found queued": 50})
     with open_connection(dsn) as connection:
         check_histories(connection)
         assert value(connection, "select count(*) from tide.runs") == met["made"]
@@ -119,9 +118,8 @@ def test_retries_and_enqueues_share_a_key_without_a_clash(dsn: str) -> None:
             if run_id and actor.rows("select tide.retry(%s)", run_id, refused=("TD023",)):
                 actor.hits["retried"] += 1
 
-    met = storm(dsn, [enqueue] * 4, [retry, retry, watch])
+    until_met(lambda: storm(dsn, [enqueue] * 4, [retry, retry, watch]), retried=50, TD023=5)
 
-    require(met, retried=50, TD023=5)
     with open_connection(dsn) as connection:
         check_histories(connection)
 
@@ -159,8 +157,7 @@ def test_many_enqueues_of_shared_keys_and_ids_in_any_order_never_deadlock(dsn: s
             actor.random.shuffle(outcomes)
             actor.rows("select tide.settle(%s::jsonb)", json.dumps(outcomes))
 
-    met = storm(dsn, [enqueue] * 8, [work, watch])
+    until_met(lambda: storm(dsn, [enqueue] * 8, [work, watch]), found=200, made=200)
 
-    require(met, found=200, made=200)
     with open_connection(dsn) as connection:
         check_histories(connection)

@@ -12,6 +12,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from tests.races.scenes import history
+from tests.races.storm import LONGEST
 from tests.support import Clock, Connection, at_once, one, results
 
 GATES = 200
@@ -63,7 +64,7 @@ def test_each_gate_has_one_winner_and_the_losers_learn_the_decision(
 ) -> None:
     gates = parked_on_gates(connection, GATES, "1 day")
     assert len(gates) == GATES
-    together = Barrier(RESOLVERS, timeout=60)
+    together = Barrier(RESOLVERS, timeout=LONGEST)
 
     def resolver(number: int) -> Callable[[], list[str]]:
         own = connect()
@@ -102,7 +103,7 @@ def test_resolve_time_out_and_cancel_at_once_have_one_outcome(
     gates = parked_on_gates(connection, 100, "1 hour")
     clock.advance(timedelta(hours=2))
     connection.execute("update tide.ticks set next_at = 'infinity'")
-    together = Barrier(4, timeout=60)
+    together = Barrier(4, timeout=LONGEST)
 
     def each(query: str) -> Callable[[], list[str]]:
         own = connect()

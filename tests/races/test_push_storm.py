@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-from tests.races.storm import Actor, require, storm
+from tests.races.storm import Actor, storm, until_met
 from tests.support import one, open_connection, value
 
 CAP = 4
@@ -157,21 +158,22 @@ def check_ends(dsn: str) -> None:
 
 
 def test_push_never_exceeds_its_cap(dsn: str) -> None:
-    fill(dsn, concurrency=CAP)
-    met = storm(
-        dsn,
-        [apply] * APPLICATIONS,
-        beside=[*[tick] * TICKERS, lapse, watch_cap],
-    )
-    require(met, begun=RUNS, cancelled=5, lapsed=20, full=5, TD030=1)
+    def play() -> Counter[str]:
+        fill(dsn, concurrency=CAP)
+        return storm(dsn, [apply] * APPLICATIONS, beside=[*[tick] * TICKERS, lapse, watch_cap])
+
+    until_met(play, begun=RUNS, cancelled=5, lapsed=20, full=5, TD030=1)
     check_ends(dsn)
 
 
 def test_push_never_exceeds_its_rate(dsn: str) -> None:
     limit, period = 10, timedelta(milliseconds=500)
-    fill(dsn, 60, rate_limit=limit, rate_period="500 milliseconds")
-    met = storm(dsn, [apply] * 3, beside=[*[tick] * TICKERS, lapse])
-    require(met, begun=40, lapsed=1)
+
+    def play() -> Counter[str]:
+        fill(dsn, 60, rate_limit=limit, rate_period="500 milliseconds")
+        return storm(dsn, [apply] * 3, beside=[*[tick] * TICKERS, lapse])
+
+    until_met(play, begun=40, lapsed=1)
     check_ends(dsn)
     with open_connection(dsn) as connection:
         starts = [

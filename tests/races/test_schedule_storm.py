@@ -8,7 +8,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from tests.races.storm import Actor, check_histories, require, storm
+from tests.races.storm import Actor, check_histories, storm, until_met
 from tests.support import Clock, Connection, value
 
 TICKERS = 8
@@ -110,13 +110,15 @@ def test_each_time_has_one_run_however_many_tick_and_die(
     declare(connection, SCHEDULES, misfire)
     times = []
     late = 1 if misfire == "one" else 4
-    met: Counter[str] = Counter()
-    for _ in range(ROUNDS):
+
+    def play() -> Counter[str]:
         for _ in range(late):
             stopped.advance(MINUTE)
             times.append(f"{stopped.now:%Y-%m-%dT%H:%M:%SZ}")
-        met += storm(direct_dsn, [ticker] * TICKERS, beside=[killer])
-    require(met, fired=SCHEDULES * ROUNDS, killed=10, died=5, **{"found nothing": 10})
+        return storm(direct_dsn, [ticker] * TICKERS, beside=[killer])
+
+    needed = {"plays": ROUNDS, "fired": SCHEDULES * ROUNDS, "found nothing": 10}
+    until_met(play, most=10 * ROUNDS, **needed, killed=10, died=5)
     expected = {(f"schedule{n}", at): 1 for n in range(1, SCHEDULES + 1) for at in times}
     assert runs_by_fire(connection) == expected
     ledger = connection.execute(
@@ -139,7 +141,6 @@ def test_no_declaration_is_lost_among_fires(
 ) -> None:
     """Each schedule is edited by one session only: what it wrote last is what stays."""
     declare(connection, TICKERS, "all")
-    stopped.advance(90 * MINUTE)
     written: dict[int, tuple[int, str]] = {}
 
     def editor(actor: Actor) -> None:
@@ -162,8 +163,11 @@ def test_no_declaration_is_lost_among_fires(
         for _ in actor.until_over():
             actor.hits["fired"] += actor.value(TICK)
 
-    met = storm(dsn, [editor] * TICKERS, beside=[fires] * 4)
-    require(met, edited=40 * TICKERS, fired=TICKERS)
+    def play() -> Counter[str]:
+        stopped.advance(90 * MINUTE)
+        return storm(dsn, [editor] * TICKERS, beside=[fires] * 4)
+
+    until_met(play, edited=40 * TICKERS, fired=TICKERS)
     rows = connection.execute(
         "select s.schedule, s.input -> 'n' as n, s.cron from tide.schedules as s"
     ).fetchall()
@@ -199,5 +203,5 @@ def test_a_schedule_dropped_and_declared_all_the_time_is_never_missing(
             name = actor.value("select (tide.set_schedule('report', '@hourly', 'work')).schedule")
             actor.hits["declared"] += name == "report"
 
-    met = storm(dsn, [dropper, dropper, declarer, declarer, declarer])
-    require(met, declared=900, dropped=10)
+    parts = [dropper, dropper, declarer, declarer, declarer]
+    until_met(lambda: storm(dsn, parts), declared=900, dropped=10)

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 from tests.races.scenes import history, leased
+from tests.races.storm import LONGEST
 from tests.support import Connection, at_once, results, value
 
 WRITERS = 8
@@ -32,7 +33,7 @@ def test_versions_and_seqs_have_no_gap_under_eight_writers(
     connection: Connection, connect: Callable[..., Connection]
 ) -> None:
     run = leased(connection, lease="1 day")
-    together = Barrier(WRITERS, timeout=60)
+    together = Barrier(WRITERS, timeout=LONGEST)
 
     def writer(number: int) -> Callable[[], None]:
         own = connect()
@@ -86,7 +87,7 @@ def test_expected_version_lets_each_version_be_written_once(
     connection: Connection, connect: Callable[..., Connection]
 ) -> None:
     run = leased(connection, lease="1 day")
-    together = Barrier(WRITERS, timeout=60)
+    together = Barrier(WRITERS, timeout=LONGEST)
 
     def writer() -> list[Any]:
         own = connect()
@@ -112,7 +113,7 @@ def test_one_request_key_counts_once_among_eight_who_send_it(
     connection: Connection, connect: Callable[..., Connection]
 ) -> None:
     run = leased(connection, lease="1 day", budget='{"max_tokens": 1000}')
-    together = Barrier(WRITERS, timeout=60)
+    together = Barrier(WRITERS, timeout=LONGEST)
 
     def sender() -> list[Any]:
         own = connect()
