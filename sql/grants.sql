@@ -112,7 +112,7 @@ declare
       "get_run", "list_runs", "describe_run", "explain_wait", "list_events", "watch_run",
       "list_children", "list_child_runs", "get_gate", "get_state", "state_versions",
       "list_snapshots", "list_usage", "cancel", "cancel_many", "cancel_children",
-      "retry", "reschedule", "fork_run",
+      "retry", "reschedule", "revoke_lease", "fork_run",
       "resolve_step", "describe_gate", "decide_gate", "note_gate", "send_event", "send_events",
       "set_budget",
       "set_queue", "grant_queue",

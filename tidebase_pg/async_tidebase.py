@@ -93,6 +93,7 @@ class AsyncRuns(AsyncNamespace):
     retry = AsyncNamespace.method(calls.retry)
     recover = AsyncNamespace.method(calls.recover)
     reschedule = AsyncNamespace.method(calls.reschedule)
+    revoke_lease = AsyncNamespace.method(calls.revoke_lease)
     explain_wait = AsyncNamespace.method(calls.explain_wait)
     find = AsyncNamespace.method(calls.find_runs)
     search = AsyncNamespace.method(calls.search_runs)

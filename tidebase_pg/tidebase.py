@@ -89,6 +89,7 @@ class Runs(Namespace):
     retry = Namespace.method(calls.retry)
     recover = Namespace.method(calls.recover)
     reschedule = Namespace.method(calls.reschedule)
+    revoke_lease = Namespace.method(calls.revoke_lease)
     explain_wait = Namespace.method(calls.explain_wait)
     find = Namespace.method(calls.find_runs)
     search = Namespace.method(calls.search_runs)

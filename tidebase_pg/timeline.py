@@ -167,6 +167,8 @@ def _stint(
     attempt, worker = event.get("attempt"), event.get("worker")
     if kind == "work":
         tone, outcome = _OUTCOMES.get(closing["type"] if closing else "", ("running", "at work"))
+        if closing and closing.get("reason") == "revoked":
+            outcome = "taken from its worker"
         return Stint(kind, tone, begins, ends, attempt, worker, outcome)
     if kind == "wait":
         reason = str(event.get("waiting_on") or event.get("reason") or "")

@@ -12,11 +12,12 @@ import sys
 import termios
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from click.testing import CliRunner, Result
 
-from tidebase_pg import Tidebase
+from tidebase_pg import Tidebase, calls
 from tidebase_pg.cli import main
 
 APPLICATION = """
@@ -132,6 +133,16 @@ def test_a_queued_run_is_moved_in_time_and_order(program: Program) -> None:
     assert (again["run_at"][:10], again["priority"]) == ("2030-01-01", 7)
     refused = program.run("runs", "reschedule", run_id)
     assert (refused.exit_code, "--run-at or --delay" in refused.stderr) == (2, True)
+
+
+def test_a_run_is_taken_from_its_worker(program: Program, dsn: str) -> None:
+    run_id = program.json("enqueue", "w", "--queue", "taken")["run_id"]
+    with Tidebase(dsn) as tide:
+        assert tide.execute(calls.claim(queues=["taken"]))[0].run_id == UUID(run_id)
+    taken = program.json("runs", "revoke", run_id, "--note", "hangs")
+    assert (taken["status"], taken["attempt"]) == ("queued", 0)
+    logged = program.json("events", run_id)[-1]["payload"]
+    assert (logged["note"], logged["actor"][:3]) == ("hangs", "cli")
 
 
 def test_many_runs_are_cancelled_at_once_after_a_look_at_how_many(

@@ -58,6 +58,7 @@ ACTS: Final[dict[int, dict[str, Act]]] = {
         "failure, another attempt": lambda tide, run: tide.fail(**own(run), error={}),
         "failure for good": lambda tide, run: tide.fail(**own(run), error={}, retryable=False),
         "release": lambda tide, run: tide.release(**own(run)),
+        "revoked lease": lambda tide, run: tide.revoke_lease(run_id=run.run_id),
         "cancel": lambda tide, run: tide.cancel(run_id=run.run_id),
         "step": lambda tide, run: tide.begin_step(**own(run), name="plan"),
         "reported step": reported,

@@ -83,6 +83,7 @@ EITHER: dict[str, Callable[[Tide, Scene], Any]] = {
     "outline_events": lambda tide, at: tide.outline_events(run_id=at.queued),
     "list_events": lambda tide, at: tide.list_events(run_id=at.queued),
     "reschedule": lambda tide, at: tide.reschedule(run_id=at.queued, run_at="2030-01-01Z"),
+    "revoke_lease": lambda tide, at: tide.revoke_lease(run_id=at.queued),
     "cancel": lambda tide, at: tide.cancel(run_id=at.pushed),
 }
 ACTS = ENQUEUE | CLAIM | EITHER

@@ -110,6 +110,7 @@ MAY: dict[str, str] = {
     "resume_schedule":               "  o  ",
     "retry":                         "  o  ",
     "revoke_key":                   "  o  ",
+    "revoke_lease":                  "  o  ",
     "revoke_queue":                  "  o  ",
     "save_state":                    " w   ",
     "search_runs":                 "  o  ",

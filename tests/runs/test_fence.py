@@ -116,6 +116,7 @@ def test_lease_ids_are_told_by_nothing_else(tide: Tide) -> None:
         tide.fail(**own, retry_after="0"),
         tide.get_run(run_id=run.run_id),
         tide.reschedule(run_id=run.run_id, run_at="2026-12-01"),
+        tide.revoke_lease(run_id=run.run_id),
         tide.cancel(run_id=run.run_id),
         tide.retry(run_id=run.run_id),
     ]

@@ -149,6 +149,7 @@ def test_the_change_of_a_child_changes_the_tag_of_its_parent(http: Http) -> None
         ("POST", "/runs/{id}/retry", None),
         ("POST", "/runs/{id}/fork", {"atStep": "s"}),
         ("POST", "/runs/{id}/reschedule", {"runAt": "2026-06-12T10:30:00Z"}),
+        ("POST", "/runs/{id}/revoke-lease", None),
         ("POST", "/runs/{id}/events", {"name": "n"}),
         ("POST", "/runs/{id}/usage", {}),
         ("POST", "/runs/{id}/steps/begin", {"name": "s", "inputHash": "h", "leaseOwner": "x"}),
@@ -359,6 +360,18 @@ def test_an_operator_retries_releases_forks_and_moves(http: Http) -> None:
     )["run"]
     assert (moved["runAt"], moved["priority"]) == ("2030-12-31T22:00:00.000Z", 5)
     assert http.get(f"/runs/{queued}/wait")["wait"]["reasons"][0]["reason"] == "not_due"
+
+
+def test_a_lease_is_revoked_and_by_whom_is_logged(http: Http, sql: Connection) -> None:
+    run_id = http.run()
+    lease = http.post(f"/runs/{run_id}/begin")["leaseOwner"]
+    put = http.post(f"/runs/{run_id}/revoke-lease", {"note": "hangs", "actor": "ann"})["run"]
+    assert put["status"] == "pending"
+    assert http("POST", f"/runs/{run_id}/complete", {"leaseOwner": lease})[0] == 409
+    logged = "select e.payload ->> 'actor' from tide.event_log as e where e.run_id = %s"
+    logged += " and e.type = 'run.requeued'"
+    assert value(sql, logged, run_id.removeprefix("run_")) == "ann"
+    assert http.post(f"/runs/{run_id}/revoke-lease")["run"]["status"] == "pending"
 
 
 def test_a_budget_is_set_and_taken_away(http: Http, sql: Connection) -> None:

@@ -192,6 +192,12 @@ def working(scene: Scene) -> None:
         (report.run_id,),
     )
     scene.begin(report, "review-language", side_effects=["read"])
+    for topic in ("neap tides", "storm surges"):
+        fork = scene.call(
+            "fork_run", run_id=report.run_id, at_step="draft", input=REPORT | {"topic": topic}
+        )
+        scene.runs[topic] = fork.run_id
+        scene.call("cancel", run_id=fork.run_id, reason="not needed", actor="mira")
     child = scene.claim("research", "worker-3@harbour", ["deep-research"])
     scene.step(child, "search", {"hits": 42})
     scene.begin(child, "read", side_effects=["read"])

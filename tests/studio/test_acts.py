@@ -90,6 +90,43 @@ def test_who_shares_a_key_is_told_apart_by_name(tab: MakeTab, connection: Connec
     assert log(connection, run_id, "run.cancelled")[0]["actor"] == "jo"
 
 
+def claimed(connection: Connection, queue: str) -> Any:
+    return one(connection, "select * from tide.claim(array[%s], worker => 'w@host')", queue)
+
+
+def test_a_release_takes_the_run_from_its_worker_and_says_who_did_it(
+    tab: MakeTab, connection: Connection
+) -> None:
+    run_id = enqueue(connection, queue="release")
+    assert claimed(connection, "release").run_id == run_id
+    page = f"/runs/{run_id}"
+    answer = tab("operator").act(page, f"{page}/revoke", note="hangs")
+    assert note(answer) == "done: The run is back: queued. Its worker was told to stop."
+    assert status(connection, run_id) == "queued"
+    (event,) = log(connection, run_id, "run.requeued")
+    said = (event["reason"], event["actor"], event["note"], event["worker"])
+    assert said == ("revoked", "mira-operator", "hangs", "w@host")
+
+
+def test_a_release_posted_again_takes_the_run_from_nobody_else(
+    tab: MakeTab, connection: Connection
+) -> None:
+    run_id = enqueue(connection, queue="release-again")
+    claimed(connection, "release-again")
+    mine = tab("operator")
+    page = f"/runs/{run_id}"
+    fields = mine.fields(page, f"{page}/revoke")
+    first = mine.post(f"{page}/revoke", **fields)
+    assert note(first).startswith("done: The run is back")
+    assert note(mine.post(f"{page}/revoke", **fields)).startswith("done: The run is back")
+    claimed(connection, "release-again")
+    refused = mine.post(f"{page}/revoke", **fields)
+    assert note(refused).startswith("refused: run")
+    assert "has been leased again, by w@host" in note(refused)
+    assert status(connection, run_id) == "running"
+    assert len(log(connection, run_id, "run.requeued")) == 1
+
+
 def test_a_form_posted_twice_acts_once_and_says_so(tab: MakeTab, connection: Connection) -> None:
     mine = tab("operator")
     run_id = failed(connection)

@@ -212,3 +212,35 @@ def test_words_of_streams_carry_no_payload(
                 if line.startswith("data: "):
                     break
         assert "squid" not in json.dumps(heard)
+
+
+def test_a_release_in_the_browser_shows_the_run_back_in_its_queue(
+    window: MakeWindow, connection: Connection
+) -> None:
+    run_id = value(connection, "select run_id from tide.enqueue('live', queue => 'taken')")
+    one(connection, "select * from tide.claim('{taken}', worker => 'w1@host')")
+    page = window("operator").go(f"/runs/{run_id}")
+    page.locator("summary", has_text="Release").click()
+    assert page.get_by_text("Takes the run from w1@host").is_visible()
+    page.get_by_label("Note").fill("hangs")
+    page.get_by_role("button", name="Release the run").click()
+    page.locator("#head .chip", has_text="queued").wait_for()
+    page.locator("#log").get_by_text("run.requeued").wait_for()
+    assert page.locator("summary", has_text="Release").count() == 0
+
+
+def test_a_run_lists_its_forks_and_a_fork_its_original(
+    window: MakeWindow, connection: Connection
+) -> None:
+    run = begun(connection)
+    do(connection, run, "gather")
+    fork = "select run_id from tide.fork_run(%s, 'gather')"
+    first, second = (value(connection, fork, run.run_id) for _ in range(2))
+    page = window("viewer").go(f"/runs/{run.run_id}")
+    card = page.get_by_role("region", name="Forks")
+    links = [link.get_attribute("href") for link in card.get_by_role("link").all()]
+    assert links == [f"/studio/runs/{run_id}" for run_id in (second, first)]
+    card.get_by_role("link").first.click()
+    page.wait_for_url(f"**/runs/{second}")
+    card.get_by_text("original").wait_for()
+    assert card.get_by_role("link").get_attribute("href") == f"/studio/runs/{run.run_id}"

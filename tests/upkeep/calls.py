@@ -254,6 +254,7 @@ SCENES: dict[str, Scene] = {
     "resume": lambda tide: {},
     "resume_schedule": lambda tide: {"name": tide.pause_schedule(**scheduled(tide)).schedule},
     "retry": failed,
+    "revoke_lease": lambda tide: {"run_id": held(tide)["run_id"], "note": "hangs", "actor": "ann"},
     "revoke_queue": granted,
     "save_state": lambda tide: streamed(tide) | {"label": "kept"},
     "send_event": lambda tide: queued(tide, name="paid", payload={"n": 1}),

@@ -150,6 +150,7 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
         {"run_id": "a queued run", "run_at": "2026-12-31"},
         {"run_at": [None, *TIMES], "priority": PRIORITIES},
     ),
+    "revoke_lease": ({"run_id": RUN_ID}, {"note": NOTES, "actor": NOTES}),
     "list_runs": (
         {},
         {

@@ -237,6 +237,7 @@ def test_writing_in_a_read_only_transaction_is_refused_and_writes_nothing(tide: 
         ("heartbeat", {"run_ids": [run.run_id], "lease_ids": [run.lease_id]}),
         ("set_queue", {"queue": "q", "settings": {}}),
         ("reschedule", {"run_id": run.run_id, "run_at": "2026-12-31"}),
+        ("revoke_lease", {"run_id": run.run_id}),
         ("retry", {"run_id": run.run_id}),
         ("resolve_step", {"run_id": run.run_id, "name": "plan", "decision": "retry"}),
     ]

@@ -65,6 +65,7 @@ from tidebase_pg.calls.runs import (
     renew_run,
     reschedule,
     retry,
+    revoke_lease,
     search_runs,
 )
 from tidebase_pg.calls.schedules import (
@@ -220,6 +221,7 @@ __all__ = [
     "resume_schedule",
     "retry",
     "revoke_key",
+    "revoke_lease",
     "revoke_queue",
     "save_state",
     "search_runs",

@@ -276,6 +276,28 @@ def retry(
     )
 
 
+def revoke_lease(
+    run_id: RunId,
+    *,
+    note: str | None = None,
+    actor: str | None = None,
+    started_at: datetime | None = None,
+) -> Call[RunRow]:
+    """Take a running run from its worker, which is told, and put it back; the attempt is not
+    counted. With started_at only the lease begun then, another one: TD030. Not leased: as it is;
+    ended: TD003.
+    """
+    return call(
+        "revoke_lease",
+        RunRow.columns(),
+        RunRow.one,
+        run_id=run_id,
+        note=note,
+        actor=actor,
+        started_at=started_at,
+    )
+
+
 def reschedule(run_id: RunId, run_at: datetime, *, priority: int | None = None) -> Call[RunRow]:
     """Move a queued run to another time and, if given, another priority; any other run: TD030.
     Beyond its deadline: 22023.
@@ -424,7 +446,7 @@ def outline_run(
     max_events: int | None = None,
 ) -> Call[dict[str, Any]]:
     """Everything about a run but what it carries, as jsonb: run, steps (max_steps of them after so
-    many), counts, attempts, gates, waits, children, ancestors, original of a fork, streams,
+    many), counts, attempts, gates, waits, children, ancestors, original of a fork, forks, streams,
     usage, spent, deliveries, events (the newest).
     """
     return call(

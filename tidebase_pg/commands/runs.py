@@ -190,6 +190,15 @@ def reschedule(
 
 @runs.command()
 @click.argument("run_id", type=click.UUID)
+@click.option("--note", help="Why, for the event log.")
+def revoke(run_id: UUID, note: str | None) -> None:
+    """Take a running run from its worker and put it back; the attempt is not counted."""
+    with connected() as tide:
+        echo_row(tide.runs.revoke_lease(run_id, note=note, actor=actor()).facts())
+
+
+@runs.command()
+@click.argument("run_id", type=click.UUID)
 @click.option("--keep-attempts", is_flag=True, help="Count on from the attempts made so far.")
 def retry(run_id: UUID, keep_attempts: bool) -> None:
     """Put a failed or cancelled run back to work; finished steps are kept."""

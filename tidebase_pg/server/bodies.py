@@ -149,6 +149,11 @@ class Reschedule(Body, kw_only=True):
     priority: Small | None = None
 
 
+class RevokeLease(Body, kw_only=True):
+    note: Text | None = None
+    actor: Text | None = None
+
+
 class Fork(Body, kw_only=True):
     at_step: Text
     """The name of the first step that is done again."""

@@ -27,10 +27,7 @@ begin
       delete from tide.cascades as c
       where c.parent_id = cancel.run_id;
     end if;
-    if v_run.session_id is not null then
-      -- Who holds the run hears it at once, and not with the next renewal of its lease.
-      perform pg_notify('tide_work', tide._told_as(v_run.session_id::text) || '!');
-    end if;
+    perform tide._stop_holder(v_run);
     v_run := tide._find_run(cancel.run_id);
   end if;
   if v_run.status <> 'cancelled' then

@@ -150,6 +150,15 @@ begin
       )
     ),
     'original', tide._outline_runs(array[v_run.forked_from]),
+    'forks', tide._outline_runs(
+      array(
+        select r.run_id
+        from tide.runs as r
+        where r.forked_from = v_run.run_id
+        order by r.run_id desc
+        limit 100
+      )
+    ),
     'streams', (
       select coalesce(
         jsonb_agg(
@@ -230,5 +239,5 @@ $$;
 
 comment on function tide.outline_run is
   'Everything about a run but what it carries, as jsonb: run, steps (max_steps of them after so many), '
-  'counts, attempts, gates, waits, children, ancestors, original of a fork, streams, usage, spent, '
-  'deliveries, events (the newest).';
+  'counts, attempts, gates, waits, children, ancestors, original of a fork, forks, streams, usage, '
+  'spent, deliveries, events (the newest).';

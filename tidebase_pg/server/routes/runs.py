@@ -141,6 +141,13 @@ async def reschedule(ask: Ask, body: bodies.Reschedule) -> OneRun:
     return OneRun(Run.of(await ask(calls.reschedule, ask.run_id, run_at, priority=body.priority)))
 
 
+@topic.route("POST", "/runs/{id}/revoke-lease", optional_body=True, errors=(404, 409))
+async def revoke_lease(ask: Ask, body: bodies.RevokeLease) -> OneRun:
+    """Take a running run from its worker and put it back; the attempt is not counted."""
+    row = await ask(calls.revoke_lease, ask.run_id, note=body.note, actor=body.actor or ask.actor)
+    return OneRun(Run.of(row))
+
+
 @topic.route("POST", "/runs/{id}/fork", errors=(404, 409))
 async def fork(ask: Ask, body: bodies.Fork) -> OneRun:
     """A new run with the checkpoints of another before a step; the original stays as it is."""

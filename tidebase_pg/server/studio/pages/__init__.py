@@ -49,6 +49,7 @@ def routes(front: Front) -> Sequence[BaseRoute]:
         post("/runs/{run_id:uuid}/cancel", acts.cancel),
         post("/runs/{run_id:uuid}/retry", acts.retry),
         post("/runs/{run_id:uuid}/reschedule", acts.reschedule),
+        post("/runs/{run_id:uuid}/revoke", acts.revoke),
         post("/runs/{run_id:uuid}/budget", acts.budget),
         post("/runs/{run_id:uuid}/event", acts.event),
         post("/runs/{run_id:uuid}/resolve", acts.resolve),

@@ -10,6 +10,7 @@ from uuid import UUID
 from starlette.responses import Response
 
 from tidebase_pg import calls
+from tidebase_pg.display import moment
 from tidebase_pg.server.studio.application import Visit
 from tidebase_pg.server.studio.pages.run import mark
 from tidebase_pg.types import RunRow
@@ -78,6 +79,16 @@ async def retry(visit: Visit) -> Response:
         )
     )
     return visit.done(_page(visit), "Back to work; finished steps are kept.")
+
+
+async def revoke(visit: Visit) -> Response:
+    """Take the run from its worker; only the lease that the page showed."""
+    began = moment(visit.form.get("started_at", ""))
+    note = visit.form.get("note", "").strip() or None
+    run = await visit.ask(
+        calls.revoke_lease(_run_id(visit), note=note, actor=visit.actor, started_at=began)
+    )
+    return visit.done(_page(visit), f"The run is back: {run.status}. Its worker was told to stop.")
 
 
 async def reschedule(visit: Visit) -> Response:
