@@ -50,8 +50,8 @@ class Workflow:
         return codec.load(leased.input, self.kind, f"the input of run {leased.run_id}")
 
 
-class EnqueueOptions(TypedDict, total=False):
-    """What may be said about a run when it is enqueued."""
+class RunOptions(TypedDict, total=False):
+    """What may be said about a run, enqueued alone or among many."""
 
     input: Any
     """Handed to the workflow; anything JSON can say, {} when left out."""
@@ -85,7 +85,14 @@ class EnqueueOptions(TypedDict, total=False):
     """Posted to when an attempt is lost, so that its application takes the run up again."""
 
 
-class NewRun(EnqueueOptions):
+class EnqueueOptions(RunOptions, total=False):
+    """What may be said about a run when it is enqueued."""
+
+    key_hash: bytes | None
+    """Which key of the HTTP door requests it, by the sha256 of its token; default the login."""
+
+
+class NewRun(RunOptions):
     """One run of enqueue_many."""
 
     workflow: str | Callable[..., Any]

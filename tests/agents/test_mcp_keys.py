@@ -20,7 +20,7 @@ from mcp.client.streamable_http import streamable_http_client
 from tests.agents.test_mcp import KnowsTasks, ask, begun, call, refusal, register
 from tests.agents.test_mcp_process import task_tools
 from tests.roles.test_truth_table import MAY
-from tidebase_pg import AsyncTidebase
+from tidebase_pg import AsyncRun, AsyncTidebase
 from tidebase_pg.agents.mcp import ROLES, TideTasks, server
 
 FUNCTIONS = {
@@ -135,6 +135,30 @@ async def test_tasks_take_keys_too(url: str, atide: AsyncTidebase) -> None:
         await ask(approver, "update", taskId=task["taskId"], inputResponses=answers)
     gate = await atide.gates.get(next(iter(answers)))
     assert (gate.status, gate.actor) == ("approved", "decides")
+
+
+async def test_the_key_requests_a_run_and_not_the_login_of_the_server(
+    url: str, atide: AsyncTidebase
+) -> None:
+    app, boss = (
+        await atide.keys.create("app", "client"),
+        await atide.keys.create("boss", "operator"),
+    )
+    async with client_of(url, app) as client:
+        made = await call(client, "enqueue", workflow="asks")
+
+    @atide.workflow("asks")
+    async def asks(run: AsyncRun, input: object) -> None:
+        await run.gate("pay", "Pay?", not_requester=True)
+
+    await atide.work(drain=True)
+    (gate,) = await atide.gates.list(run_id=made["run_id"])
+    described = await atide.gates.describe(gate.gate_id)
+    assert described["requested_by"] == "key app"
+    decision = {"gate_id": str(gate.gate_id), "decision": "approved"}
+    async with client_of(url, boss) as client:
+        decided = await call(client, "decide_gate", **decision)
+    assert (decided["status"], decided["actor"]) == ("approved", "boss")
 
 
 async def test_a_revoked_key_opens_nothing_any_more(url: str, atide: AsyncTidebase) -> None:

@@ -49,6 +49,7 @@ ACCEPTED = {
     ("0032_wire_functions.sql", "ban-drop-function"): "made again in the same transaction",
     ("0032_wire_functions.sql", "adding-field-with-default"): "a table of one row",
     ("0045_changed_functions.sql", "ban-drop-function"): "made again in the same transaction",
+    ("0047_requesting_keys.sql", "ban-drop-function"): "made again in the same transaction",
     ("0052_used.sql", "ban-drop-function"): "made again in the same transaction",
     ("0053_prices.sql", "ban-drop-function"): "made again in the same transaction",
     ("0062_changed_upkeep.sql", "ban-drop-function"): "made again in the same transaction",

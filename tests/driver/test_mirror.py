@@ -33,7 +33,7 @@ ROWS = {
     "health": types.Health,
 }
 UNREAD = {
-    "schedules": {"timing"},
+    "schedules": {"timing", "requested_by"},
     "steps": {"streamed", "approved_by"},
     "gates": {"origin_id", "used_by", "used_step", "answer_schema", "quorum", "assignees"}
     | {"not_requester", "escalate_at", "escalate_to", "escalated_at"},

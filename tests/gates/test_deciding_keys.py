@@ -1,17 +1,21 @@
-"""Keys of the HTTP door share a login: the hash of its token says which of them decides."""
+"""Keys of the HTTP door share a login: the hash of a token says which requests or decides."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from tests.runs.acts import Tide, refused
-from tests.support import Connection
+from tests.support import Clock, Connection
 
 LogIn = Callable[..., Connection]
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
 def opened(tide: Tide, **rules: Any) -> Any:
@@ -90,3 +94,135 @@ def test_a_key_that_is_none_decides_nothing(tide: Tide, function: str, state: st
 def test_a_key_without_a_name_to_act_under_gives_its_own(tide: Tide) -> None:
     gate = opened(tide)
     assert decide(tide, gate, key(tide, "ann")).actor == "ann"
+
+
+# --- who requested ---------------------------------------------------------------------------
+
+
+def made_by_enqueue(door: Tide, key_hash: bytes | None) -> Any:
+    return door.enqueue(workflow="w", key_hash=key_hash).run_id
+
+
+def made_by_enqueue_with_a_run_id(door: Tide, key_hash: bytes | None) -> Any:
+    return door.enqueue(workflow="w", run_id=uuid4(), key_hash=key_hash).run_id
+
+
+def made_by_enqueue_many(door: Tide, key_hash: bytes | None) -> Any:
+    call = {"queue": "default", "runs": [{"workflow": "w"}], "key_hash": key_hash}
+    return door.enqueue_many(**call)[0].run_id
+
+
+def made_by_create_run(door: Tide, key_hash: bytes | None) -> Any:
+    return door.create_run(workflow="w", key_hash=key_hash).run_id
+
+
+def made_by_replacing(door: Tide, key_hash: bytes | None) -> Any:
+    door.enqueue(workflow="w", dedupe_key="one")
+    replaced = door.enqueue(
+        workflow="w", dedupe_key="one", on_conflict="replace", key_hash=key_hash
+    )
+    assert replaced.deduplicated
+    return replaced.run_id
+
+
+def made_by_fork_run(door: Tide, key_hash: bytes | None) -> Any:
+    run = door.started()
+    own = {"run_id": run.run_id, "lease_id": run.lease_id}
+    door.begin_step(**own, name="s")
+    door.complete_step(**own, name="s")
+    door.complete(**own)
+    return door.fork_run(run_id=run.run_id, at_step="s", key_hash=key_hash).run_id
+
+
+def made_by_fire_schedule(door: Tide, key_hash: bytes | None) -> Any:
+    door.set_schedule(name="daily", cron="0 0 1 1 *", workflow="w")
+    return door.fire_schedule(name="daily", key_hash=key_hash).run_id
+
+
+def made_by_spawn(door: Tide, key_hash: bytes | None) -> Any:
+    door.enqueue(workflow="w", queue="parents", key_hash=key_hash)
+    (run,) = door.claim(queues=["parents"])
+    return door.spawn(run_id=run.run_id, lease_id=run.lease_id, edge="e", workflow="w").child_id
+
+
+def held(tide: Tide, run_id: Any) -> Any:
+    """The run under a lease."""
+    if tide.get_run(run_id=run_id).queue is None:
+        return tide.begin_run(run_id=run_id, lease="1 day")
+    (run,) = tide.claim(lease="1 day")
+    assert run.run_id == run_id
+    return run
+
+
+MAKERS = [
+    made_by_enqueue, made_by_enqueue_with_a_run_id, made_by_enqueue_many, made_by_create_run,
+    made_by_replacing, made_by_fork_run, made_by_fire_schedule, made_by_spawn,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("made_by", MAKERS)
+def test_the_key_that_requested_does_not_decide_and_another_of_its_login_does(
+    tide: Tide, log_in: LogIn, made_by: Callable[..., Any]
+) -> None:
+    door = Tide(log_in("tide_client", "tide_worker", "tide_operator"))
+    ann, bob = key(tide, "ann", "operator"), key(tide, "bob", "operator")
+    run = held(tide, made_by(door, ann))
+    assert run.requested_by == "key ann"
+    gate = tide.open_gate(
+        run_id=run.run_id,
+        lease_id=run.lease_id,
+        name="pay",
+        prompt="?",
+        rules={"not_requester": True},
+    )
+    for key_hash, actor in ((ann, None), (ann, "bob"), (bob, "ann"), (None, "ann")):
+        with refused("42501", "requested the run"):
+            decide(door, gate, key_hash, actor)
+        with refused("42501"):
+            door.resolve_gate(
+                gate_id=gate.gate_id,
+                token=gate.token,
+                decision="approved",
+                actor=actor,
+                key_hash=key_hash,
+            )
+    made = decide(door, gate, bob)
+    assert (made.status, made.actor) == ("approved", "bob")
+
+
+@pytest.mark.parametrize("made_by", MAKERS)
+def test_without_a_key_the_login_requested(
+    tide: Tide, log_in: LogIn, made_by: Callable[..., Any]
+) -> None:
+    door = Tide(log_in("tide_client", "tide_worker", "tide_operator"))
+    run = tide.get_run(run_id=made_by(door, None))
+    assert run.requested_by == door.connection.info.user
+
+
+def test_who_declared_a_schedule_requests_what_it_fires(tide: Tide, clock: Clock) -> None:
+    """Whoever carries the upkeep that fires it."""
+    clock.set(NOON)
+    schedule = {"name": "hourly", "cron": "0 * * * *", "workflow": "w"}
+    tide.set_schedule(**schedule, key_hash=key(tide, "ann", "operator"))
+    clock.advance(timedelta(hours=1))
+    tide.reconcile()
+    tide.set_schedule(**schedule, key_hash=key(tide, "bob", "operator"))
+    clock.advance(timedelta(hours=1))
+    tide.reconcile()
+    runs = tide.list_runs(workflow="w")
+    assert [run.requested_by for run in runs] == ["key bob", "key ann"]
+
+
+@pytest.mark.parametrize("state", ["unknown", "revoked"])
+@pytest.mark.parametrize("made_by", MAKERS)
+def test_a_key_that_is_none_requests_nothing(
+    tide: Tide, made_by: Callable[..., Any], state: str
+) -> None:
+    key_hash = key(tide, "ann")
+    if state == "revoked":
+        tide.revoke_key(name="ann")
+    else:
+        key_hash = bytes(32)
+    with refused("42501", "no key has this hash"):
+        made_by(tide, key_hash)
+    assert not [run for run in tide.list_runs() if run.requested_by == "key ann"]

@@ -217,6 +217,79 @@ def test_two_approver_keys_are_two_actors_though_they_share_a_login(
     assert votes == [("ann", "key ann"), ("bob", "key bob")]
 
 
+@pytest.mark.parametrize("made_by", ["enqueue", "create", "fork", "fire", "spawn"])
+def test_the_key_that_requested_does_not_decide_and_another_of_its_role_does(
+    locked: Served, sql: Connection, made_by: str
+) -> None:
+    """Also with one login for all roles: no login says here who asked."""
+    dsns = dict.fromkeys(KEY_ROLES, locked.settings.dsn)
+    settings = Settings(dsn=locked.settings.dsn, api_key=SHARED, role_dsns=dsns, key_memory=0.0)
+    names = {name: f"{name}-{made_by}" for name in ("app", "other")}
+    keys = {
+        name: value(sql, "select tide.create_key(%s, 'operator')", full)
+        for name, full in names.items()
+    }
+    with serving(settings) as served, ExitStack() as opened:
+        app, other = (opened.enter_context(holding(served, keys[name])) for name in keys)
+        run_id = _requested(app, made_by)
+        bare = run_id.removeprefix("run_")
+        assert value(sql, "select requested_by from tide.get_run(%s)", bare) == (
+            f"key {names['app']}"
+        )
+        queue = value(sql, "select queue from tide.get_run(%s)", bare)
+        if queue is None:
+            run = one(sql, "select * from tide.begin_run(%s)", bare)
+        else:
+            run = one(sql, "select * from tide.claim(array[%s])", queue)
+        gate_id = value(
+            sql,
+            "select gate_id from tide.open_gate(%s, %s, 'pay', 'Pay?', rules => %s)",
+            run.run_id,
+            run.lease_id,
+            '{"not_requester": true}',
+        )
+        token = value(sql, "select token from tide.gate_tokens(array[%s])", gate_id)
+        path = f"/runs/{run_id}/gates/{gate_id.hex}/resolve"
+        body = {"token": token, "decision": "approved"}
+        for http, more in (
+            (app, {}),
+            (app, {"actor": names["other"]}),
+            (other, {"actor": names["app"]}),
+        ):
+            status, answer = http("POST", path, {**body, **more})
+            assert (status, answer["code"]) == (403, "forbidden")
+            assert "requested the run" in answer["error"]
+        decided = other.post(path, body)["gate"]
+        assert (decided["status"], decided["actor"]) == ("approved", names["other"])
+
+
+def _requested(http: Http, made_by: str) -> str:
+    """A run that was not begun, requested by this key."""
+    queue = f"requested-{made_by}"
+    match made_by:
+        case "enqueue":
+            made = http.post(f"/queues/{queue}/enqueue", {"workflowName": "w"})
+        case "create":
+            made = http.post("/runs/w", {})
+        case "fork":
+            first = http.post("/runs/w", {})["run"]["id"]
+            lease = {"leaseOwner": http.post(f"/runs/{first}/begin")["leaseOwner"]}
+            step = {"name": "s", "inputHash": "h", **lease}
+            begun = http.post(f"/runs/{first}/steps/begin", step)["step"]["id"]
+            http.post(f"/runs/{first}/steps/{begun}/complete", {"output": 1, **lease})
+            made = http.post(f"/runs/{first}/fork", {"atStep": "s"})
+        case "fire":
+            schedule = {"cron": "0 0 1 1 *", "workflowName": "w", "queue": queue, "input": {}}
+            http.put(f"/schedules/{queue}", schedule)
+            made = http.post(f"/schedules/{queue}/fire")
+        case _:
+            parent = http.post("/runs/w", {})["run"]["id"]
+            http.post(f"/runs/{parent}/begin")
+            made = http.post(f"/runs/{parent}/children", {"name": "c", "workflowName": "w"})
+    found: str = made["run"]["id"] if "run" in made else made["child"]["id"]
+    return found
+
+
 def test_a_viewer_sees_no_payload(of: dict[str, Http]) -> None:
     secret = "what-nobody-may-see"
     client, worker, viewer = of["client"], of["worker"], of["viewer"]

@@ -112,8 +112,7 @@ class _Keys:
         self._tide = tide
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        found = await self._tide.execute(calls.authenticate_key(digest))
+        found = await self._tide.execute(calls.authenticate_key(_digest(token)))
         if not found:
             return None
         return AccessToken(token=token, client_id=found[0].name, scopes=[found[0].role])
@@ -133,6 +132,16 @@ def _refusal(what: str) -> str | None:
 def _acting(actor: str) -> str:
     key = get_access_token()
     return actor if key is None else key.client_id
+
+
+def _key_hash() -> bytes | None:
+    """By which the database knows the key of this request; None = no key is asked for."""
+    key = get_access_token()
+    return None if key is None else _digest(key.token)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
 def _operations(
@@ -197,6 +206,7 @@ def _operations(
             "queue": queue,
             "dedupe_key": dedupe_key,
             "delay": delay_seconds,
+            "key_hash": _key_hash(),
         }
         given = {name: value for name, value in options.items() if value is not None}
         done = await tide.enqueue(workflow, input=input, **given)
@@ -214,7 +224,10 @@ def _operations(
         gate_id: str, decision: Literal["approved", "rejected"], payload: Any = None
     ) -> dict[str, Any]:
         """Decide what people are asked for. Only when a person told you to."""
-        return _facts(await tide.gates.decide(gate_id, decision, _acting(actor), payload=payload))
+        decided = await tide.gates.decide(
+            gate_id, decision, _acting(actor), payload=payload, key_hash=_key_hash()
+        )
+        return _facts(decided)
 
     return (
         (list_runs, READ),
@@ -357,6 +370,7 @@ class TideTasks(Extension):
                 tool.workflow,
                 input=given.model_dump(mode="json"),
                 metadata={"mcp_tool": tool.name},
+                key_hash=_key_hash(),
                 **options,
             )
         except TideError as error:
@@ -413,9 +427,12 @@ class TideTasks(Extension):
             decision = content.pop("decision", "approved")
             if answer.action == "decline" or decision not in ("approved", "rejected"):
                 decision = "rejected"
-            payload = content or None
             await self._tide.gates.decide(
-                gate_id, cast(Any, decision), _acting(ACTOR), payload=payload
+                gate_id,
+                cast(Any, decision),
+                _acting(ACTOR),
+                payload=content or None,
+                key_hash=_key_hash(),
             )
         return {"resultType": "complete"}
 

@@ -131,8 +131,8 @@ def decide_gate(
 
 
 def describe_gate(gate_id: RunId) -> Call[dict[str, Any]]:
-    """Everything about a gate but its token, as jsonb: question, rules, votes, and its events with
-    comments, views and reminders; unknown: TD010.
+    """Everything about a gate but its token, as jsonb: question, rules, who requested its run,
+    votes, and its events with comments, views and reminders; unknown: TD010.
     """
 
     def read(rows: Sequence[Row]) -> dict[str, Any]:

@@ -45,10 +45,12 @@ def enqueue(
     backoff: Mapping[str, Any] | None = None,
     channels: Sequence[Mapping[str, Any]] | None = None,
     recovery_url: str | None = None,
+    key_hash: bytes | None = None,
 ) -> Call[Enqueued]:
     """Queue a run. With a dedupe key, at most one run of the queue with that key is active:
     on_conflict return gives that run, replace gives it all that is new unless it has begun, raise
-    is TD023. run_id makes the call repeatable; channels are sent the events of the run.
+    is TD023. run_id makes the call repeatable; channels are sent the events of the run. key_hash,
+    the sha256 of its token, says which key of the HTTP door requests it.
     """
     return call(
         "enqueue",
@@ -70,12 +72,15 @@ def enqueue(
         backoff=optional(backoff and backoff_lengths(backoff), "backoff"),
         channels=optional(channels, "channels"),
         recovery_url=recovery_url,
+        key_hash=key_hash,
     )
 
 
-def enqueue_many(queue: str, runs: Sequence[Mapping[str, Any]]) -> Call[list[EnqueuedMany]]:
+def enqueue_many(
+    queue: str, runs: Sequence[Mapping[str, Any]], *, key_hash: bytes | None = None
+) -> Call[list[EnqueuedMany]]:
     """Queue many runs, all or none: an array of objects with the argument names of enqueue; at
-    most 100000. One row for each, ordinal counted from 1.
+    most 100000. One row for each, ordinal counted from 1. key_hash as enqueue.
     """
     return call(
         "enqueue_many",
@@ -83,6 +88,7 @@ def enqueue_many(queue: str, runs: Sequence[Mapping[str, Any]]) -> Call[list[Enq
         EnqueuedMany.many,
         queue=queue,
         runs=encode(runs, "runs"),
+        key_hash=key_hash,
     )
 
 

@@ -25,9 +25,11 @@ def create_run(
     backoff: Mapping[str, Any] | None = None,
     recovery_url: str | None = None,
     channels: Sequence[Mapping[str, Any]] | None = None,
+    key_hash: bytes | None = None,
 ) -> Call[RunRow]:
     """Make a pending run, begun by its id; the same run_id again returns the run it made.
-    recovery_url is asked to resume the run when it stalls; channels are sent its events.
+    recovery_url is asked to resume the run when it stalls; channels are sent its events. key_hash
+    as enqueue.
     """
     return call(
         "create_run",
@@ -43,6 +45,7 @@ def create_run(
         backoff=optional(backoff and backoff_lengths(backoff), "backoff"),
         recovery_url=recovery_url,
         channels=optional(channels, "channels"),
+        key_hash=key_hash,
     )
 
 
@@ -314,9 +317,11 @@ def fork_run(
     input: Any = None,
     overrides: Mapping[str, Any] | None = None,
     fork_id: RunId | None = None,
+    key_hash: bytes | None = None,
 ) -> Call[RunRow]:
     """A new run with the checkpoints of another before a step, outputs replaced by overrides (step
-    name to output) and, if given, another input; the original stays as it is. Unknown step: TD010.
+    name to output) and, if given, another input; the original stays as it is. Who forks requests
+    the fork, with key_hash as enqueue. Unknown step: TD010.
     """
     return call(
         "fork_run",
@@ -327,6 +332,7 @@ def fork_run(
         input=optional(input, "input"),
         overrides=optional(overrides, "overrides"),
         fork_id=fork_id,
+        key_hash=key_hash,
     )
 
 

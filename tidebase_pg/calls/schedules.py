@@ -27,11 +27,12 @@ def set_schedule(
     deadline: Duration | None = None,
     metadata: Mapping[str, Any] | None = None,
     enabled: bool | None = None,
+    key_hash: bytes | None = None,
 ) -> Call[Schedule]:
     """Declare a schedule: each fire of cron in time_zone enqueues a run. The same declaration again
     changes nothing and loses no due fire. misfire one, skip or all says what becomes of fires
-    nobody was there for, overlap allow or skip whether a run may start beside an earlier one.
-    Bad: 22023.
+    nobody was there for, overlap allow or skip whether a run may start beside an earlier one. Who
+    declares a schedule requests its runs, with key_hash as enqueue. Bad: 22023.
     """
     return call(
         "set_schedule",
@@ -50,6 +51,7 @@ def set_schedule(
         deadline=deadline,
         metadata=optional(metadata, "metadata"),
         enabled=enabled,
+        key_hash=key_hash,
     )
 
 
@@ -58,11 +60,12 @@ def drop_schedule(name: str) -> Call[bool]:
     return call("drop_schedule", "drop_schedule", truth, name=name)
 
 
-def fire_schedule(name: str) -> Call[Fire]:
+def fire_schedule(name: str, *, key_hash: bytes | None = None) -> Call[Fire]:
     """Enqueue a run of a schedule now, by hand, whether or not it is paused or an earlier run is
-    active; its next time stays as it is. Unknown: TD010.
+    active; its next time stays as it is. Who fires requests the run, with key_hash as enqueue.
+    Unknown: TD010.
     """
-    return call("fire_schedule", Fire.columns(), Fire.one, name=name)
+    return call("fire_schedule", Fire.columns(), Fire.one, name=name, key_hash=key_hash)
 
 
 def pause_schedule(name: str) -> Call[Schedule]:

@@ -21,7 +21,9 @@ begin
     when actor is null then 'it names no actor'
     when actor <> coalesce(key.name, session_user) and not for_others
       then 'a login or key decides under its own name'
-    when gate.not_requester and run.requested_by in (actor, session_user)
+    when gate.not_requester and run.requested_by in (
+        actor, 'key ' || actor, session_user, tide._acting(key)
+      )
       then 'who requested the run may not decide'
     when gate.assignees <> '{}'
       and not tide._is_assigned(gate.assignees, actor)

@@ -33,8 +33,7 @@ begin
       perform tide._valid_answer('payload', v_payload, v_gate.answer_schema);
     end if;
     if tide._vote(
-      v_gate, v_decision, v_actor, v_payload, v_comment, coalesce('key ' || key.name, session_user),
-      for_others
+      v_gate, v_decision, v_actor, v_payload, v_comment, tide._acting(key), for_others
     ) then
       v_gate := tide._decide(v_run, v_gate, v_decision, v_actor, v_payload, v_comment);
     end if;

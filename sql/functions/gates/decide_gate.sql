@@ -15,7 +15,7 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-  v_key constant tide.api_keys := tide._deciding_key(decide_gate.key_hash);
+  v_key constant tide.api_keys := tide._acting_key(decide_gate.key_hash);
   v_gate tide.gates;
 begin
   perform tide._require_read_committed('decide_gate');

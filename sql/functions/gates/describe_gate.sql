@@ -9,13 +9,11 @@ set jit = off
 as $$
 declare
   v_gate constant tide.gates := tide._require_gate(describe_gate.gate_id);
+  v_run constant tide.runs := tide._find_run(v_gate.run_id);
 begin
   return to_jsonb(v_gate) - 'token_hash' || jsonb_build_object(
-    'run_status', (
-      select r.status
-      from tide.runs as r
-      where r.run_id = v_gate.run_id
-    ),
+    'run_status', v_run.status,
+    'requested_by', v_run.requested_by,
     'votes', (
       select coalesce(
         jsonb_agg(
@@ -47,5 +45,5 @@ end;
 $$;
 
 comment on function tide.describe_gate is
-  'Everything about a gate but its token, as jsonb: question, rules, votes, and its events with '
-  'comments, views and reminders; unknown: TD010.';
+  'Everything about a gate but its token, as jsonb: question, rules, who requested its run, votes, '
+  'and its events with comments, views and reminders; unknown: TD010.';

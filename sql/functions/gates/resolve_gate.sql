@@ -18,7 +18,7 @@ as $$
 declare
   -- Hashes are compared, so that time tells nothing of the token.
   v_hash constant bytea := sha256(convert_to(coalesce(resolve_gate.token, ''), 'UTF8'));
-  v_key constant tide.api_keys := tide._deciding_key(resolve_gate.key_hash);
+  v_key constant tide.api_keys := tide._acting_key(resolve_gate.key_hash);
   v_gate tide.gates;
 begin
   perform tide._require_read_committed('resolve_gate');

@@ -45,7 +45,7 @@ begin
       backoff = run.backoff,
       budget = run.budget,
       recovery_url = run.recovery_url,
-      requested_by = session_user,
+      requested_by = coalesce(run.requested_by, session_user),
       last_seq = r.last_seq + 1,
       told_events = 0
     where r.run_id = active.run_id

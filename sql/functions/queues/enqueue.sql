@@ -14,7 +14,8 @@ create or replace function tide.enqueue(
   run_id uuid default null,
   backoff jsonb default null,
   channels jsonb default null,
-  recovery_url text default null
+  recovery_url text default null,
+  key_hash bytea default null
 )
 returns tide.enqueued
 language plpgsql
@@ -78,7 +79,7 @@ begin
     or enqueue.metadata <> '{}'
     or num_nonnulls(
       enqueue.delay, enqueue.run_at, enqueue.max_attempts, enqueue.deadline, enqueue.dedupe_key,
-      enqueue.budget, enqueue.backoff, enqueue.recovery_url
+      enqueue.budget, enqueue.backoff, enqueue.recovery_url, enqueue.key_hash
     ) > 0
   then
     v_run.priority := coalesce(tide._valid_priority(enqueue.priority), 0);
@@ -100,6 +101,7 @@ begin
       perform tide._require_urls(v_run.queue);
       v_run.recovery_url := tide._valid_url('recovery_url', enqueue.recovery_url);
     end if;
+    v_run.requested_by := tide._acting(tide._acting_key(enqueue.key_hash));
   end if;
   if (enqueue.on_conflict in ('return', 'replace', 'raise')) is not true then
     raise exception 'on_conflict is not known: %',
@@ -114,4 +116,5 @@ $$;
 comment on function tide.enqueue is
   'Queue a run. With a dedupe key, at most one run of the queue with that key is active: on_conflict '
   'return gives that run, replace gives it all that is new unless it has begun, '
-  'raise is TD023. run_id makes the call repeatable; channels are sent the events of the run.';
+  'raise is TD023. run_id makes the call repeatable; channels are sent the events of the run. '
+  'key_hash, the sha256 of its token, says which key of the HTTP door requests it.';

@@ -1,7 +1,11 @@
 -- What the insert passes over, because its key or id is taken, is settled one by one, which goes
 -- back to keys already passed: so calls that share keys take turns, in the order of their hashes.
 -- Ids are inserted in their order, those with one key in the order of the batch.
-create or replace function tide.enqueue_many(queue text, runs jsonb)
+create or replace function tide.enqueue_many(
+  queue text,
+  runs jsonb,
+  key_hash bytea default null
+)
 returns table (ordinal integer, run_id uuid, deduplicated boolean)
 language plpgsql
 volatile
@@ -58,7 +62,13 @@ begin
     ),
     1
   );
-  v_runs := tide._parse_batch(v_queue, enqueue_many.runs, v_now, v_attempts);
+  v_runs := tide._parse_batch(
+    v_queue,
+    enqueue_many.runs,
+    v_now,
+    v_attempts,
+    requested_by => tide._acting(tide._acting_key(enqueue_many.key_hash))
+  );
   if not v_keys and not v_ids then
     v_inserted := tide._insert_runs(v_runs, free => true);
     v_run_ids := v_inserted;
@@ -184,4 +194,4 @@ $$;
 
 comment on function tide.enqueue_many is
   'Queue many runs, all or none: an array of objects with the argument names of enqueue; at most '
-  '100000. One row for each, ordinal counted from 1.';
+  '100000. One row for each, ordinal counted from 1. key_hash as enqueue.';

@@ -8,7 +8,8 @@ create or replace function tide.create_run(
   run_id uuid default null,
   backoff jsonb default null,
   recovery_url text default null,
-  channels jsonb default '[]'
+  channels jsonb default '[]',
+  key_hash bytea default null
 )
 returns tide.runs
 language plpgsql
@@ -39,6 +40,7 @@ begin
   v_run.metadata := tide._valid_metadata('metadata', create_run.metadata);
   v_run.backoff := tide._valid_backoff(create_run.backoff);
   v_run.budget := tide._valid_budget(create_run.budget);
+  v_run.requested_by := tide._acting(tide._acting_key(create_run.key_hash));
   if create_run.recovery_url is not null then
     v_run.recovery_url := tide._valid_url('recovery_url', create_run.recovery_url);
   end if;
@@ -67,4 +69,5 @@ $$;
 
 comment on function tide.create_run is
   'Make a pending run, begun by its id; the same run_id again returns the run it made. recovery_url is '
-  'asked to resume the run when it stalls; channels are sent its events.';
+  'asked to resume the run when it stalls; channels are sent its events. key_hash as '
+  'enqueue.';

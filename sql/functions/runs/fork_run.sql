@@ -3,7 +3,8 @@ create or replace function tide.fork_run(
   at_step text,
   input jsonb default null,
   overrides jsonb default '{}',
-  fork_id uuid default null
+  fork_id uuid default null,
+  key_hash bytea default null
 )
 returns tide.runs
 language plpgsql
@@ -51,6 +52,7 @@ begin
   v_new.backoff := v_old.backoff;
   v_new.budget := v_old.budget;
   v_new.forked_from := v_old.run_id;
+  v_new.requested_by := tide._acting(tide._acting_key(fork_run.key_hash));
   v_inserted := cardinality(tide._insert_runs(
     array[v_new], free => fork_run.fork_id is null
   )) = 1;
@@ -128,4 +130,5 @@ $$;
 
 comment on function tide.fork_run is
   'A new run with the checkpoints of another before a step, outputs replaced by overrides (step name '
-  'to output) and, if given, another input; the original stays as it is. Unknown step: TD010.';
+  'to output) and, if given, another input; the original stays as it is. Who forks requests the '
+  'fork, with key_hash as enqueue. Unknown step: TD010.';

@@ -3,7 +3,8 @@
 create or replace function tide._fire(
   schedule tide.schedules,
   fire_at timestamptz,
-  outcome text
+  outcome text,
+  requested_by text
 )
 returns tide.schedule_fires
 language plpgsql
@@ -58,6 +59,7 @@ begin
   v_run.run_at := v_now;
   v_run.told_events := 1;
   v_run.on_conflict := 'return';
+  v_run.requested_by := _fire.requested_by;
   v_run.deadline := schedule.deadline;
   v_run.deadline_at := v_now + schedule.deadline;
   v_run.input := tide._valid_payload('input', schedule.input);

@@ -20,7 +20,7 @@ begin
       v_schedule, coalesce(v_fire - interval '1 microsecond', v_now)
     );
     if v_fire is not null then
-      v_fired := tide._fire(v_schedule, v_fire, 'enqueued');
+      v_fired := tide._fire(v_schedule, v_fire, 'enqueued', v_schedule.requested_by);
     end if;
     update tide.schedules as s
     set

@@ -1,4 +1,4 @@
-create or replace function tide.fire_schedule(name text)
+create or replace function tide.fire_schedule(name text, key_hash bytea default null)
 returns tide.schedule_fires
 language plpgsql
 volatile
@@ -6,6 +6,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_requester constant text := tide._acting(tide._acting_key(fire_schedule.key_hash));
   v_schedule tide.schedules;
   v_at timestamptz := tide._now();
   v_fire tide.schedule_fires;
@@ -18,7 +19,7 @@ begin
     v_at := v_at + interval '1 microsecond';
   end if;
   loop
-    v_fire := tide._fire(v_schedule, v_at, 'by_hand');
+    v_fire := tide._fire(v_schedule, v_at, 'by_hand', v_requester);
     exit when v_fire.run_id is not null;
     v_at := v_at + interval '1 microsecond';
   end loop;
@@ -31,4 +32,5 @@ $$;
 
 comment on function tide.fire_schedule is
   'Enqueue a run of a schedule now, by hand, whether or not it is paused or an earlier run is '
-  'active; its next time stays as it is. Unknown: TD010.';
+  'active; its next time stays as it is. Who fires requests the run, with key_hash as enqueue. '
+  'Unknown: TD010.';

@@ -13,7 +13,8 @@ create or replace function tide.set_schedule(
   priority integer default 0,
   deadline interval default null,
   metadata jsonb default '{}',
-  enabled boolean default true
+  enabled boolean default true,
+  key_hash bytea default null
 )
 returns tide.schedules
 language plpgsql
@@ -41,6 +42,7 @@ begin
   v_new.overlap := tide._valid_choice('overlap', set_schedule.overlap, '{allow,skip}');
   v_new.enabled := coalesce(set_schedule.enabled, true);
   v_new.created_at := v_now;
+  v_new.requested_by := tide._acting(tide._acting_key(set_schedule.key_hash));
   v_new.next_fire_at := tide._next_fire(v_new.timing, v_now, v_new.time_zone);
   if set_schedule.max_attempts is not null then
     v_new.max_attempts := tide._valid_integer('max_attempts', set_schedule.max_attempts, 1, 100);
@@ -49,7 +51,7 @@ begin
   loop
     insert into tide.schedules as s (
       schedule, cron, time_zone, timing, workflow, input, queue, priority, max_attempts, deadline,
-      metadata, misfire, overlap, enabled, next_fire_at, created_at, updated_at
+      metadata, misfire, overlap, enabled, next_fire_at, created_at, updated_at, requested_by
     )
     values (
       v_new.schedule,
@@ -68,7 +70,8 @@ begin
       v_new.enabled,
       v_new.next_fire_at,
       v_now,
-      v_now
+      v_now,
+      v_new.requested_by
     )
     on conflict on constraint schedules_pkey do nothing
     returning s.* into v_old;
@@ -109,7 +112,8 @@ begin
     overlap = v_new.overlap,
     enabled = v_new.enabled,
     next_fire_at = v_new.next_fire_at,
-    updated_at = v_now
+    updated_at = v_now,
+    requested_by = v_new.requested_by
   where s.schedule = v_new.schedule
   returning s.* into v_new;
   perform tide._wake_workers(v_new.queue, 1);
@@ -120,4 +124,5 @@ $$;
 comment on function tide.set_schedule is
   'Declare a schedule: each fire of cron in time_zone enqueues a run. The same declaration again '
   'changes nothing and loses no due fire. misfire one, skip or all says what becomes of fires nobody '
-  'was there for, overlap allow or skip whether a run may start beside an earlier one. Bad: 22023.';
+  'was there for, overlap allow or skip whether a run may start beside an earlier one. Who declares a '
+  'schedule requests its runs, with key_hash as enqueue. Bad: 22023.';

@@ -38,6 +38,7 @@ async def enqueue(ask: Ask, body: bodies.Enqueue) -> objects.EnqueuedRun:
         run_id=ask.idempotent_id,
         channels=await channels(ask, body.channels),
         recovery_url=body.recovery_webhook,
+        key_hash=ask.identity.key_hash,
     )
     carrying = ask.carrying(input=body.input, metadata=body.metadata)
     run = await carrying.execute(enqueued_run(call))

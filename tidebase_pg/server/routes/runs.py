@@ -26,6 +26,7 @@ async def create_run(ask: Ask, body: bodies.CreateRun) -> OneRun:
         run_id=ask.idempotent_id,
         recovery_url=body.recovery_webhook,
         channels=await channels(ask, body.channels),
+        key_hash=ask.identity.key_hash,
     )
     return OneRun(Run.of(row))
 
@@ -152,7 +153,11 @@ async def revoke_lease(ask: Ask, body: bodies.RevokeLease) -> OneRun:
 async def fork(ask: Ask, body: bodies.Fork) -> OneRun:
     """A new run with the checkpoints of another before a step; the original stays as it is."""
     row = await ask.carrying(input=body.input, overrides=body.overrides)(
-        calls.fork_run, ask.run_id, body.at_step, fork_id=ask.idempotent_id
+        calls.fork_run,
+        ask.run_id,
+        body.at_step,
+        fork_id=ask.idempotent_id,
+        key_hash=ask.identity.key_hash,
     )
     return OneRun(Run.of(row))
 

@@ -36,6 +36,7 @@ async def set_schedule(ask: Ask, body: bodies.SetSchedule) -> OneSchedule:
         queue=body.queue,
         max_attempts=body.max_attempts or 1,
         enabled=body.enabled,
+        key_hash=ask.identity.key_hash,
         **kept,
     )
     return OneSchedule(Schedule.of(row))
@@ -71,7 +72,7 @@ async def resume_schedule(ask: Ask) -> OneSchedule:
 @topic.route("POST", "/schedules/{name}/fire", optional_body=True, errors=(404,))
 async def fire_schedule(ask: Ask) -> objects.OneRun:
     """Enqueue a run of a schedule now."""
-    fire = await ask(calls.fire_schedule, ask.path["name"])
+    fire = await ask(calls.fire_schedule, ask.path["name"], key_hash=ask.identity.key_hash)
     if fire.run_id is None:
         raise missing("run")
     return objects.OneRun(objects.Run.of(await ask(calls.get_run, fire.run_id)))

@@ -180,6 +180,7 @@ async def fork(visit: Visit) -> Response:
                 input=other,
                 overrides=cast("dict[str, Any]", overrides),
                 fork_id=UUID(visit.form.get("once", "")),
+                key_hash=visit.identity.key_hash,
             )
         )
     except ValueError as error:

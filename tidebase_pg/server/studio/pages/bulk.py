@@ -147,7 +147,8 @@ async def _one(visit: Visit, bulk: Bulk, run_id: str) -> Bulk:
             if not outline["steps"]:
                 return replace(bulk, skipped=bulk.skipped + 1)
             fork_id = uuid5(UUID(bulk.bulk_id), run_id)
-            await visit.ask(calls.fork_run(run_id, outline["steps"][0]["name"], fork_id=fork_id))
+            at_step, key_hash = outline["steps"][0]["name"], visit.identity.key_hash
+            await visit.ask(calls.fork_run(run_id, at_step, fork_id=fork_id, key_hash=key_hash))
         else:
             return replace(bulk, skipped=bulk.skipped + 1)
     except TideError as error:

@@ -71,7 +71,7 @@ async def change(visit: Visit) -> Response:
         text = "The schedule has changed since the page was loaded. Nothing was done; look again."
         return visit.done(where, text, "refused")
     if act == "fire":
-        fire = await visit.ask(calls.fire_schedule(name))
+        fire = await visit.ask(calls.fire_schedule(name, key_hash=visit.identity.key_hash))
         return visit.done(where, f"Fired: run {fire.run_id}.")
     changed = calls.set_schedule(
         name,
@@ -87,6 +87,7 @@ async def change(visit: Visit) -> Response:
         deadline=now.deadline,
         metadata=now.metadata,
         enabled=now.enabled,
+        key_hash=visit.identity.key_hash,
     )
     await visit.ask(changed)
     return visit.done(where, "Changed.")

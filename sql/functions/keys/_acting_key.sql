@@ -1,5 +1,5 @@
--- Many keys share a login, so the login does not say who decides: the hash of the key does.
-create or replace function tide._deciding_key(key_hash bytea)
+-- Many keys share a login, so the login does not say who acts: the hash of the key does.
+create or replace function tide._acting_key(key_hash bytea)
 returns tide.api_keys
 language plpgsql
 stable
@@ -13,7 +13,7 @@ begin
   select k.*
   into v_key
   from tide.api_keys as k
-  where k.token_hash = _deciding_key.key_hash
+  where k.token_hash = _acting_key.key_hash
     and k.revoked_at is null;
   if not found then
     raise exception 'no key has this hash, or it was revoked'
@@ -24,6 +24,6 @@ begin
 end;
 $$;
 
-comment on function tide._deciding_key is
-  'The key of the HTTP door that decides, by the sha256 of its token; null = the login itself. Unknown '
+comment on function tide._acting_key is
+  'The key of the HTTP door that acts, by the sha256 of its token; null = the login itself. Unknown '
   'or revoked: 42501.';
