@@ -461,7 +461,7 @@ def test_busy_reports_of_many_threads_are_all_made_and_end_nobody(
     held = [
         ActiveRun(
             LeasedRun(new_run_id(), uuid4(), "w", 1, 1, "{}", "{}", fresh=False),
-            60.0,
+            10.0 * PATIENCE,
             time.monotonic(),
         )
         for _ in range(8)
@@ -478,7 +478,7 @@ def test_busy_reports_of_many_threads_are_all_made_and_end_nobody(
     try:
         with ThreadPoolExecutor(8) as pool:
             for ended in [pool.submit(work, run) for run in held]:
-                ended.result(PATIENCE)
+                ended.result(5 * PATIENCE)
     finally:
         sys.setswitchinterval(before)
     assert set(database.asked.values()) == {900}
@@ -581,6 +581,58 @@ async def test_a_schema_that_takes_no_reports_together_serves_asyncio(
     run_id = (await atide.enqueue(w)).run_id
     await atide.work(drain=True)
     assert (await atide.runs.get(run_id)).result == [1] * 5
+
+
+class Interrupted:
+    """A lock of a reporter; who made it is held up where its third section has ended."""
+
+    def __init__(self, hold_up: Callable[[], None]) -> None:
+        self._lock = threading.Lock()
+        self._own = threading.get_ident()
+        self._hold_up = hold_up
+        self._sections = 0
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        if threading.get_ident() == self._own:
+            self._sections += 1
+            if self._sections == 3:  # handed in, taken out, answered
+                self._hold_up()
+
+
+def test_one_call_is_under_way_when_a_leader_goes_as_another_comes() -> None:
+    others: list[threading.Thread] = []
+    calls_of: list[int] = []
+    under_way, go_on = threading.Event(), threading.Event()
+
+    class Database:
+        def execute(self, call: Call[Any]) -> list[StepAnswer]:
+            calls_of.append(threading.get_ident())
+            if threading.get_ident() != main:
+                under_way.set()
+                assert go_on.wait(PATIENCE)
+            return []
+
+    def report(name: str) -> None:
+        held = Busy(threading.Event())
+        reporter.execute(held, calls.complete_step(held.run_id, held.lease_id, name))
+
+    def another_comes() -> None:
+        others.append(threading.Thread(target=report, args=("second",), daemon=True))
+        others[0].start()
+        assert under_way.wait(PATIENCE)
+
+    main = threading.get_ident()
+    reporter = StepReporter(cast(Client, Database()))
+    reporter._lock = cast(threading.Lock, Interrupted(another_comes))
+    report("first")
+    assert calls_of == [main, others[0].ident]
+    go_on.set()
+    others[0].join(PATIENCE)
+    assert not others[0].is_alive()
 
 
 class Busy(ActiveRun):

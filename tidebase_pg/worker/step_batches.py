@@ -402,7 +402,8 @@ class StepReporter:
                 for report in batch:
                     if report.judge is None:
                         report.done.release()
-            leads = next_leader is None and batcher.sending
+                # Once the lock is free, it may be another who sends.
+                leads = next_leader is None and batcher.sending
             for report in batch:
                 if report.judge is not None and report.answered:
                     self._conclude(report)
