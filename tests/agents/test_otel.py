@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("opentelemetry.sdk.trace", reason="run: make test-agents")
 
+from opentelemetry import propagate, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -18,6 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from tests.support import open_connection, value
 from tidebase_pg import AsyncRun, AsyncTidebase, Run, Tidebase
 from tidebase_pg.agents.otel import instrument, observe_queues, traced
 
@@ -142,6 +144,33 @@ async def test_children_and_batches_are_in_the_trace_and_fires_of_a_schedule_lin
     assert [span.parent.span_id for span in children] == [began.context.span_id] * 2
 
 
+async def test_one_trace_goes_from_a_request_through_the_worker_into_the_webhook(
+    atide: AsyncTidebase, traces: Traces, direct_dsn: str
+) -> None:
+    instrument(atide, tracer_provider=traces.provider)
+
+    @atide.workflow("part")
+    async def part(run: AsyncRun, input: Any) -> None:
+        pass
+
+    @atide.workflow("whole")
+    async def whole(run: AsyncRun, input: Any) -> None:
+        hook = {"type": "webhook", "url": "https://hooks.example.com/", "events": ["run.completed"]}
+        await run.child(part, name="inline", channels=[hook])
+
+    # As the HTTP door has it from the header of a request.
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await atide.enqueue(whole, metadata={"trace": {"traceparent": parent}})
+    await atide.work(drain=True)
+    (began,) = traces.named("process whole")
+    with open_connection(direct_dsn) as connection:
+        headers = value(connection, "select d.headers from tide.claim_deliveries() as d")
+    received = trace.get_current_span(propagate.extract(headers)).get_span_context()
+    assert f"{began.context.trace_id:032x}" == parent.split("-")[1]
+    assert received.trace_id == began.context.trace_id
+    assert received.span_id == began.context.span_id
+
+
 @pytest.mark.parametrize("recorded", ["add", "record"])
 async def test_usage_is_on_the_span_of_its_step_and_in_the_metrics(
     atide: AsyncTidebase, traces: Traces, recorded: str
@@ -212,6 +241,7 @@ def test_queues_are_observed_when_metrics_are_collected(dsn: str) -> None:
 def test_nothing_of_opentelemetry_is_imported_where_it_is_off() -> None:
     code = (
         "import sys, tidebase_pg, tidebase_pg.commands.work, tidebase_pg.prices; "
+        "import tidebase_pg.webhooks.dispatcher; "
         "assert not [m for m in sys.modules if m.startswith(('opentelemetry', 'genai_prices'))]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

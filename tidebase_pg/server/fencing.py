@@ -30,6 +30,7 @@ from tidebase_pg.server.leases import unseal
 from tidebase_pg.server.objects import Run
 from tidebase_pg.server.refusals import Refusal
 from tidebase_pg.server.routing import Ask
+from tidebase_pg.server.tracing import traced
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -155,7 +156,7 @@ async def spawn(ask: Ask, run_id: UUID, body: bodies.CreateChild) -> types.Spawn
     """Make a child of a run for a caller without a lease."""
     options: dict[str, Any] = {
         "metadata": {
-            **bodies.mapping("metadata", body.metadata),
+            **traced(ask.headers, bodies.mapping("metadata", body.metadata)),
             "parentRunId": ask.path["id"],
             "parentEdgeName": body.name,
         }

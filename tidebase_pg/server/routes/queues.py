@@ -13,6 +13,7 @@ from tidebase_pg.server.channels import channels
 from tidebase_pg.server.leases import seal
 from tidebase_pg.server.objects import OneConfig, QueueConfig, Run
 from tidebase_pg.server.routing import Ask, Topic
+from tidebase_pg.server.tracing import traced_text
 from tidebase_pg.server.values import length, moment
 from tidebase_pg.server.whole import enqueued_run
 from tidebase_pg.types import QueueStats
@@ -40,7 +41,8 @@ async def enqueue(ask: Ask, body: bodies.Enqueue) -> objects.EnqueuedRun:
         recovery_url=body.recovery_webhook,
         key_hash=ask.identity.key_hash,
     )
-    carrying = ask.carrying(input=body.input, metadata=body.metadata)
+    metadata = traced_text(ask.headers, body.metadata)
+    carrying = ask.carrying(input=body.input, metadata=metadata)
     run = await carrying.execute(enqueued_run(call))
     return objects.EnqueuedRun(Run.of(run), run.deduplicated)
 

@@ -11,6 +11,7 @@ from tidebase_pg.server.objects import OneRun, Run
 from tidebase_pg.server.refusals import Refusal
 from tidebase_pg.server.routing import Ask, Topic
 from tidebase_pg.server.streams import Answer
+from tidebase_pg.server.tracing import traced_text
 from tidebase_pg.server.values import length, moment, page_start
 
 topic = Topic("runs")
@@ -20,7 +21,7 @@ topic = Topic("runs")
 async def create_run(ask: Ask, body: bodies.CreateRun) -> OneRun:
     """Make a pending run, begun by its id. With an Idempotency-Key the same request again gives the
     same run."""
-    row = await ask.carrying(input=body.input, metadata=body.metadata)(
+    row = await ask.carrying(input=body.input, metadata=traced_text(ask.headers, body.metadata))(
         calls.create_run,
         ask.path["workflow"],
         run_id=ask.idempotent_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tidebase_pg import calls
@@ -9,6 +10,7 @@ from tidebase_pg.server import bodies, objects
 from tidebase_pg.server.objects import OneSchedule, Schedule, Schedules
 from tidebase_pg.server.refusals import missing
 from tidebase_pg.server.routing import Ask, Topic
+from tidebase_pg.server.tracing import traced
 
 topic = Topic("schedules")
 
@@ -18,6 +20,7 @@ async def set_schedule(ask: Ask, body: bodies.SetSchedule) -> OneSchedule:
     """Declare a schedule. What this route has no word for keeps its value."""
     name = ask.path["name"]
     kept: dict[str, Any] = {}
+    metadata: Mapping[str, Any] = {}
     for row in await ask(calls.list_schedules):
         if row.schedule == name:
             kept = {
@@ -26,8 +29,8 @@ async def set_schedule(ask: Ask, body: bodies.SetSchedule) -> OneSchedule:
                 "overlap": row.overlap,
                 "priority": row.priority,
                 "deadline": row.deadline,
-                "metadata": row.metadata,
             }
+            metadata = row.metadata
     row = await ask.carrying(input=body.input)(
         calls.set_schedule,
         name,
@@ -36,6 +39,7 @@ async def set_schedule(ask: Ask, body: bodies.SetSchedule) -> OneSchedule:
         queue=body.queue,
         max_attempts=body.max_attempts or 1,
         enabled=body.enabled,
+        metadata={**metadata, **traced(ask.headers, {})},
         key_hash=ask.identity.key_hash,
         **kept,
     )
