@@ -51,10 +51,22 @@ class AsyncRun(RunFacts):
         driver.handle = self
         self.cancelled = driver.cancelled
         """Set when the run is cancelled or its lease lost; watch it in long steps."""
-        self.gates = AsyncRunGates(driver)
-        self.state = AsyncRunState(driver)
-        self.snapshots = AsyncRunSnapshots(driver)
-        self.usage = AsyncRunUsage(driver)
+
+    @property
+    def gates(self) -> AsyncRunGates:
+        return AsyncRunGates(self._driver)
+
+    @property
+    def state(self) -> AsyncRunState:
+        return AsyncRunState(self._driver)
+
+    @property
+    def snapshots(self) -> AsyncRunSnapshots:
+        return AsyncRunSnapshots(self._driver)
+
+    @property
+    def usage(self) -> AsyncRunUsage:
+        return AsyncRunUsage(self._driver)
 
     if ASYNC:
 

@@ -172,7 +172,9 @@ async def called(workflow: Workflow, handle: AsyncRun, registry: Registry, *read
     run.names.enter(tasks.current() if run.owner is None else run.owner)
 
     async def function() -> Any:
-        return await tasks.call_workflow(workflow.function, handle, given)
+        return await tasks.call_workflow(
+            workflow.function, handle, given, asynchronous=workflow.asynchronous
+        )
 
     for around in reversed(registry.around_runs):
         function = _within(around, handle, function)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, NotRequired, Required, TypedDict, Unpack, cast
 
@@ -42,6 +42,10 @@ class Workflow:
     budget: Mapping[str, Any] | None = None
     kind: Any = None
     """What its input is, as its annotation says; None = what JSON gives."""
+    asynchronous: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "asynchronous", inspect.iscoroutinefunction(self.function))
 
     def given(self, leased: LeasedRun, codec: Codec) -> Any:
         """The input of a run, as the workflow wants it. Raises BadPayload when it does not fit."""

@@ -52,10 +52,22 @@ class Run(RunFacts):
         driver.handle = self
         self.cancelled = driver.cancelled
         """Set when the run is cancelled or its lease lost; watch it in long steps."""
-        self.gates = RunGates(driver)
-        self.state = RunState(driver)
-        self.snapshots = RunSnapshots(driver)
-        self.usage = RunUsage(driver)
+
+    @property
+    def gates(self) -> RunGates:
+        return RunGates(self._driver)
+
+    @property
+    def state(self) -> RunState:
+        return RunState(self._driver)
+
+    @property
+    def snapshots(self) -> RunSnapshots:
+        return RunSnapshots(self._driver)
+
+    @property
+    def usage(self) -> RunUsage:
+        return RunUsage(self._driver)
 
     def step(self, name: str, function: Callable[[], T], **options: Unpack[StepOptions]) -> T:
         """Call the function once and keep its answer; a later attempt gets the kept answer.

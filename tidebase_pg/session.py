@@ -174,7 +174,9 @@ def called(workflow: Workflow, handle: Run, registry: Registry, *read: Any) -> A
     run.names.enter(threads.current() if run.owner is None else run.owner)
 
     def function() -> Any:
-        return threads.call_workflow(workflow.function, handle, given)
+        return threads.call_workflow(
+            workflow.function, handle, given, asynchronous=workflow.asynchronous
+        )
 
     for around in reversed(registry.around_runs):
         function = _within(around, handle, function)

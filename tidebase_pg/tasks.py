@@ -204,12 +204,14 @@ def is_interrupt(error: BaseException) -> bool:
     return isinstance(error, asyncio.CancelledError | KeyboardInterrupt | GeneratorExit)
 
 
-async def call_workflow(function: Callable[..., Any], handle: Any, given: Any) -> Any:
+async def call_workflow(
+    function: Callable[..., Any], handle: Any, given: Any, *, asynchronous: bool
+) -> Any:
     """What a workflow returns; a function that is not async is called in a thread of its own.
 
     Raises TypeError when it ends without having awaited what it called on the run.
     """
-    if inspect.iscoroutinefunction(function):
+    if asynchronous:
         result = await function(handle, given)
     else:
         result = await in_thread(lambda: function(handle, given))

@@ -135,7 +135,13 @@ def is_interrupt(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt | GeneratorExit)
 
 
-def call_workflow(function: Callable[..., Any], handle: Any, given: Any) -> Any:
+def call_workflow(
+    function: Callable[..., Any],
+    handle: Any,
+    given: Any,
+    *,
+    asynchronous: bool,
+) -> Any:
     """What a workflow returns, which must not be awaitable."""
     answer = function(handle, given)
     if type(answer) in PLAIN:

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -140,8 +140,6 @@ class Request:
     outcomes: list[Outcome]
     room: int
     sent_at: float
-    runs: Mapping[UUID, ActiveRun] = field(default_factory=dict[UUID, ActiveRun])
-    """The runs the outcomes are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +222,7 @@ class WorkerState:
             workflows=self.options.workflows,
             **self._session(now),
         )
-        runs = {
-            outcome.run.run_id: run
-            for outcome in outcomes
-            if (run := self.leased.get(outcome.run.run_id)) is not None
-        }
-        return Request(call, outcomes, room, now, runs)
+        return Request(call, outcomes, room, now)
 
     def _session(self, now: float) -> dict[str, Any]:
         """What lets this worker get back the runs of a claim whose answer was lost."""
@@ -330,10 +323,15 @@ class WorkerState:
             self._one_queue.popleft()
             if self._one_queue:
                 self._claim_at = 0.0
+        refused = {
+            verdict.run_id: verdict for verdict in settlement.verdicts if not verdict.accepted
+        }
         for outcome in request.outcomes:
-            self._counts[outcome.kind] += 1
-            self.leased.pop(outcome.run.run_id, None)
-        self._take_verdicts(request, settlement)
+            run = self.leased.pop(outcome.run.run_id, None)
+            if refused and (verdict := refused.get(outcome.run.run_id)) is not None:
+                self._take_refusal(outcome, run, verdict.reason)
+            else:
+                self._counts[outcome.kind] += 1
 
         now = time.monotonic()
         lease, sent_at, held = self.options.lease, request.sent_at, self.held
@@ -417,34 +415,27 @@ class WorkerState:
         else:
             self._give_up(outcome, flows.one_line(error))
 
-    def _take_verdicts(self, request: Request, settlement: Settlement) -> None:
-        if not settlement.verdicts:
+    def _take_refusal(self, outcome: Outcome, run: ActiveRun | None, reason: str | None) -> None:
+        if reason == "busy" and run is not None:
+            # Another transaction holds the row of the run: the same report again.
+            self.leased[run.run_id] = run
+            self._later.append((time.monotonic() + BUSY_PAUSE, outcome))
             return
-        sent = {outcome.run.run_id: outcome for outcome in request.outcomes}
-        for verdict in settlement.verdicts:
-            if verdict.accepted:
-                continue
-            outcome = sent[verdict.run_id]
-            self._counts[outcome.kind] -= 1
-            if verdict.reason == "busy" and (run := request.runs.get(verdict.run_id)) is not None:
-                # Another transaction holds the row of the run: the same report again.
-                self.leased[verdict.run_id] = run
-                self._later.append((time.monotonic() + BUSY_PAUSE, outcome))
-                continue
-            instead = flows.refused(outcome, verdict.reason)
-            if instead is not None:
-                self._outcomes.append(instead)
-            else:
-                self._dropped += 1
-            logger.info("run %s: %s was refused: %s", verdict.run_id, outcome.kind, verdict.reason)
+        instead = flows.refused(outcome, reason)
+        if instead is not None:
+            self._outcomes.append(instead)
+        else:
+            self._dropped += 1
+        logger.info("run %s: %s was refused: %s", outcome.run.run_id, outcome.kind, reason)
 
     # What the runs tell
 
     def ended(self, run: ActiveRun, outcome: Outcome | None) -> None:
         """A run has ended; without an outcome it was lost or parked and nothing is recorded."""
-        if self.held.get(run.run_id) is not run:
+        if (held := self.held.pop(run.run_id, None)) is not run:
+            if held is not None:
+                self.held[run.run_id] = held
             return
-        del self.held[run.run_id]
         self._found_nothing = False
         if outcome is None:
             self.leased.pop(run.run_id, None)

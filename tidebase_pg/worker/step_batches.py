@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar, cast
-from uuid import UUID
 
 import psycopg
 
@@ -62,6 +61,7 @@ class Report:
         "answered",
         "began_at",
         "begin",
+        "call",
         "complete",
         "done",
         "error",
@@ -86,7 +86,9 @@ class Report:
         self.begin = begin
         self.complete = complete
         self.judge = judge
-        self.name = cast(str, self.call.arguments["name"])
+        self.call: Call[Any] = complete or begin  # type: ignore[assignment]
+        """The report by itself."""
+        self.name: str = self.call.arguments["name"]  # type: ignore[assignment]
         self.key = held.key
         self.began_at = None if judge is None else time.monotonic()
         self.sent = False
@@ -96,11 +98,6 @@ class Report:
         self.leads = False
         self.done = threading.Lock()
         self.future: asyncio.Future[None] | None = None
-
-    @property
-    def call(self) -> Call[Any]:
-        """The report by itself."""
-        return cast("Call[Any]", self.complete or self.begin)
 
     @property
     def single(self) -> bool:
@@ -120,15 +117,13 @@ class Report:
 
     @property
     def size(self) -> int:
-        """About how long its text is."""
-        given = (self.begin, self.complete)
-        return sum(
-            len(document)
-            for call in given
-            if call is not None
-            for document in call.arguments.values()
-            if isinstance(document, str)
-        )
+        """About how long its text is: what may be long in it."""
+        size = 0
+        if self.complete is not None:
+            size += len(cast(str, self.complete.arguments.get("output", "")))
+        if self.begin is not None:
+            size += len(cast(str, self.begin.arguments.get("input", "")))
+        return size
 
     def text(self, now: float) -> str:
         """One element of the argument of report_steps."""
@@ -189,7 +184,7 @@ class StepBatcher:
 
     def __init__(self) -> None:
         self.waiting: list[Report] = []
-        self.early: dict[UUID, dict[str, Report]] = {}
+        self.early: dict[ActiveRun, dict[str, Report]] = {}
         """The begins nobody waits for, until they are answered."""
         self.sending = False
         self.last = 0
@@ -200,7 +195,7 @@ class StepBatcher:
     def add(self, report: Report) -> None:
         """A report somebody waits for. A completion takes along the begin of its step."""
         if report.complete is not None:
-            begun = self.early.get(report.held.run_id)
+            begun = self.early.get(report.held)
             early = None if begun is None else begun.get(report.name)
             if early is not None and not early.sent:
                 self._forget(early)
@@ -208,11 +203,11 @@ class StepBatcher:
         self.waiting.append(report)
 
     def add_deferred(self, report: Report) -> None:
-        self.early.setdefault(report.held.run_id, {})[report.name] = report
+        self.early.setdefault(report.held, {})[report.name] = report
 
     def early_of(self, held: ActiveRun) -> list[Report]:
         """The begins of a run that are not answered yet; all of them are sent now."""
-        found = list(self.early.get(held.run_id, {}).values())
+        found = list(self.early.get(held, {}).values())
         self._send(found)
         return found
 
@@ -281,10 +276,10 @@ class StepBatcher:
                 self.waiting.append(report)
 
     def _forget(self, report: Report) -> None:
-        begun = self.early[report.held.run_id]
+        begun = self.early[report.held]
         del begun[report.name]
         if not begun:
-            del self.early[report.held.run_id]
+            del self.early[report.held]
 
 
 def together(batch: list[Report]) -> Call[list[StepAnswer]]:
@@ -359,7 +354,7 @@ class StepReporter:
 
     def settle(self, held: ActiveRun) -> None:
         """Wait until the database knows what the run began. Raises Stop when it says no."""
-        if held.run_id not in self._batcher.early:
+        if held not in self._batcher.early:
             return
         with self._lock:
             found = self._batcher.early_of(held)
@@ -484,7 +479,7 @@ class AsyncStepReporter:
 
     async def settle(self, held: ActiveRun) -> None:
         """Wait until the database knows what the run began. Raises Stop when it says no."""
-        if held.run_id not in self._batcher.early:
+        if held not in self._batcher.early:
             return
         found = self._batcher.early_of(held)
         for report in found:
