@@ -102,12 +102,24 @@ def test_an_answer_that_does_not_fit_is_refused_with_its_place(
     assert decide(tide, gate, "ann", "rejected", payload=payload) == "rejected"
 
 
+def nested(times: int, around: Callable[[Any], Any]) -> Any:
+    made: Any = {"type": "integer"}
+    for _ in range(times):
+        made = around(made)
+    return made
+
+
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
         ({"pattern": "a+"}, "rules.answer has an unknown key: 'pattern'"),
         ({"$ref": "#/x"}, "rules.answer has an unknown key: '$ref'"),
         ({"type": "text"}, "rules.answer.type is not valid"),
+        ({"type": []}, "rules.answer.type is not valid"),
+        ({"enum": list(range(1001))}, "rules.answer.enum is not valid"),
+        ({"anyOf": [{}] * 1001}, "rules.answer.anyOf is not valid"),
+        ({"required": ["a"] * 1001}, "rules.answer.required is not valid"),
+        (nested(50, lambda part: {"anyOf": [part]}), "nested deeper than 100 levels"),
         ({"required": "a"}, "rules.answer.required is not valid"),
         ({"properties": {"a": {"minimum": "1"}}}, "rules.answer.properties.a.minimum"),
         ({"items": {"enum": []}}, "rules.answer.items.enum"),
@@ -120,6 +132,43 @@ def test_a_schema_the_database_does_not_check_is_refused(
 ) -> None:
     with refused("22023", words):
         opened(tide, answer=schema)
+
+
+@pytest.mark.parametrize(
+    ("items", "answer"),
+    [
+        ({"anyOf": [{"const": number} for number in range(300)]}, [299] * 3000),
+        ({"enum": [[number] for number in range(1000)]}, [[999]] * 1000),
+        ({"enum": list(range(1000))}, [999] * 60_000),
+        (nested(40, lambda part: {"anyOf": [{"type": "null"}, part]}), [1] * 3000),
+    ],
+)
+def test_an_answer_that_costs_too_much_to_check_is_refused(
+    tide: Tide, items: Any, answer: Any
+) -> None:
+    """Its run is locked meanwhile, so whoever may answer could stop its worker for minutes."""
+    gate = opened(tide, answer={"type": "array", "items": items})
+    with refused("22023", "too large to be checked"):
+        decide(tide, gate, "ann", payload=answer)
+    assert decide(tide, gate, "ann", payload=answer[:2]) == "approved"
+
+
+def test_long_answers_to_plain_questions_are_checked(tide: Tide) -> None:
+    gate = opened(tide, answer={"type": "array", "items": {"enum": list(range(1000))}})
+    with refused("22023", "is none of"):
+        decide(tide, gate, "ann", payload=[999] * 2000 + [1000])
+    assert decide(tide, gate, "ann", payload=[999, 1.0, 0] * 700) == "approved"
+
+
+@pytest.mark.parametrize("choice", [1, "a", None, True, {"a": 1}, [1, 2], []])
+def test_a_choice_is_one_of_those_given_and_not_like_one(tide: Tide, choice: Any) -> None:
+    choices = [1, "a", None, True, {"a": 1}, [1, 2], []]
+    gate = opened(tide, answer={"items": {"enum": choices}})
+    assert decide(tide, gate, "ann", payload=[choice]) == "approved"
+    other = [one for one in choices if one != choice] + [[1, 2, 3], {"a": 1, "b": 2}, [[]]]
+    gate = opened(tide, answer={"items": {"enum": [*other, "1", False]}})
+    with refused("22023", "is none of"):
+        decide(tide, gate, "ann", payload=[choice])
 
 
 def test_a_time_out_cannot_approve_without_an_answer_that_fits(tide: Tide) -> None:

@@ -1,3 +1,4 @@
+-- Contained in an array is, of numbers, texts and the like, to be one of its elements.
 create or replace function tide._answer_problem(value jsonb, schema jsonb, place text)
 returns text
 language plpgsql
@@ -21,10 +22,15 @@ begin
       return format('%s is %s and not %s', place, v_kind, tide._listed(v_types));
     end if;
   end if;
-  if schema ? 'enum' and not exists (
-    select
-    from jsonb_array_elements(_answer_problem.schema -> 'enum') as e(choice)
-    where e.choice = _answer_problem.value
+  if schema ? 'enum' and not (
+    case
+      when v_kind in ('object', 'array') then exists (
+        select
+        from jsonb_array_elements(_answer_problem.schema -> 'enum') as e(choice)
+        where e.choice = _answer_problem.value
+      )
+      else schema -> 'enum' @> value
+    end
   ) then
     return format('%s is none of %s', place, left((schema -> 'enum')::text, 200));
   elsif schema ? 'const' and schema -> 'const' <> value then

@@ -31,21 +31,25 @@ begin
       when v_key in ('title', 'description') then jsonb_typeof(v_part) = 'string'
       when v_key in ('const', 'default') then true
       when v_key = 'type' then
-        (case when jsonb_typeof(v_part) = 'array' then v_part else jsonb_build_array(v_part) end)
-        <@ '["null", "boolean", "integer", "number", "string", "array", "object"]'
+        v_part <> '[]'
+        and (
+          case when jsonb_typeof(v_part) = 'array' then v_part else jsonb_build_array(v_part) end
+        ) <@ '["null", "boolean", "integer", "number", "string", "array", "object"]'
       when v_key = 'additionalProperties' then jsonb_typeof(v_part) = 'boolean'
-      when v_key = 'required' then
-        jsonb_typeof(v_part) = 'array'
-        and not jsonb_path_exists(v_part, 'strict $[*] ? (@.type() != "string")')
-      when v_key in ('enum', 'anyOf') then
-        jsonb_typeof(v_part) = 'array' and v_part <> '[]'
+      when v_key in ('required', 'enum', 'anyOf') then case
+        when jsonb_typeof(v_part) <> 'array' then false
+        when jsonb_array_length(v_part) > 1000 then false
+        when v_key = 'required'
+          then not jsonb_path_exists(v_part, 'strict $[*] ? (@.type() != "string")')
+        else v_part <> '[]'
+      end
       when v_key in ('properties', 'items') then jsonb_typeof(v_part) = 'object'
       else jsonb_typeof(v_part) = 'number'
     end;
     if not v_right then
       raise exception '% is not valid: %', v_name, left(v_part::text, 200)
         using errcode = '22023',
-              hint = 'Write it as JSON Schema does.';
+              hint = 'Write it as JSON Schema does; lists have at most 1000 elements.';
     end if;
     case v_key
       when 'items' then
