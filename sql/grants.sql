@@ -87,7 +87,7 @@ declare
       "list_runs", "describe_run", "explain_wait", "list_events", "watch_run",
       "list_children", "list_child_runs",
       "send_event", "send_events", "get_gate", "describe_gate", "resolve_gate", "get_state",
-      "state_versions",
+      "state_versions", "get_step",
       "list_snapshots", "list_usage", "next_fire", "read_stream", "list_streams", "recover",
       "store_channel_secret"
     ],
@@ -96,7 +96,7 @@ declare
       "claim", "settle", "settle_and_claim", "await_work", "next_wakeup", "heartbeat",
       "create_run", "begin_run", "complete", "fail", "release", "get_run", "list_events",
       "hold_run", "refuse_report", "renew_run", "store_channel_secret", "describe_run",
-      "begin_step", "complete_step", "fail_step", "report_steps",
+      "begin_step", "complete_step", "fail_step", "report_steps", "get_step",
       "open_gate", "await_gate", "get_gate", "describe_gate",
       "spawn", "spawn_many", "await_children", "list_children", "list_child_runs",
       "cancel_children", "sleep",

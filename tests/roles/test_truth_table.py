@@ -60,7 +60,7 @@ MAY: dict[str, str] = {
     "get_gate":                      "cwo a",
     "get_run":                       "cwo  ",
     "get_state":                     "cwo  ",
-    "get_step":                    "  o  ",
+    "get_step":                      "cwo  ",
     "grant_secret":                  "  o  ",
     "grant_queue":                   "  o  ",
     "heartbeat":                     " w   ",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import count
@@ -120,7 +120,7 @@ class Http:
 
 def listen(
     http: Http, run_id: str, *, headers: dict[str, str] | None = None, **query: Any
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any]]:
     """The events of a run as its stream tells them; closes the stream when it is left."""
     with http.client.stream(
         "GET",
@@ -138,10 +138,11 @@ def listen(
 def collect(http: Http, run_id: str, last: str, **query: Any) -> list[dict[str, Any]]:
     """Events up to the first of a type."""
     found: list[dict[str, Any]] = []
-    for event in listen(http, run_id, **query):
-        found.append(event)
-        if event["type"] == last:
-            break
+    with closing(listen(http, run_id, **query)) as events:
+        for event in events:
+            found.append(event)
+            if event["type"] == last:
+                break
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import threading
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.server.conftest import (
     Served,
     client_of,
     collect,
+    fresh,
     listen,
     serving,
     wait_until,
@@ -22,6 +24,7 @@ from tests.server.conftest import (
 from tests.support import Connection, value
 from tidebase_pg.server import Settings
 from tidebase_pg.server.hub import HEAVY
+from tidebase_pg.server.payloads import SINGLY
 
 STREAMS = 1000
 
@@ -34,19 +37,80 @@ def test_history_comes_first_then_what_happens(http: Http) -> None:
     run_id = http.run(input={"a": 1})
     http.put(f"/runs/{run_id}/state", {"value": {"progress": 1}})
     seen: list[dict[str, Any]] = []
-    for event in listen(http, run_id):
-        seen.append(event)
-        if len(seen) == 2:
-            http.put(f"/runs/{run_id}/state", {"value": {"progress": 2}})
-            finish(http, run_id)
-        if event["type"] == "run.cancelled":
-            break
+    with closing(listen(http, run_id)) as events:
+        for event in events:
+            seen.append(event)
+            if len(seen) == 2:
+                http.put(f"/runs/{run_id}/state", {"value": {"progress": 2}})
+                finish(http, run_id)
+            if event["type"] == "run.cancelled":
+                break
     assert [event["seq"] for event in seen] == [1, 2, 3, 4]
     assert [event["type"] for event in seen] == [
         "run.created", "state.updated", "state.updated", "run.cancelled",
     ]  # fmt: skip
     assert [event["payload"]["value"] for event in seen[1:3]] == [{"progress": 1}, {"progress": 2}]
     assert seen[0]["payload"]["input"] == {"a": 1}
+
+
+def test_events_tell_what_users_of_the_wire_read(http: Http) -> None:
+    run_id, lease = http.begun()
+    options = {
+        "sideEffects": ["mail"], "idempotencyKey": "k", "replay": "auto",
+        "checkpointInvariant": "sent", "verifiedBy": "the mailbox",
+    }  # fmt: skip
+    for name, report in (("a", "complete"), ("b", "fail")):
+        begin = {"name": name, "inputHash": "h", "leaseOwner": lease, "options": options}
+        step = http.post(f"/runs/{run_id}/steps/begin", begin)["step"]["id"]
+        body = {"leaseOwner": lease, "error": {"m": 1}, "retryable": True}
+        http.post(f"/runs/{run_id}/steps/{step}/{report}", body)
+    ask = {"name": "g", "prompt": "ok?", "data": {"d": 1}, "capability": {"scopes": ["x"]}}
+    gate = http.post(f"/runs/{run_id}/gates/begin", ask)["gate"]
+    decision = {"token": gate["resolveToken"], "decision": "approved", "actor": "ann"}
+    http.post(f"/runs/{run_id}/gates/{gate['id']}/resolve", decision)
+    http.post(f"/runs/{run_id}/usage", {"costUsd": 0.5})
+    http.post(f"/runs/{run_id}/complete", {})
+    whole = http.get(f"/runs/{run_id}")["events"]
+    assert collect(http, run_id, "run.completed") == whole
+    assert collect(http, run_id, "run.completed", after=2) == whole[2:]
+    told = {event["type"]: event["payload"] for event in whole}
+    contract = told["step.started"]["resumeContract"]
+    assert contract == told["step.failed"]["resumeContract"]
+    assert (contract["sideEffects"], contract["idempotencyKey"]) == (["mail"], "k")
+    completed = told["step.completed"]
+    assert (completed["checkpointInvariant"], completed["verifiedBy"]) == ("sent", "the mailbox")
+    assert told["step.failed"]["retryable"] is True
+    for word, status in (("gate.created", "pending"), ("gate.resolved", "approved")):
+        shown = told[word]["gate"]
+        assert (shown["id"], shown["prompt"], shown["status"]) == (gate["id"], "ok?", status)
+        assert (shown["data"], shown["capability"]) == ({"d": 1}, {"scopes": ["x"]})
+        assert told[word]["resolveUrl"].endswith(f"/gates/{gate['id']}/resolve")
+        assert gate["resolveToken"] not in str(told[word])
+    assert told["usage.recorded"]["usage"]["createdAt"] is not None
+
+
+def test_the_steps_of_a_long_page_have_their_contracts(http: Http) -> None:
+    run_id, lease = http.begun()
+    for number in range(SINGLY + 1):
+        begin = {"name": str(number), "inputHash": "h", "leaseOwner": lease}
+        options = {"options": {"sideEffects": [f"e{number}"]}}
+        http.post(f"/runs/{run_id}/steps/begin", begin | options)
+    finish(http, run_id)
+    started = [
+        event["payload"]
+        for event in collect(http, run_id, "run.cancelled", after=2)
+        if event["type"] == "step.started"
+    ]
+    effects = [payload["resumeContract"]["sideEffects"] for payload in started]
+    assert effects == [[f"e{number}"] for number in range(SINGLY + 1)]
+
+
+def test_a_claim_tells_its_queue(http: Http) -> None:
+    queue = fresh("q")
+    run_id = http.post(f"/queues/{queue}/enqueue", {"workflowName": "w"})["run"]["id"]
+    http.post("/queues/claim", {"queues": [queue], "leaseOwner": "w1"})
+    claimed = collect(http, run_id, "run.claimed", after=1)[-1]["payload"]
+    assert (claimed["queue"], claimed["leaseOwner"]) == (queue, "w1")
 
 
 def test_a_frame_is_an_id_and_one_line_of_data(http: Http) -> None:
@@ -76,11 +140,10 @@ def test_the_stream_stays_open_after_the_run_unless_asked(http: Http) -> None:
     run_id = http.run()
     finish(http, run_id)
     assert [event["seq"] for event in listen(http, run_id, until="end")] == [1, 2]
-    stream = listen(http, run_id)
-    assert [next(stream)["seq"], next(stream)["seq"]] == [1, 2]
-    http.post(f"/runs/{run_id}/usage", {"costUsd": 1})
-    assert next(stream)["type"] == "usage.recorded"
-    stream.close()
+    with closing(listen(http, run_id)) as stream:
+        assert [next(stream)["seq"], next(stream)["seq"]] == [1, 2]
+        http.post(f"/runs/{run_id}/usage", {"costUsd": 1})
+        assert next(stream)["type"] == "usage.recorded"
 
 
 def test_after_that_is_no_number_is_a_bad_request(http: Http) -> None:
@@ -150,15 +213,14 @@ def test_what_eight_writers_do_is_told_in_order_by_two_replicas(
 def test_streams_outlive_the_connections_of_the_gateway(served: Served, sql: Connection) -> None:
     with client_of(served) as http:
         run_id = http.run()
-        stream = listen(http, run_id)
-        assert next(stream)["seq"] == 1
-        sql.execute(
-            "select pg_terminate_backend(a.pid) from pg_stat_activity as a "
-            "where a.datname = current_database() and a.pid <> pg_backend_pid()"
-        )
-        wait_until(lambda: http("PUT", f"/runs/{run_id}/state", {"value": 1})[0] == 200)
-        assert next(stream)["type"] == "state.updated"
-        stream.close()
+        with closing(listen(http, run_id)) as stream:
+            assert next(stream)["seq"] == 1
+            sql.execute(
+                "select pg_terminate_backend(a.pid) from pg_stat_activity as a "
+                "where a.datname = current_database() and a.pid <> pg_backend_pid()"
+            )
+            wait_until(lambda: http("PUT", f"/runs/{run_id}/state", {"value": 1})[0] == 200)
+            assert next(stream)["type"] == "state.updated"
 
 
 async def test_a_thousand_streams_share_one_listening_connection(
@@ -170,18 +232,22 @@ async def test_a_thousand_streams_share_one_listening_connection(
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(least, 4 * STREAMS), most))
     runs = [await asyncio.to_thread(http.run) for _ in range(5)]
     port = int(served.url.rpartition(":")[2])
+    opening = asyncio.Semaphore(served.settings.pool_size)  # more wait for a connection, not long
     opened = asyncio.Semaphore(0)
 
+    async def seq(reader: asyncio.StreamReader) -> int:
+        while not (line := await reader.readline()).startswith(b"id: "):
+            assert line and not line.startswith(b"HTTP/1.1 5"), line
+        return int(line.removeprefix(b"id: "))
+
     async def follow(run_id: str) -> list[int]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        request = f"GET /runs/{run_id}/events?until=end HTTP/1.1\r\nhost: x\r\n\r\n"
-        writer.write(request.encode())
-        seen: list[int] = []
-        while len(seen) < 2:
-            line = await reader.readline()
-            if line.startswith(b"id: "):
-                seen.append(int(line.removeprefix(b"id: ")))
-                opened.release()
+        async with opening:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            request = f"GET /runs/{run_id}/events?until=end HTTP/1.1\r\nhost: x\r\n\r\n"
+            writer.write(request.encode())
+            first = await seq(reader)
+        opened.release()
+        seen = [first, await seq(reader)]
         writer.close()
         return seen
 

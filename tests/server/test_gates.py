@@ -34,6 +34,16 @@ def test_a_gate_is_asked_for_once(http: Http) -> None:
     assert (again["action"], again["gate"]["id"]) == ("wait", gate["id"])
 
 
+def test_a_gate_shows_the_channels_of_its_own(http: Http) -> None:
+    hook = {"type": "webhook", "url": "https://example.com/run"}
+    run_id, _ = http.begun(channels=[hook])
+    ask(http, run_id, channels=[hook | {"url": "https://example.com/gate"}])
+    whole = http.get(f"/runs/{run_id}")
+    (gate,) = whole["gates"]
+    for shown, word in ((gate["channels"], "gate"), (whole["channels"], "run")):
+        assert [one["config"]["url"] for one in shown] == [f"https://example.com/{word}"]
+
+
 def test_another_question_under_the_same_name_is_asked_anew(http: Http) -> None:
     """Never answered by the old decision; each is found again by what it asks."""
     run_id, _ = http.begun()
@@ -138,7 +148,7 @@ def test_a_poll_of_a_pending_gate_keeps_the_lease(http: Http, sql: Connection) -
     bare = run_id.removeprefix("run_")
     gate = ask(http, run_id)["gate"]
     sql.execute(
-        "update tide.runs_active set leased_until = now() + interval '1 second' where run_id = %s",
+        "update tide.runs_active set leased_until = now() + interval '1 minute' where run_id = %s",
         (bare,),
     )
     http.get(f"/runs/{run_id}/gates/{gate['id']}")

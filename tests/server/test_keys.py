@@ -71,7 +71,10 @@ def of(locked: Served, tokens: dict[str, str]) -> Iterator[dict[str, Http]]:
         f"Bearer {SHARED}x", "Bearer tide_" + "0" * 64,
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("path", ["/runs", "/nothing", "/runs/x/events", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path",
+    ["/runs", "/nothing", "/runs/x/events", "/openapi.json", "/%ff", "/runs?" + "a=1&" * 101],
+)
 def test_without_the_key_nothing_is_told(locked: Served, header: str | None, path: str) -> None:
     headers = [] if header is None else [(b"authorization", header.encode("latin-1"))]
     answer = httpx.get(locked.url + path, headers=headers)

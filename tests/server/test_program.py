@@ -9,9 +9,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -194,12 +193,11 @@ def test_it_serves_from_behind_pgbouncer(
             with program(front.dsn(name)) as (_, http):
                 run_id, lease = http.begun()
                 begin = {"name": "s", "inputHash": "h", "leaseOwner": lease}
-                stream: Any = listen(http, run_id)
-                assert next(stream)["type"] == "run.created"
-                assert http.post(f"/runs/{run_id}/steps/begin", begin)["action"] == "execute"
-                http.post(f"/runs/{run_id}/complete", {})
-                seen = [next(stream)["type"] for _ in range(3)]
-                stream.close()
+                with closing(listen(http, run_id)) as stream:
+                    assert next(stream)["type"] == "run.created"
+                    assert http.post(f"/runs/{run_id}/steps/begin", begin)["action"] == "execute"
+                    http.post(f"/runs/{run_id}/complete", {})
+                    seen = [next(stream)["type"] for _ in range(3)]
         finally:
             bouncer.stop()
     assert seen == ["run.started", "step.started", "run.completed"]

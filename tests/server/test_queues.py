@@ -249,10 +249,12 @@ def test_children_of_an_unknown_run_are_not_found(http: Http) -> None:
 def test_a_child_at_work_keeps_its_parents_alive(http: Http, sql: Connection) -> None:
     run_id, _ = http.begun()
     body = {"name": "c", "workflowName": "sub", "edgeType": "fanout", "edgeMetadata": {"f": 1}}
-    child = http.post(f"/runs/{run_id}/children", body)["run"]["id"]
+    child = http.post(f"/runs/{run_id.removeprefix('run_')}/children", body)["run"]
+    assert child["metadata"] == {"parentRunId": run_id, "parentEdgeName": "c"}
+    child = child["id"]
     bare = run_id.removeprefix("run_")
     sql.execute(
-        "update tide.runs_active set leased_until = now() + interval '1 second' where run_id = %s",
+        "update tide.runs_active set leased_until = now() + interval '1 minute' where run_id = %s",
         (bare,),
     )
     http.post(f"/runs/{child}/begin")
@@ -264,7 +266,7 @@ def test_a_child_at_work_keeps_its_parents_alive(http: Http, sql: Connection) ->
     )
 
 
-@pytest.mark.parametrize("word", ["step", "heartbeat"])
+@pytest.mark.parametrize("word", ["step", "failed step", "heartbeat", "gate", "child", "state"])
 def test_every_report_of_a_child_speaks_for_its_parents(
     module_dsn: str, sql: Connection, word: str
 ) -> None:
@@ -275,17 +277,25 @@ def test_every_report_of_a_child_speaks_for_its_parents(
         body = {"name": "c", "workflowName": "sub"}
         child = http.post(f"/runs/{run_id}/children", body)["run"]["id"]
         lease = http.post(f"/runs/{child}/begin")["leaseOwner"]
+        begin = {"name": "s", "inputHash": "h", "leaseOwner": lease}
+        step = http.post(f"/runs/{child}/steps/begin", begin)["step"]["id"]
+        reports = {
+            "step": ("POST", "/steps/begin", begin | {"name": "t"}),
+            "failed step": ("POST", f"/steps/{step}/fail", {"leaseOwner": lease, "error": {}}),
+            "heartbeat": ("POST", "/heartbeat", {"leaseOwner": lease}),
+            "gate": ("POST", "/gates/begin", {"name": "g", "prompt": "ok?"}),
+            "child": ("POST", "/children", body),
+            "state": ("PUT", "/state", {"value": 1}),
+        }
         bare = run_id.removeprefix("run_")
         sql.execute(
-            "update tide.runs_active set leased_until = now() + interval '1 second' "
+            "update tide.runs_active set leased_until = now() + interval '1 minute' "
             "where run_id = %s",
             (bare,),
         )
-        if word == "step":
-            begin = {"name": "s", "inputHash": "h", "leaseOwner": lease}
-            http.post(f"/runs/{child}/steps/begin", begin)
-        else:
-            http.post(f"/runs/{child}/heartbeat", {"leaseOwner": lease})
+        method, path, said = reports[word]
+        status, answer = http(method, f"/runs/{child}{path}", said)
+        assert status == 200, answer
     assert value(
         sql,
         "select r.leased_until > now() + interval '4 minutes' from tide.runs_active as r "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from typing import Any
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from tests.server.conftest import Http, Served, client_of, serving
+from tests.server.conftest import Http, Served, client_of, serving, wait_until
 from tests.support import Connection, value
 from tidebase_pg.server import Settings, app
 
@@ -108,6 +109,13 @@ def test_an_unknown_path_is_not_found(http: Http, method: str, path: str, status
         assert answer.json() == {"error": "not found"}
     else:
         assert answer.headers["allow"]
+
+
+def test_a_worker_without_a_name_is_told_so(http: Http) -> None:
+    status, body = http("POST", "/w//runs/flow", {})
+    assert (status, body["error"]) == (
+        400, "the worker has no name: send requests to /w/<name>/…",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -219,15 +227,19 @@ def test_an_exhausted_pool_is_not_there_rather_than_broken(
 ) -> None:
     settings = Settings(dsn=module_dsn, pool_size=1, pool_timeout=0.1, patience=0.1)
     with serving(settings) as served, client_of(served) as http:
+        wait_until(lambda: http("GET", "/queues")[0] == 200)  # its connection is made
         run_id = http.run()
         with sql.transaction():
             sql.execute(
                 "select from tide.runs_active where run_id = %s for update",
                 (run_id.removeprefix("run_"),),
             )
-            import threading
 
-            held = threading.Thread(target=lambda: http("POST", f"/runs/{run_id}/begin"))
+            def hold() -> None:
+                while http("POST", f"/runs/{run_id}/begin")[0] == 503:
+                    pass
+
+            held = threading.Thread(target=hold)
             held.start()
             refused = None
             while refused is None or refused.status_code == 200:

@@ -247,9 +247,9 @@ def test_a_heartbeat_renews_and_says_when_the_lease_is_lost(http: Http) -> None:
     status, body = http("POST", f"/runs/{run_id}/heartbeat", {"leaseOwner": "other"})
     assert (status, body["error"], body["code"]) == (409, "lease lost", "lease_lost")
     assert body["run"]["id"] == run_id
-    assert http("POST", f"/runs/{run_id}/heartbeat") == (
-        400, {"error": "leaseOwner is required"},
-    )  # fmt: skip
+    status, body = http("POST", f"/runs/{run_id}/heartbeat")
+    assert (status, body["error"]) == (400, "leaseOwner is required")
+    assert body["issues"][0]["path"] == ["leaseOwner"]
     http.post(f"/runs/{run_id}/complete", {})
     status, body = http("POST", f"/runs/{run_id}/heartbeat", {"leaseOwner": lease})
     assert (status, body["code"]) == (409, "lease_lost")

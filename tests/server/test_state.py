@@ -86,6 +86,19 @@ def test_a_snapshot_has_a_target_and_touches_no_state(http: Http) -> None:
     assert http.get(f"/runs/{run_id}")["state"]["value"] == 1
 
 
+def test_the_run_itself_is_the_target_however_its_id_is_written(http: Http) -> None:
+    run_id, _ = http.begun()
+    targets = [{}, *({"target": {"type": "run", "id": one}} for one in (run_id, run_id[4:]))]
+    made = [
+        http.post(f"/runs/{run_id}/snapshots", {"label": "cut", "state": {}} | target)["snapshot"]
+        for target in targets
+    ]
+    assert len({one["streamId"] for one in made}) == 1
+    assert [one["version"] for one in made] == [1, 2, 3]
+    (stream,) = http.get(f"/runs/{run_id}")["stateStreams"]
+    assert (stream["targetType"], stream["targetId"]) == ("run", run_id)
+
+
 def test_usage_is_recorded_with_numbers(http: Http) -> None:
     run_id, lease = http.begun()
     begin = {"name": "s", "inputHash": "h", "leaseOwner": lease}

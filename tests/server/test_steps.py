@@ -54,6 +54,8 @@ def test_another_input_is_a_mismatch_with_both_hashes(http: Http) -> None:
     assert other["action"] == "input_mismatch"
     assert other["expectedInputHash"] != other["actualInputHash"]
     assert len(other["expectedInputHash"]) == 64
+    assert other["step"]["inputHash"] == other["expectedInputHash"]
+    assert (other["step"]["status"], other["step"]["attempt"]) == ("running", 1)
 
 
 @pytest.mark.parametrize("given", [None, 1, "é", [1, {"b": 1, "a": None}], {"z": {}, "a": "ü"}])
@@ -131,7 +133,17 @@ def test_a_failure_is_classified_by_the_contract(http: Http) -> None:
     assert (failed["status"], failed["error"]) == ("failed_retryable", {"message": "no"})
     assert begin(http, run_id, lease)["step"]["attempt"] == 2
     lied = {"leaseOwner": lease, "error": {}, "resumeDecision": "auto_retry"}
-    assert http.post(path, lied)["step"]["status"] == "failed"
+    again = http.post(path, lied)["step"]
+    assert (again["status"], again["attempt"], again["startedAt"] is None) == ("failed", 2, False)
+
+
+def test_a_failed_step_is_answered_with_its_contract(http: Http) -> None:
+    run_id, lease = http.begun()
+    options = {"sideEffects": ["pay"], "idempotencyKey": "k", "replay": "auto"}
+    step = begin(http, run_id, lease, options=options)["step"]["id"]
+    path = f"/runs/{run_id}/steps/{step}/fail"
+    contract = http.post(path, {"leaseOwner": lease, "error": {}})["step"]["resumeContract"]
+    assert (contract["sideEffects"], contract["idempotencyKey"]) == (["pay"], "k")
 
 
 def test_a_step_in_review_stops_the_worker_and_is_resolved(http: Http) -> None:

@@ -15,6 +15,7 @@ from tidebase_pg import calls
 from tidebase_pg.client import AsyncClient
 from tidebase_pg.server import channels, gate_objects, objects
 from tidebase_pg.server.described import describe
+from tidebase_pg.server.identity import read_id, wire_id
 from tidebase_pg.server.objects import Run, RunDetail, encode, time
 from tidebase_pg.server.payloads import Reader
 from tidebase_pg.server.routing import Ask
@@ -54,14 +55,14 @@ async def _read(ask: Ask, row: Any) -> RunDetail:
     children: list[RunRow] = []
     if described.children:
         children = await ask(calls.list_child_runs, run_id, max_runs=CHILDREN)
-    events = await Reader(ask, run_id).events(logged, versions, children)
+    events = await Reader(ask, run_id).events(logged, versions, children, described)
     streams = [
         objects.StateStream(
             id=objects.stream_id(run_id, name),
             run_id=run.id,
             name=name,
             target_type=name.partition(":")[0] if ":" in name else "run",
-            target_id=name.partition(":")[2] or run.id,
+            target_id=_target(run_id, name),
             current_version=stream.version,
             current_value=stream.value,
             created_at=None,
@@ -92,10 +93,18 @@ async def _read(ask: Ask, row: Any) -> RunDetail:
             row.created_at,
         ),
         channel_deliveries=channels.deliveries(run_id, described.deliveries),
-        gates=await gate_objects.described(ask, run_id, described.gates),
+        gates=await gate_objects.described(ask, run_id, described.gates, described.channels),
         usage=[objects.Usage.of(one) for one in usage],
         events=events,
     )
+
+
+def _target(run_id: UUID, stream: str) -> str:
+    """What a stream is about; the run has one id, however the schema writes it."""
+    target = stream.partition(":")[2]
+    if not target or (stream.startswith("run:") and read_id("run", target) == run_id):
+        return wire_id("run", run_id)
+    return target
 
 
 @asynccontextmanager

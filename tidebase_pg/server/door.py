@@ -70,17 +70,28 @@ class Door:
         if method == "OPTIONS":
             return _preflight(headers)
         await self._gateway.open()
-        segments = split(_raw_path(scope))
+        wrong: Refusal | None = None
+        segments: list[str] = []
+        query: list[tuple[str, str]] = []
+        try:
+            segments = split(_raw_path(scope))
+            query = _query(scope)
+        except Refusal as refusal:
+            wrong = refusal
+            scope["query_string"] = b""
         worker = None
         if len(segments) > 2 and segments[0] == "w":
             worker, segments = segments[1], segments[2:]
-        query = _query(scope)
         _hide_token(scope, query)
         unlocked = segments in (["health"], ["ready"])
         token = _token(headers, segments, query)
         identity = await self._gateway.authenticate(token)
         if identity is None and not unlocked:
             raise Refusal(401, "unauthorized", headers={"www-authenticate": "Bearer"})
+        if wrong is not None:
+            raise wrong
+        if worker == "":
+            raise Refusal(400, "the worker has no name: send requests to /w/<name>/…")
         route, path = self._table.find(method, segments)
         if identity is not None and not unlocked:
             self._gateway.check_rate(identity)

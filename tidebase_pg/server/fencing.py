@@ -26,6 +26,7 @@ from tidebase_pg.errors import (
 )
 from tidebase_pg.server import bodies, refusals
 from tidebase_pg.server.channels import channels
+from tidebase_pg.server.identity import wire_id
 from tidebase_pg.server.leases import unseal
 from tidebase_pg.server.objects import Run
 from tidebase_pg.server.refusals import Refusal
@@ -157,7 +158,7 @@ async def spawn(ask: Ask, run_id: UUID, body: bodies.CreateChild) -> types.Spawn
     options: dict[str, Any] = {
         "metadata": {
             **traced(ask.headers, bodies.mapping("metadata", body.metadata)),
-            "parentRunId": ask.path["id"],
+            "parentRunId": wire_id("run", run_id),
             "parentEdgeName": body.name,
         }
     }
@@ -171,9 +172,11 @@ async def spawn(ask: Ask, run_id: UUID, body: bodies.CreateChild) -> types.Spawn
         options["channels"] = named
     call = ask.build(calls.spawn, run_id, NO_LEASE, body.name, body.workflow_name, options=options)
     try:
-        return await act(ask, "child", call, input=body.input)
+        made = await act(ask, "child", call, input=body.input)
     except NotFound:
         raise refusals.missing("parent run") from None
+    await alive(ask, run_id)
+    return made
 
 
 async def open_gate(ask: Ask, run_id: UUID, body: bodies.BeginGate) -> types.OpenGate:
@@ -188,7 +191,9 @@ async def open_gate(ask: Ask, run_id: UUID, body: bodies.BeginGate) -> types.Ope
         channels=await channels(ask, body.channels),
         on_change="ask",
     )
-    return await act(ask, "gate", call, data=body.data)
+    opened = await act(ask, "gate", call, data=body.data)
+    await alive(ask, run_id)
+    return opened
 
 
 async def write_state(
@@ -203,7 +208,9 @@ async def write_state(
     call = ask.build(function, run_id, *arguments, **options)
     if row.status != "running" and row.attempt == 0 and row.finished_at is None:
         return await ask.carrying(**documents).execute(call)
-    return await act(ask, "state", call, **documents)
+    written = await act(ask, "state", call, **documents)
+    await alive(ask, run_id)
+    return written
 
 
 async def renew(ask: Ask, run_id: UUID) -> None:

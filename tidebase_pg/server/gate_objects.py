@@ -7,11 +7,12 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from tidebase_pg import calls, types
+from tidebase_pg.server.channels import shown
+from tidebase_pg.server.described import Channel, describe_gate
 from tidebase_pg.server.described import Gate as StoredGate
-from tidebase_pg.server.described import describe_gate
 from tidebase_pg.server.identity import wire_id
 from tidebase_pg.server.objects import (
     EMPTY,
@@ -19,6 +20,7 @@ from tidebase_pg.server.objects import (
     Gate,
     PendingGate,
     WatchedGate,
+    capability,
     document,
     known_time,
     time,
@@ -40,20 +42,29 @@ async def watched(ask: Ask, run_id: UUID, gate_id: UUID) -> WatchedGate:
     return WatchedGate((await described(ask, run_id, [row]))[0], row.run_status)
 
 
-async def described(ask: Ask, run_id: UUID, rows: Sequence[StoredGate]) -> list[Gate]:
-    """Gates of a run."""
+async def described(
+    ask: Ask, run_id: UUID, rows: Sequence[StoredGate], channels: Sequence[Channel] = ()
+) -> list[Gate]:
+    """Gates of a run, each with those of these channels that are its own."""
     known = await tokens(ask, [row.gate_id for row in rows if row.status == "pending"])
+    own: dict[UUID, list[Channel]] = {row.gate_id: [] for row in rows}
+    for channel in channels:
+        if channel.gate_id is not None and channel.gate_id in own:
+            own[channel.gate_id].append(channel)
     return [
-        _gate(run_id, row, row.data, row.payload, row.capability, known.get(row.gate_id))
+        structs.replace(
+            _gate(run_id, row, row.data, row.payload, row.capability, known.get(row.gate_id)),
+            channels=shown(run_id, own[row.gate_id], row.created_at),
+        )
         for row in rows
     ]
 
 
 def decided(row: types.GateRow) -> Gate:
     """A gate that was just decided."""
-    capability = NULL if row.capability is None else Raw(msgspec.json.encode(row.capability))
+    stored = NULL if row.capability is None else Raw(msgspec.json.encode(row.capability))
     data, payload = document(row.data_text, EMPTY), document(row.payload_text)
-    return _gate(row.run_id, row, data, payload, capability, None)
+    return _gate(row.run_id, row, data, payload, stored, None)
 
 
 async def pending(ask: Ask, rows: Sequence[types.PendingGate]) -> list[PendingGate]:
@@ -84,7 +95,7 @@ def _pending(row: types.PendingGate, token: str | None) -> PendingGate:
         decision=None,
         actor=None,
         decision_payload=NULL,
-        capability=_capability(Raw(msgspec.json.encode(row.capability))),
+        capability=capability(Raw(msgspec.json.encode(row.capability))),
         resolve_token=token,
         created_at=known_time(row.created_at),
         updated_at=known_time(row.created_at),
@@ -93,9 +104,7 @@ def _pending(row: types.PendingGate, token: str | None) -> PendingGate:
     return PendingGate(gate, row.workflow, row.queue)
 
 
-def _gate(
-    run_id: UUID, row: Any, data: Raw, payload: Raw, capability: Raw, token: str | None
-) -> Gate:
+def _gate(run_id: UUID, row: Any, data: Raw, payload: Raw, stored: Raw, token: str | None) -> Gate:
     ended = time(row.resolved_at)
     return Gate(
         id=wire_id("gate", row.gate_id),
@@ -107,23 +116,9 @@ def _gate(
         decision=None if row.status == "pending" else row.status,
         actor=row.actor,
         decision_payload=payload,
-        capability=_capability(capability),
+        capability=capability(stored),
         resolve_token=token,
         created_at=known_time(row.created_at),
         updated_at=ended or known_time(row.created_at),
         resolved_at=ended,
     )
-
-
-def _capability(stored: Raw) -> Raw:
-    """Text that holds an object or an array is one; other text stays text."""
-    if not bytes(stored).startswith(b'"'):
-        return stored
-    text: str = msgspec.json.decode(stored, type=str)
-    if text[:1] in ("{", "["):
-        try:
-            msgspec.json.decode(text)
-            return Raw(text.encode())
-        except (msgspec.DecodeError, RecursionError):
-            return stored
-    return stored

@@ -50,6 +50,20 @@ def document(text: str | None, absent: Raw = NULL) -> Raw:
     return absent if text is None else Raw(text.encode())
 
 
+def capability(stored: Raw) -> Raw:
+    """Text that holds an object or an array is one; other text stays text."""
+    if not bytes(stored).startswith(b'"'):
+        return stored
+    text: str = msgspec.json.decode(stored, type=str)
+    if text[:1] in ("{", "["):
+        try:
+            msgspec.json.decode(text)
+            return Raw(text.encode())
+        except (msgspec.DecodeError, RecursionError):
+            return stored
+    return stored
+
+
 class Run(Struct, rename="camel", kw_only=True, frozen=True):
     """One run."""
 
@@ -165,6 +179,16 @@ class ResumeContract(Struct, rename="camel", kw_only=True, frozen=True):
     verified_by: str | None = None
     credentials: list[str] = []
 
+    @classmethod
+    def of(cls, row: types.StepRow | StoredStep) -> ResumeContract:
+        return cls(
+            side_effects=row.side_effects,
+            idempotency_key=row.idempotency_key,
+            replay=row.replay,
+            checkpoint_invariant=row.checkpoint_invariant,
+            verified_by=row.verified_by,
+        )
+
 
 def _step(
     run_id: UUID, row: types.StepRow | StoredStep, input_hash: str | None, output: Raw, error: Raw
@@ -175,13 +199,7 @@ def _step(
         run_id=wire_id("run", run_id),
         name=row.name,
         input_hash=input_hash,
-        resume_contract=ResumeContract(
-            side_effects=row.side_effects,
-            idempotency_key=row.idempotency_key,
-            replay=row.replay,
-            checkpoint_invariant=row.checkpoint_invariant,
-            verified_by=row.verified_by,
-        ),
+        resume_contract=ResumeContract.of(row),
         status=row.status,
         output=output,
         error=error,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -11,15 +13,35 @@ import msgspec
 from msgspec import Raw
 
 from tidebase_pg import calls
-from tidebase_pg.server import objects
+from tidebase_pg.errors import NotFound
+from tidebase_pg.server import described, objects
+from tidebase_pg.server.described import Described, describe, describe_gate
 from tidebase_pg.server.identity import read_id, step_id, wire_id
-from tidebase_pg.server.objects import Event, Run, document
+from tidebase_pg.server.objects import Event, ResumeContract, Run, document
 from tidebase_pg.server.routing import Ask
 from tidebase_pg.types import EventRow, RunRow, VersionRow
 
-_OF_RUN: Final = frozenset({"run.created", "run.enqueued", "run.completed", "run.failed"})
-_AS_THEY_ARE: Final = ("kind", "provider", "model", "label", "quantity", "unit", "metadata")
+_OF_RUN: Final = frozenset(
+    {"run.created", "run.enqueued", "run.claimed", "run.completed", "run.failed"}
+)
+_OF_STEP: Final = frozenset({"step.started", "step.completed", "step.failed", "step.review"})
+_OF_GATE: Final = frozenset({"gate.created", "gate.resolved"})
+_AGAIN: Final = frozenset({"auto_retry", "safe_replay"})
+"""Decisions about a failed step after which it is executed again."""
+SINGLY: Final = 4
+"""So many steps of a page are read one by one; of more the whole run is."""
 _OF_STATE: Final = frozenset({"state.updated", "state.saved", "snapshot.created"})
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the events of a page tell of."""
+
+    run: RunRow | None
+    versions: Mapping[tuple[str, int], VersionRow]
+    children: Mapping[UUID, RunRow]
+    contracts: Mapping[str, ResumeContract]
+    gates: Mapping[UUID, described.Gate]
 
 
 class Reader:
@@ -41,6 +63,7 @@ class Reader:
         rows: Sequence[EventRow],
         versions: Sequence[VersionRow] | None = None,
         children: Sequence[RunRow] = (),
+        whole: Described | None = None,
     ) -> list[Event]:
         """The same events with what else the wire says. What was read already is not read again."""
         if self._ask.identity.role == "viewer":
@@ -51,9 +74,45 @@ class Reader:
             run = await self._ask(calls.get_run, self._run_id)
         if versions is None and types & _OF_STATE:
             versions = await self._versions(rows)
-        known = {(row.stream, row.version): row for row in versions or ()}
-        families = {row.run_id: row for row in [*children, *await self._children(rows, children)]}
-        return [self._event(row, run, known, families) for row in rows]
+        families = [*children, *await self._children(rows, children)]
+        steps = {str(_said(row).get("name")) for row in rows if row.type in _OF_STEP}
+        if whole is None and len(steps) > SINGLY:
+            whole = await self._ask.execute(describe(self._run_id))
+        facts = Facts(
+            run=run,
+            versions={(row.stream, row.version): row for row in versions or ()},
+            children={row.run_id: row for row in families},
+            contracts=await self._contracts(steps, whole),
+            gates=await self._gates(rows, whole),
+        )
+        return [self._event(row, facts) for row in rows]
+
+    async def _contracts(
+        self, names: set[str], whole: Described | None
+    ) -> dict[str, ResumeContract]:
+        if whole is not None:
+            return {step.name: ResumeContract.of(step) for step in whole.steps}
+        found: dict[str, ResumeContract] = {}
+        for name in sorted(names):
+            # Retention may remove the run meanwhile; what was read of it still goes out.
+            with suppress(NotFound):
+                step = await self._ask(calls.get_step, self._run_id, name)
+                found[name] = ResumeContract.of(step)
+        return found
+
+    async def _gates(
+        self, rows: Sequence[EventRow], whole: Described | None
+    ) -> dict[UUID, described.Gate]:
+        if whole is not None:
+            return {gate.gate_id: gate for gate in whole.gates}
+        found: dict[UUID, described.Gate] = {}
+        for row in rows:
+            gate_id = _gate_id(_said(row)) if row.type in _OF_GATE else None
+            if gate_id is not None and gate_id not in found:
+                with suppress(NotFound):
+                    gate = await self._ask.execute(describe_gate(gate_id))
+                    found[gate_id] = gate
+        return found
 
     async def _children(
         self, rows: Sequence[EventRow], known: Sequence[RunRow]
@@ -95,18 +154,12 @@ class Reader:
             found += [one for one in every if one.version in versions]
         return found
 
-    def _event(
-        self,
-        row: EventRow,
-        run: RunRow | None,
-        versions: dict[tuple[str, int], VersionRow],
-        children: dict[UUID, RunRow],
-    ) -> Event:
+    def _event(self, row: EventRow, facts: Facts) -> Event:
         try:
             payload: dict[str, Any] = msgspec.json.decode(row.payload_text, type=dict[str, Raw])
         except msgspec.ValidationError:
             payload = {"value": document(row.payload_text)}
-        added = self._added(row, payload, run, versions, children)
+        added = self._added(row, payload, facts)
         return Event(
             id=row.seq,
             run_id=wire_id("run", row.run_id),
@@ -116,15 +169,9 @@ class Reader:
             created_at=objects.known_time(row.created_at),
         )
 
-    def _added(
-        self,
-        row: EventRow,
-        payload: dict[str, Any],
-        run: RunRow | None,
-        versions: dict[tuple[str, int], VersionRow],
-        children: dict[UUID, RunRow],
-    ) -> dict[str, Any]:
+    def _added(self, row: EventRow, payload: dict[str, Any], facts: Facts) -> dict[str, Any]:
         said = {name: _plain(raw) for name, raw in payload.items()}
+        run = facts.run
         match row.type:
             case "run.created" | "run.enqueued" if run is not None:
                 return {
@@ -133,7 +180,9 @@ class Reader:
                     "queue": run.queue,
                     "runAt": _time(said.get("run_at")),
                 }
-            case "run.claimed" | "run.started":
+            case "run.claimed" if run is not None:
+                return {"leaseOwner": said.get("worker"), "queue": run.queue}
+            case "run.started":
                 return {"leaseOwner": said.get("worker")}
             case "run.requeued":
                 return {
@@ -149,14 +198,12 @@ class Reader:
                     "failureClass": None if failure == "error" else failure,
                 }
             case "run.child.created":
-                return self._child(said, children)
+                return self._child(said, facts.children)
             case "step.started" | "step.completed" | "step.failed" | "step.review":
-                return {
-                    "stepId": step_id(str(said.get("name"))),
-                    "resumeDecision": said.get("decision"),
-                }
+                return _step(row.type, said, facts.contracts)
             case "state.updated" | "state.saved" | "snapshot.created":
-                version = versions.get((str(said.get("stream")), said.get("version") or 0))
+                place = str(said.get("stream")), said.get("version") or 0
+                version = facts.versions.get(place)
                 if version is None:
                     return {}
                 return {
@@ -166,11 +213,11 @@ class Reader:
             case "usage.recorded":
                 return {"usage": _usage(self._run_id, payload, said)}
             case "gate.created" | "gate.resolved":
-                return {"gate": _gate(self._run_id, said)}
+                return _gate(self._run_id, said, facts.gates)
             case _:
                 return {}
 
-    def _child(self, said: dict[str, Any], children: dict[UUID, RunRow]) -> dict[str, Any]:
+    def _child(self, said: dict[str, Any], children: Mapping[UUID, RunRow]) -> dict[str, Any]:
         child_id = read_id("run", str(said.get("child_id")))
         if child_id is None or child_id not in children:
             return {}
@@ -195,22 +242,55 @@ def _plain(raw: Raw) -> Any:
         return None
 
 
-def _gate(run_id: UUID, said: dict[str, Any]) -> dict[str, Any]:
-    gate_id = read_id("gate", str(said.get("gate_id")))
+def _said(row: EventRow) -> dict[str, Any]:
+    said: dict[str, Any] = msgspec.json.decode(row.payload_text)
+    return said
+
+
+def _step(
+    kind: str, said: dict[str, Any], contracts: Mapping[str, ResumeContract]
+) -> dict[str, Any]:
+    name, decision = str(said.get("name")), said.get("decision")
+    contract = contracts.get(name)
+    told: dict[str, Any] = {"stepId": step_id(name)}
+    if kind == "step.completed":
+        told["checkpointInvariant"] = contract and contract.checkpoint_invariant
+        told["verifiedBy"] = contract and contract.verified_by
+        return told
+    told["resumeContract"] = contract
+    if kind != "step.started":
+        told["resumeDecision"] = decision
+        told["retryable"] = decision in _AGAIN
+    return told
+
+
+def _gate_id(said: dict[str, Any]) -> UUID | None:
+    return read_id("gate", str(said.get("gate_id")))
+
+
+def _gate(
+    run_id: UUID, said: dict[str, Any], gates: Mapping[UUID, described.Gate]
+) -> dict[str, Any]:
+    """The gate as it was then; what was asked never changes."""
+    gate_id = _gate_id(said)
+    stored = None if gate_id is None else gates.get(gate_id)
     shown = None if gate_id is None else wire_id("gate", gate_id)
     run = wire_id("run", run_id)
+    url = f"/runs/{run}/gates/{shown}/resolve"
     decision = said.get("decision")
-    return {
+    gate = {
         "id": shown,
         "runId": run,
         "name": said.get("name"),
-        "prompt": said.get("prompt"),
+        "prompt": said.get("prompt") if stored is None else stored.prompt,
+        "data": None if stored is None else stored.data,
         "status": decision or "pending",
         "decision": decision,
         "actor": said.get("actor"),
-        "capability": said.get("capability"),
-        "resolveUrl": f"/runs/{run}/gates/{shown}/resolve",
+        "capability": None if stored is None else objects.capability(stored.capability),
+        "resolveUrl": url,
     }
+    return {"gate": gate, "resolveUrl": url}
 
 
 def _usage(run_id: UUID, payload: dict[str, Raw], said: dict[str, Any]) -> dict[str, Any]:
@@ -226,6 +306,7 @@ def _usage(run_id: UUID, payload: dict[str, Raw], said: dict[str, Any]) -> dict[
         "id": None if usage_id is None else wire_id("use", usage_id),
         "runId": wire_id("run", run_id),
         "stepId": step_id(step) if isinstance(step, str) else None,
+        "createdAt": _time(said.get("created_at")),
         **{
             name: payload.get(name)
             for name in ("kind", "provider", "model", "label", "quantity", "unit", "metadata")

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from tidebase_pg.server import bodies
-from tidebase_pg.server.identity import read_id, wire_id
+from tidebase_pg.server.identity import read_id
 from tidebase_pg.server.refusals import BadBody, Refusal
 
 
@@ -44,9 +44,7 @@ def page_start(prefix: str, text: str | None, name: str = "before") -> UUID | No
 
 
 def snapshot_target(run_id: UUID, target: bodies.Target | None) -> Mapping[str, Any] | None:
-    """As the schema takes it; the run itself is the default there."""
-    if target is None:
+    """As the schema takes it; the run itself is the default there, however its id is written."""
+    if target is None or (target.type == "run" and read_id("run", target.id) == run_id):
         return None
-    if target.type == "run" and read_id("run", target.id) == run_id:
-        return {"type": "run", "id": wire_id("run", run_id)}
     return {"type": target.type, "id": target.id}

@@ -69,7 +69,8 @@ async def begin_run(ask: Ask) -> objects.LeasedRun:
 async def heartbeat(ask: Ask, body: bodies.Heartbeat) -> OneRun:
     """Renew the lease of a run."""
     if body.lease_owner is None:
-        raise Refusal(400, "leaseOwner is required")
+        issue = {"path": ["leaseOwner"], "message": "give that of the answer to begin or claim"}
+        raise Refusal(400, "leaseOwner is required", issues=[issue])
     run_id = ask.run_id
     lease_id = unseal(body.lease_owner, run_id)
     state = "lost"

@@ -43,10 +43,9 @@ async def begin_step(ask: Ask, body: bodies.BeginStep) -> BegunStep:
         return BegunStep(action="cancelled", reason=refusals.reason(error))
     except InputMismatch as error:
         hashes = _HASHES.search(error.detail or "")
-        step = _step(run_id, body, agreed, status="running", attempt=1)
         return BegunStep(
             action="input_mismatch",
-            step=step,
+            step=Step.of(run_id, await ask(calls.get_step, run_id, body.name)),
             expected_input_hash=hashes[1] if hashes else None,
             actual_input_hash=hashes[2] if hashes else None,
         )
@@ -89,22 +88,13 @@ async def fail_step(ask: Ask, body: bodies.FailStep) -> OneStep:
         raise lost()
     error_text = bodies.error(body.error)
     try:
-        failure = await ask.carrying(error=error_text)(
+        await ask.carrying(error=error_text)(
             calls.fail_step, run_id, lease_id, name, retryable=body.retryable
         )
     except (Stop, NotFound) as error:
         raise await fencing.refused_step(ask, run_id, lease_id, error, error_text) from None
-    return OneStep(
-        Step(
-            id=step_id(name),
-            run_id=wire_id("run", run_id),
-            name=name,
-            resume_contract=objects.ResumeContract(),
-            status=failure.status,
-            error=error_text,
-            attempt=1,
-        )
-    )
+    await fencing.alive(ask, run_id)
+    return OneStep(Step.of(run_id, await ask(calls.get_step, run_id, name)))
 
 
 @topic.route("POST", "/runs/{id}/steps/{step}/resolve", errors=(404, 409))
