@@ -3,7 +3,14 @@ with (security_barrier = true) as
 select
   r.run_id,
   r.dedupe_key,
-  r.input,
+  coalesce(
+    r.input,
+    (
+      select i.input
+      from tide.run_inputs as i
+      where i.run_id = r.run_id
+    )
+  ) as input,
   r.metadata,
   r.result,
   r.error

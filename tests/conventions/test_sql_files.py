@@ -157,8 +157,8 @@ def test_only_emit_writes_events_and_what_writes_down_the_told_ones() -> None:
 
 
 def test_only_finish_takes_runs_out_of_the_hot_table() -> None:
-    # _made_before takes back a row of its own transaction: the id was that of a finished run.
-    assert writers(ast.DeleteStmt, "tide.runs_active") == {"_finish", "_made_before"}
+    # _insert_runs takes back a row of its own transaction: the id was that of a finished run.
+    assert writers(ast.DeleteStmt, "tide.runs_active") == {"_finish", "_insert_runs"}
     assert writers(ast.InsertStmt, "tide.runs_finished") == {"_finish"}
     assert writers(ast.DeleteStmt, "tide.runs_finished") == {"_retry", "_remove_runs"}
 

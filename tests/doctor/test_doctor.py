@@ -574,6 +574,7 @@ ORPHANS = {
     "steps": "(run_id, name, status, replay, input_hash, started_at) "
     "values (%s, 'a', 'running', 'auto', '', now())",
     "events": "(run_id, seq, type, created_at, payload) values (%s, 1, 'run.created', now(), '{}')",
+    "run_inputs": "(run_id, input) values (%s, '{}')",
     "lease_renewals": "(run_id, lease_id, leased_until) values (%s, gen_random_uuid(), now())",
     "stream_chunks": "(run_id, stream, position, size, attempt, lease_id, chunks, appended_at) "
     "values (%s, 'words', 1, 1, 1, gen_random_uuid(), '[1]', now())",
@@ -637,6 +638,8 @@ IMPOSSIBLE = {
     "a slot kept": ("completed", "slot = 1", "still hold"),
     "a lease kept": ("completed", "leased_until = now()", "still hold"),
     "an end too many": ("completed", "told_events = 4", "did not have"),
+    "no input": ("queued", "input = null", "lost their input"),
+    "no input any more": ("completed", "input = null", "lost their input"),
 }  # fmt: skip
 
 

@@ -192,3 +192,29 @@ def test_this_driver_works_on_the_schema_before(empty_dsn: str, released: Path) 
         run_id = tide.enqueue(double, input={"n": 21}).run_id
         tide.work(drain=True)
         assert tide.runs.get(run_id).result == 42
+
+
+@each_release
+def test_large_inputs_from_before_are_answered_and_begun_again_as_new_ones(
+    empty_dsn: str, released: Path
+) -> None:
+    install_release(empty_dsn, released)
+    large = {"n": 21, "text": "tides " * 2000}
+    with Tidebase(empty_dsn) as tide:
+
+        @tide.workflow("double")
+        def double(run: Run, input: Any) -> Any:
+            assert input == large
+            return 2 * input["n"]
+
+        cancelled = tide.enqueue(double, input=large).run_id
+        tide.runs.cancel(cancelled)
+        waiting = tide.enqueue(double, input=large).run_id
+        assert admin.install(empty_dsn, upgrade=True).before == released.stem
+        for run_id in (cancelled, waiting):
+            assert tide.runs.get(run_id).input == large
+        tide.runs.retry(cancelled)
+        tide.work(drain=True)
+        for run_id in (cancelled, waiting):
+            run = tide.runs.get(run_id)
+            assert (run.result, run.input) == (42, large)

@@ -165,6 +165,7 @@ def whole_life(tide: Tide, queue: str) -> UUID:
     run = tide.started(
         "whole",
         queue=queue,
+        input={"text": "tides " * 500},
         budget={"max_steps": 9},
         channels=[{"url": "http://example.com/hook"}],
     )

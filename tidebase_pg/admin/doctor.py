@@ -513,6 +513,7 @@ def schedules(visit: Visit) -> Iterator[Finding]:
 OWNED: Final = {
     "steps": "run_id",
     "events": "run_id",
+    "run_inputs": "run_id",
     "lease_renewals": "run_id",
     "lost_leases": "run_id",
     "stream_chunks": "run_id",
@@ -581,6 +582,13 @@ from (
           where c.run_id = r.run_id
         )
         then 'have channels that will not be told of what they do next'
+      when r.input is null
+        and not exists (
+          select
+          from tide.run_inputs as i
+          where i.run_id = r.run_id
+        )
+        then 'have lost their input'
     end as problem
   from tide.runs_active as r
   union all
@@ -595,6 +603,13 @@ from (
         then 'ended and still hold a lease, a slot or a place'
       when f.told_events not between 0 and 3 or f.told_events > f.last_seq
         then 'tell events they did not have'
+      when f.input is null
+        and not exists (
+          select
+          from tide.run_inputs as i
+          where i.run_id = f.run_id
+        )
+        then 'have lost their input'
     end
   from tide.runs_finished as f
 ) as s
@@ -628,7 +643,15 @@ def payloads(visit: Visit) -> Iterator[Finding]:
         from (
           select
             r.workflow,
-            coalesce(pg_column_size(r.input), 0)
+            coalesce(
+              pg_column_size(r.input),
+              (
+                select pg_column_size(i.input)
+                from tide.run_inputs as i
+                where i.run_id = r.run_id
+              ),
+              0
+            )
               + coalesce(pg_column_size(r.metadata), 0)
               + coalesce(pg_column_size(r.result), 0)
               + coalesce(pg_column_size(r.error), 0) as bytes

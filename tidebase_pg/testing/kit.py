@@ -473,7 +473,7 @@ class TideTest:
             where r.workflow = %(workflow)s
               and r.status = 'queued'
               and (%(queue)s::text is null or r.queue = %(queue)s)
-              and (%(input)s::jsonb is null or r.input @> %(input)s)
+              and (%(input)s::jsonb is null or (tide.get_run(r.run_id)).input @> %(input)s)
               and (%(within)s::interval is null or r.run_at <= tide._now() + %(within)s)
             order by r.run_id
             """,
@@ -488,8 +488,8 @@ class TideTest:
 
     def _overview(self) -> str:
         rows = self.sql.execute(
-            "select r.workflow, r.queue, r.status, r.input from tide.runs as r "
-            "order by r.run_id limit 20"
+            "select r.workflow, r.queue, r.status, (tide.get_run(r.run_id)).input "
+            "from tide.runs as r order by r.run_id limit 20"
         ).fetchall()
         return "\n".join(
             f"  {row.workflow} in {row.queue}: {row.status}, {row.input!r}" for row in rows

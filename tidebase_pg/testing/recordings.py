@@ -124,7 +124,7 @@ class Reader:
     def recording(self, run_id: UUID) -> Recording:
         run = self._one(
             "select r.workflow, r.attempt, r.max_attempts, r.input::text as input, "
-            "r.metadata::text as metadata from tide.runs as r where r.run_id = %s",
+            "r.metadata::text as metadata from tide.get_run(%s) as r",
             run_id,
         )
         leased = LeasedRun(
@@ -145,7 +145,8 @@ class Reader:
                 run_id,
             ),
             self._by_name(
-                "select e.edge as name, e.child_id, c.workflow, c.input, c.status, "
+                "select e.edge as name, e.child_id, c.workflow, "
+                "(tide.get_run(c.run_id)).input, c.status, "
                 "c.result::text as result, c.error::text as error from tide.run_edges as e "
                 "join tide.runs as c on c.run_id = e.child_id where e.parent_id = %s "
                 "order by e.created_at, e.edge",

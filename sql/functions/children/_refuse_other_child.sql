@@ -10,6 +10,7 @@ begin
   into v_child
   from tide.runs as r
   where r.run_id = known.child_id;
+  v_child := tide._with_input(v_child);
   if v_child.workflow is distinct from child ->> 'workflow'
     or v_child.input is distinct from coalesce(nullif(child -> 'input', 'null'), '{}')
   then

@@ -33,6 +33,9 @@ begin
   loop
     v_run.lease_id := null;
     v_run.session_id := null;
+    if v_run.input is null then
+      v_run := tide._with_input(v_run);
+    end if;
     return next v_run;
   end loop;
 end;

@@ -22,7 +22,7 @@ begin
     return null;
   end if;
   if run.dedupe_key is not null then
-    if v_given and tide._made_before(run.run_id, run.workflow, run.input, inserted => false) then
+    if v_given and tide._repeats_run(run.run_id, run.workflow, run.input) then
       v_made := tide._find_run(run.run_id);
       return (v_made.run_id, false, v_made.status)::tide.enqueued;
     end if;
@@ -47,13 +47,6 @@ begin
 
     v_inserted := tide._insert_runs(array[run], not (v_given or run.dedupe_key is not null));
     if cardinality(v_inserted) = 1 then
-      -- A given id may be that of a run that has ended.
-      if v_given
-        and tide._made_before(run.run_id, run.workflow, run.input, inserted => true)
-      then
-        v_made := tide._find_run(run.run_id);
-        return (v_made.run_id, false, v_made.status)::tide.enqueued;
-      end if;
       perform tide._make_ready(run.queue, run.priority, run.run_at);
       if channels is not null then
         perform tide._add_channels(run.run_id, channels);
@@ -62,7 +55,7 @@ begin
       return (run.run_id, false, 'queued')::tide.enqueued;
     end if;
     if v_given
-      and tide._made_before(run.run_id, run.workflow, run.input, inserted => false)
+      and tide._repeats_run(run.run_id, run.workflow, run.input)
     then
       v_made := tide._find_run(run.run_id);
       return (v_made.run_id, false, v_made.status)::tide.enqueued;

@@ -34,7 +34,7 @@ begin
     update tide.runs_active as r
     set
       workflow = run.workflow,
-      input = run.input,
+      input = case when not tide._lies_apart(run.input) then run.input end,
       metadata = run.metadata,
       priority = run.priority,
       run_at = run.run_at,
@@ -50,6 +50,12 @@ begin
       told_events = 0
     where r.run_id = active.run_id
     returning r.* into v_run;
+    delete from tide.run_inputs as i
+    where i.run_id = v_run.run_id;
+    if tide._lies_apart(run.input) then
+      insert into tide.run_inputs (run_id, input)
+      values (v_run.run_id, run.input);
+    end if;
     delete from tide.channels as c
     where c.run_id = v_run.run_id
       and c.gate_id is null;

@@ -39,7 +39,10 @@ begin
       end
     where r.run_id = any (v_run_ids)
     returning
-      r::tide.runs as run,
+      case
+        when r.input is null then tide._with_input(r::tide.runs)
+        else r::tide.runs
+      end as run,
       r.run_id,
       r.priority,
       r.run_at,

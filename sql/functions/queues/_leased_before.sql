@@ -38,7 +38,7 @@ begin
     where r.run_id = any (v_run_ids)
     returning r::tide.runs as run
   )
-  select coalesce(array_agg(n.run), '{}')
+  select coalesce(array_agg(tide._with_input(n.run)), '{}')
   into v_runs
   from renewed as n;
   return v_runs;

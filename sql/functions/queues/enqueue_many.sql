@@ -89,25 +89,6 @@ begin
       from unnest(v_runs) as n
     );
   end if;
-  if v_ids then
-    -- A run with a given id may have ended while the insert waited for its active row: a statement
-    -- with a newer snapshot sees it. Not exists would be a join, with all of the history maybe.
-    v_inserted := array(
-      select i.run_id
-      from unnest(v_inserted) as i(run_id)
-      where (
-          select f.run_id
-          from tide.runs_finished as f
-          where f.run_id = i.run_id
-        ) is null
-        or not (
-          select tide._made_before(r.run_id, r.workflow, r.input, inserted => true)
-          from tide.runs as r
-          where r.run_id = i.run_id
-            and r.status in ('pending', 'queued', 'running')
-        )
-    );
-  end if;
   if jsonb_path_exists(enqueue_many.runs, '$[*].channels') then
     perform tide._add_channels(
       f.run_id,
@@ -165,11 +146,8 @@ begin
         g.place
     loop
       if (v_runs[v_place]).given_id
-        and tide._made_before(
-          v_run_ids[v_place],
-          (v_runs[v_place]).workflow,
-          (v_runs[v_place]).input,
-          inserted => false
+        and tide._repeats_run(
+          v_run_ids[v_place], (v_runs[v_place]).workflow, (v_runs[v_place]).input
         )
       then
         v_answer := (v_run_ids[v_place], false, null)::tide.enqueued;

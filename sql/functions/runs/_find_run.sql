@@ -17,7 +17,7 @@ begin
   end if;
   v_run.lease_id := null;
   v_run.session_id := null;
-  return v_run;
+  return tide._with_input(v_run);
 end;
 $$;
 

@@ -30,7 +30,7 @@ select
   null::pg_catalog.text as failure_class,
   null::pg_catalog.text as cancel_reason,
   null::pg_catalog.text as cancel_actor,
-  n.input,
+  case when not tide._lies_apart(n.input) then n.input end as input,
   n.metadata,
   null::pg_catalog.jsonb as result,
   n.error,

@@ -1,5 +1,5 @@
--- The only way into runs_active. Where nothing can be in the way it is not looked for: that takes a
--- lock and a record of the log for each row.
+-- The only way into runs_active, and to run_inputs for what is new. Where nothing can be in the way
+-- it is not looked for: that takes a lock and a record of the log for each row.
 create or replace function tide._insert_runs(runs tide.new_run[], free boolean)
 returns uuid[]
 language plpgsql
@@ -7,42 +7,97 @@ volatile
 as $$
 declare
   v_now constant timestamptz := tide._now();
-  v_inserted uuid[];
+  v_single constant boolean := cardinality(runs) = 1;
+  v_inserted uuid[] := array[(runs[1]).run_id];
+  v_apart boolean := tide._lies_apart((runs[1]).input);
+  v_ended uuid[];
 begin
   if free then
     insert into tide.runs_active
     select r.*
     from tide._first_rows(_insert_runs.runs, v_now) as r;
-    if cardinality(runs) = 1 then
-      return array[(runs[1]).run_id];
+    if not v_single then
+      select
+        coalesce(array_agg(n.run_id), '{}'),
+        bool_or(tide._lies_apart(n.input))
+      into
+        v_inserted,
+        v_apart
+      from unnest(_insert_runs.runs) as n;
     end if;
-    return array(
-      select n.run_id
-      from unnest(_insert_runs.runs) as n
-    );
-  end if;
-  -- Of one run the row count says it, without a query around the insert.
-  if cardinality(runs) = 1 then
+  elsif v_single then
+    -- Of one run the row count says it, without a query around the insert.
     insert into tide.runs_active
     select r.*
     from tide._first_rows(_insert_runs.runs, v_now) as r
     on conflict do nothing;
-    return case when found then array[(runs[1]).run_id] else array[]::uuid[] end;
+    if not found then
+      v_inserted := '{}';
+    end if;
+  else
+    with inserted as (
+      insert into tide.runs_active as a
+      select r.*
+      from tide._first_rows(_insert_runs.runs, v_now) as r
+      on conflict do nothing
+      returning
+        a.run_id,
+        a.input
+    )
+    select
+      coalesce(array_agg(i.run_id), '{}'),
+      bool_or(i.input is null)
+    into
+      v_inserted,
+      v_apart
+    from inserted as i;
   end if;
-  with inserted as (
-    insert into tide.runs_active as a
-    select r.*
-    from tide._first_rows(_insert_runs.runs, v_now) as r
-    on conflict do nothing
-    returning a.run_id
-  )
-  select coalesce(array_agg(i.run_id), '{}')
-  into v_inserted
-  from inserted as i;
+  if not free and (not v_single or (runs[1]).given_id) then
+    -- A run with a given id may have ended while the insert waited for its active row: a statement
+    -- with a newer snapshot sees it. Not exists would be a join, with all of the history maybe.
+    v_ended := array(
+      select i.run_id
+      from unnest(v_inserted) as i(run_id)
+      where i.run_id = (
+          select f.run_id
+          from tide.runs_finished as f
+          where f.run_id = i.run_id
+        )
+    );
+    if cardinality(v_ended) > 0 then
+      delete from tide.runs_active as r
+      where r.run_id = any (v_ended);
+      v_inserted := array(
+        select i.run_id
+        from unnest(v_inserted) as i(run_id)
+        where i.run_id not in (
+            select e.run_id
+            from unnest(v_ended) as e(run_id)
+          )
+      );
+    end if;
+  end if;
+  if v_apart then
+    -- The same id may come twice.
+    insert into tide.run_inputs (run_id, input)
+    select
+      n.run_id,
+      n.input
+    from unnest(_insert_runs.runs) as n
+    where tide._lies_apart(n.input)
+      and (
+        _insert_runs.free
+        or n.run_id in (
+          select i.run_id
+          from unnest(v_inserted) as i(run_id)
+        )
+      )
+    on conflict on constraint run_inputs_pkey do nothing;
+  end if;
   return v_inserted;
 end;
 $$;
 
 comment on function tide._insert_runs is
-  'Insert active runs, in their order, and return the ids of those nothing was in the way of. free = '
-  'none has a dedupe key or an id its caller made, so nothing can be.';
+  'Insert active runs with their inputs, in their order, and return the ids of those nothing was in '
+  'the way of. free = none has a dedupe key or an id its caller made, so nothing can be.';

@@ -124,7 +124,7 @@ begin
     'run.started',
     array[jsonb_build_object('attempt', v_run.attempt, 'worker', v_run.worker)]
   );
-  return v_run;
+  return tide._with_input(v_run);
 end;
 $$;
 

@@ -23,12 +23,12 @@ declare
   v_input constant jsonb := coalesce(tide._valid_payload('input', create_run.input), '{}');
   v_now constant timestamptz := tide._now();
   v_run tide.new_run;
-  v_inserted boolean;
 begin
   if create_run.run_id is not null then
     perform tide._require_read_committed('create_run with a run_id');
   end if;
   v_run.run_id := coalesce(create_run.run_id, tide._uuid7());
+  v_run.given_id := create_run.run_id is not null;
   v_run.workflow := tide._valid_name('workflow', create_run.workflow);
   v_run.max_attempts := tide._valid_integer('max_attempts', create_run.max_attempts, 1, 100);
   v_run.priority := 0;
@@ -44,11 +44,8 @@ begin
   if create_run.recovery_url is not null then
     v_run.recovery_url := tide._valid_url('recovery_url', create_run.recovery_url);
   end if;
-  v_inserted := cardinality(tide._insert_runs(
-    array[v_run], free => create_run.run_id is null
-  )) = 1;
-  if create_run.run_id is not null
-    and tide._made_before(v_run.run_id, v_run.workflow, v_input, v_inserted)
+  if cardinality(tide._insert_runs(array[v_run], free => not v_run.given_id)) = 0
+    and tide._repeats_run(v_run.run_id, v_run.workflow, v_input)
   then
     return tide._find_run(v_run.run_id);
   end if;

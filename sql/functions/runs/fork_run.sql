@@ -20,7 +20,6 @@ declare
   v_old tide.runs;
   v_new tide.new_run;
   v_made tide.runs;
-  v_inserted boolean;
   v_step tide.steps;
   v_copied text[];
 begin
@@ -39,6 +38,7 @@ begin
             hint = 'See describe_run for its steps.';
   end if;
   v_new.run_id := coalesce(fork_run.fork_id, tide._uuid7());
+  v_new.given_id := fork_run.fork_id is not null;
   v_new.workflow := v_old.workflow;
   v_new.queue := v_old.queue;
   v_new.priority := v_old.priority;
@@ -47,19 +47,14 @@ begin
   v_new.created_at := v_now;
   v_new.deadline := v_old.deadline;
   v_new.deadline_at := v_now + v_old.deadline;
-  v_new.input := coalesce(v_input, v_old.input);
+  v_new.input := coalesce(v_input, (tide._with_input(v_old)).input);
   v_new.metadata := v_old.metadata;
   v_new.backoff := v_old.backoff;
   v_new.budget := v_old.budget;
   v_new.forked_from := v_old.run_id;
   v_new.requested_by := tide._acting(tide._acting_key(fork_run.key_hash));
-  v_inserted := cardinality(tide._insert_runs(
-    array[v_new], free => fork_run.fork_id is null
-  )) = 1;
-  if fork_run.fork_id is not null
-    and tide._made_before(
-      v_new.run_id, v_new.workflow, v_new.input, v_inserted
-    )
+  if cardinality(tide._insert_runs(array[v_new], free => not v_new.given_id)) = 0
+    and tide._repeats_run(v_new.run_id, v_new.workflow, v_new.input)
   then
     v_made := tide._find_run(v_new.run_id);
     if v_made.forked_from is distinct from v_old.run_id then

@@ -45,7 +45,8 @@ begin
       using errcode = '22023',
             hint = format('A retry has %s from now: give a time within it.', v_old.deadline);
   end if;
-  return tide._retry(v_old, v_actor, coalesce(retry.reset_attempts, true), v_run_at);
+  v_run := tide._retry(v_old, v_actor, coalesce(retry.reset_attempts, true), v_run_at);
+  return tide._with_input(v_run);
 end;
 $$;
 

@@ -4,6 +4,7 @@ language plpgsql
 volatile
 as $$
 begin
+  delete from tide.run_inputs as i where i.run_id = any (_remove_runs.run_ids);
   delete from tide.events as e where e.run_id = any (_remove_runs.run_ids);
   delete from tide.steps as s where s.run_id = any (_remove_runs.run_ids);
   delete from tide.lease_renewals as b where b.run_id = any (_remove_runs.run_ids);
