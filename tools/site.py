@@ -32,6 +32,12 @@ OUTSIDE: Final = {
 
 CLASSES: Final = ("Tidebase", "Run", "Session", "AsyncTidebase", "AsyncRun", "Fail", "Retry")
 REFERENCE: Final = "reference/python.md"
+WEIGHTS: Final = {
+    "concepts.md": 2.0,
+    "upgrading.md": 2.0,
+    **dict.fromkeys((*OUTSIDE.values(), REFERENCE), 0.1),
+}
+"""How much a page counts in the search. What is only looked up has every word somewhere."""
 
 
 def version() -> str:
@@ -84,7 +90,8 @@ def gather() -> dict[str, str]:
     for place, text in {**texts, REFERENCE: reference()}.items():
         page = PAGES / place
         page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(text, encoding="utf-8")
+        weight = WEIGHTS.get(place, 1.0)
+        page.write_text(f"---\nsearch:\n  boost: {weight}\n---\n\n{text}", encoding="utf-8")
     return texts
 
 

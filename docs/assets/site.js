@@ -12,3 +12,19 @@ function name() {
 }
 name();
 new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
+
+// Search takes each word for the beginning of one, so that the "a" of a question finds everything:
+// the small words of questions are left out of what is asked.
+const SMALL = new Set(
+  ("a all am an and any are as at be by can do does each for from happens have how i if in is it its me my of on " +
+    "or our should that the there they this to was we what when where which who why will with you your").split(" "),
+);
+const QUERY = 2; // what the theme calls a question to its worker
+const post = Worker.prototype.postMessage;
+Worker.prototype.postMessage = function (message, ...others) {
+  if (message?.type === QUERY && typeof message.data === "string") {
+    const words = message.data.split(/\s+/).filter((word) => !SMALL.has(word.toLowerCase()));
+    if (words.length) message = { ...message, data: words.join(" ") };
+  }
+  return post.call(this, message, ...others);
+};
