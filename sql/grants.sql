@@ -115,7 +115,7 @@ declare
       "retry", "reschedule", "revoke_lease", "fork_run",
       "resolve_step", "describe_gate", "decide_gate", "note_gate", "send_event", "send_events",
       "set_budget",
-      "set_queue", "grant_queue",
+      "set_queue", "grant_queue", "list_setting_changes",
       "revoke_queue", "set_schedule", "drop_schedule", "pause_schedule", "resume_schedule",
       "fire_schedule", "list_schedules", "list_fires", "next_fire", "next_wakeup",
       "read_stream", "list_streams",

@@ -40,6 +40,7 @@ from tidebase_pg.types import (
     QueueStats,
     RunRow,
     Schedule,
+    SettingChange,
     StreamItem,
 )
 from tidebase_pg.values import Duration, RunId, check_kind, seconds
@@ -631,9 +632,27 @@ class AsyncTidebase:
         """
         await self.execute(calls.pause(reason=reason, actor=actor))
 
-    async def resume(self) -> None:
+    async def resume(self, *, actor: str | None = None) -> None:
         """Let a paused installation go on. Raises IllegalTransition in a copy: see `adopt`."""
-        await self.execute(calls.resume())
+        await self.execute(calls.resume(actor=actor))
+
+    async def setting_changes(
+        self,
+        *,
+        kind: Literal["queue", "schedule", "installation"] | None = None,
+        name: str | None = None,
+        before_change: int | None = None,
+        max_changes: int | None = None,
+    ) -> list[SettingChange]:
+        """Who changed what of queues, schedules and the installation, newest first.
+
+        >>> [change.actor for change in await tide.setting_changes(kind="queue", name="mail")]
+        """
+        return await self.execute(
+            calls.list_setting_changes(
+                kind=kind, name=name, before_change=before_change, max_changes=max_changes
+            )
+        )
 
     async def adopt(
         self,

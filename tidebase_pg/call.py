@@ -36,6 +36,7 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
         "expected_version",
         "http_status",
         "max_attempts",
+        "max_changes",
         "max_chunks",
         "max_deliveries",
         "max_events",
@@ -46,7 +47,7 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
         "max_steps",
         "priority",
     ),
-    values.big_integer: ("input_tokens", "output_tokens", "total_tokens"),
+    values.big_integer: ("before_change", "input_tokens", "output_tokens", "total_tokens"),
     values.amount: ("cost_usd", "input_usd", "list_cost_usd", "output_usd", "quantity"),
     values.boolean: (
         "cascade",

@@ -207,6 +207,8 @@ class ScheduleOptions(TypedDict, total=False):
     """Of times nobody was there for: the latest (default), none, or each, at most 100."""
     overlap: Literal["allow", "skip"] | None
     """Whether a run may start while an earlier one is active; default "allow"."""
+    actor: str | None
+    """Who declares it, for the log of changes."""
     max_attempts: int | None
     """How often a run may be tried; default as registered, else as the queue says, else 1."""
     priority: int | None
@@ -419,20 +421,22 @@ _WRITERS: Mapping[str, Callable[[str, object], str]] = {
 _LENGTHS: Sequence[str] = ("rate_period", "backoff_base", "backoff_max", "retention")
 
 
-def configure(queue: str, **settings: Unpack[QueueSettings]) -> Call[QueueRow]:
+def configure(
+    queue: str, *, actor: str | None = None, **settings: Unpack[QueueSettings]
+) -> Call[QueueRow]:
     """Change the settings of a queue; what is left out stays, None clears."""
     given: dict[str, Any] = dict(settings)
     for name in _LENGTHS:
         if given.get(name) is not None:
             given[name] = interval_text(interval(name, given[name]))
-    return calls.set_queue(queue, given)
+    return calls.set_queue(queue, given, actor=actor)
 
 
-def pause(queue: str) -> Call[QueueRow]:
+def pause(queue: str, *, actor: str | None = None) -> Call[QueueRow]:
     """Let nothing be claimed from a queue; running runs go on."""
-    return calls.set_queue(queue, {"paused": True})
+    return calls.set_queue(queue, {"paused": True}, actor=actor)
 
 
-def resume(queue: str) -> Call[QueueRow]:
+def resume(queue: str, *, actor: str | None = None) -> Call[QueueRow]:
     """Let a paused queue be claimed from again."""
-    return calls.set_queue(queue, {"paused": False})
+    return calls.set_queue(queue, {"paused": False}, actor=actor)

@@ -40,6 +40,7 @@ from tidebase_pg.types import (
     QueueStats,
     RunRow,
     Schedule,
+    SettingChange,
     StreamItem,
 )
 from tidebase_pg.values import Duration, RunId, check_kind, seconds
@@ -599,9 +600,27 @@ class Tidebase:
         """
         self.execute(calls.pause(reason=reason, actor=actor))
 
-    def resume(self) -> None:
+    def resume(self, *, actor: str | None = None) -> None:
         """Let a paused installation go on. Raises IllegalTransition in a copy: see `adopt`."""
-        self.execute(calls.resume())
+        self.execute(calls.resume(actor=actor))
+
+    def setting_changes(
+        self,
+        *,
+        kind: Literal["queue", "schedule", "installation"] | None = None,
+        name: str | None = None,
+        before_change: int | None = None,
+        max_changes: int | None = None,
+    ) -> list[SettingChange]:
+        """Who changed what of queues, schedules and the installation, newest first.
+
+        >>> [change.actor for change in tide.setting_changes(kind="queue", name="mail")]
+        """
+        return self.execute(
+            calls.list_setting_changes(
+                kind=kind, name=name, before_change=before_change, max_changes=max_changes
+            )
+        )
 
     def adopt(
         self,

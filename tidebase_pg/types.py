@@ -838,6 +838,31 @@ class PriceRow(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class SettingChange(Record):
+    """What somebody changed of a queue, a schedule or the installation, `tide.setting_changes`."""
+
+    change_id: int
+    changed_at: datetime
+    kind: Literal["queue", "schedule", "installation"]
+    name: str | None
+    """Of the queue or schedule; None = the installation."""
+    actor: str | None
+    login: str
+    before_text: str = field(repr=False)
+    after_text: str = field(repr=False)
+
+    @property
+    def before(self) -> dict[str, Any]:
+        """What was set, of all that changed; empty when the schedule is new."""
+        return cast("dict[str, Any]", decode(self.before_text, "before"))
+
+    @property
+    def after(self) -> dict[str, Any]:
+        """What was set then; empty when the schedule was dropped."""
+        return cast("dict[str, Any]", decode(self.after_text, "after"))
+
+
+@dataclass(frozen=True, slots=True)
 class StreamItem(Record):
     """Something read from a stream of a run.
 

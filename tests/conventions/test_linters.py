@@ -52,6 +52,7 @@ ACCEPTED = {
     ("0047_requesting_keys.sql", "ban-drop-function"): "made again in the same transaction",
     ("0052_used.sql", "ban-drop-function"): "made again in the same transaction",
     ("0053_prices.sql", "ban-drop-function"): "made again in the same transaction",
+    ("0086_setting_changes.sql", "ban-drop-function"): "made again in the same transaction",
     ("0062_changed_upkeep.sql", "ban-drop-function"): "made again in the same transaction",
     ("0063_parked_times.sql", "ban-drop-not-null"): "drivers of before read no time as well",
     ("0098_inputs_apart.sql", "ban-drop-not-null"): "every answer has the input still",

@@ -145,6 +145,16 @@ def test_a_run_is_taken_from_its_worker(program: Program, dsn: str) -> None:
     assert (logged["note"], logged["actor"][:3]) == ("hangs", "cli")
 
 
+def test_who_changed_a_setting_is_listed(program: Program) -> None:
+    program.json("queues", "set", "audited", "--concurrency", "4")
+    program.json("schedules", "set", "audited", "@daily", "w")
+    program.json("schedules", "pause", "audited")
+    found = program.json("changes", "--name", "audited")
+    assert [change["kind"] for change in found] == ["schedule", "schedule", "queue"]
+    assert (found[2]["before"], found[2]["after"]) == ({}, {"concurrency": 4})
+    assert all(change["actor"].startswith("cli") for change in found)
+
+
 def test_many_runs_are_cancelled_at_once_after_a_look_at_how_many(
     program: Program, dsn: str
 ) -> None:

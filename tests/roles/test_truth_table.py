@@ -76,6 +76,7 @@ MAY: dict[str, str] = {
     "list_queues":                 "  ov ",
     "list_runs":                     "c o  ",
     "list_schedules":                "  o  ",
+    "list_setting_changes":          "  o  ",
     "list_snapshots":                "cwo  ",
     "list_streams":                  "cwo  ",
     "list_prices":                   "  o  ",

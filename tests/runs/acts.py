@@ -29,7 +29,14 @@ MANY = frozenset(
         "list_usage",
         "spawn_many",
     }
-    | {"authenticate_key", "list_keys", "list_prices", "gate_tokens", "report_steps"}
+    | {
+        "authenticate_key",
+        "list_keys",
+        "list_prices",
+        "list_setting_changes",
+        "gate_tokens",
+        "report_steps",
+    }
     | {"find_deliveries", "list_endpoints", "list_gates", "list_queues", "list_workers"}
     | {"next_fires", "outline_schedules", "throughput"}
     | {"claim_deliveries", "list_deliveries", "list_fires", "list_schedules", "state_versions"}

@@ -374,6 +374,18 @@ def test_a_lease_is_revoked_and_by_whom_is_logged(http: Http, sql: Connection) -
     assert http.post(f"/runs/{run_id}/revoke-lease")["run"]["status"] == "pending"
 
 
+def test_who_changed_a_queue_is_listed(http: Http) -> None:
+    http.put("/queues/q/config", {"concurrency": 4})
+    http.post("/queues/q/pause")
+    query = {"kind": "queue", "name": "q", "limit": 1}
+    page = http.get("/installation/changes", params=query)
+    (paused,) = page["changes"]
+    assert (paused["before"], paused["after"]) == ({"paused": False}, {"paused": True})
+    rest = http.get("/installation/changes", params=query | {"before": page["next"]})
+    assert rest["changes"][0]["after"] == {"concurrency": 4}
+    assert rest["changes"][0]["actor"] == paused["actor"]
+
+
 def test_a_budget_is_set_and_taken_away(http: Http, sql: Connection) -> None:
     run_id = http.run()
     http.put(f"/runs/{run_id}/budget", {"maxSteps": 1, "maxCostUsd": 0.5})

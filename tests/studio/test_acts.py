@@ -127,6 +127,47 @@ def test_a_release_posted_again_takes_the_run_from_nobody_else(
     assert len(log(connection, run_id, "run.requeued")) == 1
 
 
+def test_a_change_of_a_queue_says_who_changed_what_and_when(
+    tab: MakeTab, connection: Connection
+) -> None:
+    enqueue(connection, queue="audited")
+    page = "/queues/audited"
+    mine = tab("all", name="jo")
+    answer = mine.act(page, page, concurrency="7", old_concurrency="")
+    assert note(answer) == "done: audited: concurrency = 7."
+    mine.act(page, page, concurrency="9", old_concurrency="7")
+    (second, first) = connection.execute(
+        "select * from tide.list_setting_changes('queue', 'audited')"
+    ).fetchall()
+    assert (first.actor, first.before, first.after) == ("jo", {}, {"concurrency": 7})
+    assert (second.before, second.after) == ({"concurrency": 7}, {"concurrency": 9})
+    shown = tab("operator").get(page).text
+    assert "concurrency <code>7</code> → <code>9</code>" in shown
+    assert "jo, " in shown
+    assert "→" not in tab("viewer").get(page).text
+    assert "queue <b>audited</b>" in tab("operator").get("/doctor").text
+
+
+def test_a_pause_of_a_schedule_and_of_all_says_who_did_it(
+    tab: MakeTab, connection: Connection
+) -> None:
+    connection.execute("select tide.set_schedule('audited', '@daily', 'w')")
+    mine = tab("operator")
+    for act in ("pause", "resume"):
+        mine.post("/schedules/audited", csrf=mine.form_token(), act=act)
+    page = mine.get("/schedules/audited").text
+    assert "paused <code>true</code> → <code>false</code>" in page
+    assert "mira-operator, " in page
+    mine.act("/doctor", "/doctor/pause", reason="drill")
+    mine.act("/doctor", "/doctor/resume")
+    newest = "select actor, after from tide.list_setting_changes('installation', max_changes => 2)"
+    found = [(row.actor, row.after) for row in connection.execute(newest.encode())]
+    assert found == [
+        ("mira-operator", {"paused": False}),
+        ("mira-operator", {"paused": True, "reason": "drill"}),
+    ]
+
+
 def test_a_form_posted_twice_acts_once_and_says_so(tab: MakeTab, connection: Connection) -> None:
     mine = tab("operator")
     run_id = failed(connection)

@@ -227,6 +227,7 @@ SCENES: dict[str, Scene] = {
     "list_schedules": lambda tide: after(scheduled(tide)),
     "list_snapshots": lambda tide: {"run_id": streamed(tide)["run_id"]},
     "list_prices": lambda tide: {},
+    "list_setting_changes": lambda tide: {},
     "list_usage": queued,
     "next_fire": lambda tide: {
         "cron": "*/15 9-17 * * mon-fri",

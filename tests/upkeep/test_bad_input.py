@@ -151,6 +151,10 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
         {"run_at": [None, *TIMES], "priority": PRIORITIES},
     ),
     "revoke_lease": ({"run_id": RUN_ID}, {"note": NOTES, "actor": NOTES}),
+    "list_setting_changes": (
+        {},
+        {"kind": ["", "queues", "x" * 100_000], "max_changes": [None, 0, -1, 1001, HUGE, TINY]},
+    ),
     "list_runs": (
         {},
         {
@@ -208,6 +212,7 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
         {
             "queue": [None, *NAMES],
             "settings": [None, "null", "[]", "3", DEEP, '{"a": 1}', '{"": 1}'],
+            "actor": NOTES,
         },
     ),
     "begin_step": (

@@ -101,6 +101,7 @@ from tidebase_pg.calls.streams import append_stream, list_streams, read_stream
 from tidebase_pg.calls.upkeep import (
     adopt,
     health,
+    list_setting_changes,
     overview,
     pause,
     prune,
@@ -186,6 +187,7 @@ __all__ = [
     "list_queues",
     "list_runs",
     "list_schedules",
+    "list_setting_changes",
     "list_snapshots",
     "list_streams",
     "list_usage",

@@ -162,7 +162,9 @@ def settle_and_claim(
     )
 
 
-def set_queue(queue: str, settings: Mapping[str, Any]) -> Call[QueueRow]:
+def set_queue(
+    queue: str, settings: Mapping[str, Any], *, actor: str | None = None
+) -> Call[QueueRow]:
     """Change settings of a queue: absent keys stay as they are, null clears. Caps hold for
     claims that begin after the commit; running runs are never stopped, they count.
     """
@@ -172,6 +174,7 @@ def set_queue(queue: str, settings: Mapping[str, Any]) -> Call[QueueRow]:
         QueueRow.one,
         queue=queue,
         settings=encode(settings, "settings"),
+        actor=actor,
     )
 
 

@@ -28,6 +28,7 @@ def set_schedule(
     metadata: Mapping[str, Any] | None = None,
     enabled: bool | None = None,
     key_hash: bytes | None = None,
+    actor: str | None = None,
 ) -> Call[Schedule]:
     """Declare a schedule: each fire of cron in time_zone enqueues a run. The same declaration again
     changes nothing and loses no due fire. misfire one, skip or all says what becomes of fires
@@ -52,12 +53,13 @@ def set_schedule(
         metadata=optional(metadata, "metadata"),
         enabled=enabled,
         key_hash=key_hash,
+        actor=actor,
     )
 
 
-def drop_schedule(name: str) -> Call[bool]:
+def drop_schedule(name: str, *, actor: str | None = None) -> Call[bool]:
     """Remove a schedule; its ledger and its runs stay. false = there was none."""
-    return call("drop_schedule", "drop_schedule", truth, name=name)
+    return call("drop_schedule", "drop_schedule", truth, name=name, actor=actor)
 
 
 def fire_schedule(name: str, *, key_hash: bytes | None = None) -> Call[Fire]:
@@ -68,16 +70,16 @@ def fire_schedule(name: str, *, key_hash: bytes | None = None) -> Call[Fire]:
     return call("fire_schedule", Fire.columns(), Fire.one, name=name, key_hash=key_hash)
 
 
-def pause_schedule(name: str) -> Call[Schedule]:
+def pause_schedule(name: str, *, actor: str | None = None) -> Call[Schedule]:
     """Stop a schedule until resume_schedule; a declaration by set_schedule does not resume it."""
-    return call("pause_schedule", Schedule.columns(), Schedule.one, name=name)
+    return call("pause_schedule", Schedule.columns(), Schedule.one, name=name, actor=actor)
 
 
-def resume_schedule(name: str) -> Call[Schedule]:
+def resume_schedule(name: str, *, actor: str | None = None) -> Call[Schedule]:
     """Let a paused schedule go on with its next time; what fell into the pause is not made up
     for.
     """
-    return call("resume_schedule", Schedule.columns(), Schedule.one, name=name)
+    return call("resume_schedule", Schedule.columns(), Schedule.one, name=name, actor=actor)
 
 
 def list_schedules() -> Call[list[Schedule]]:

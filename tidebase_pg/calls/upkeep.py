@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from tidebase_pg.call import Call, call
-from tidebase_pg.types import Health, Row
+from tidebase_pg.types import Health, Row, SettingChange
 from tidebase_pg.values import Duration, interval
 
 
@@ -30,9 +30,9 @@ def pause(*, reason: str | None = None, actor: str | None = None) -> Call[None]:
     return call("pause", "true", _nothing, reason=reason, actor=actor)
 
 
-def resume() -> Call[None]:
+def resume(*, actor: str | None = None) -> Call[None]:
     """Let a paused installation go on; in a copy of it: TD030, call adopt."""
-    return call("resume", "true", _nothing)
+    return call("resume", "true", _nothing, actor=actor)
 
 
 def adopt(*, mode: str | None = None, actor: str | None = None) -> Call[dict[str, Any]]:
@@ -59,6 +59,27 @@ def set_retention(retention: Duration | None) -> Call[None]:
     """
     length = None if retention is None else interval("retention", retention)
     return Call("set_retention", "true", {"retention": length}, _nothing)
+
+
+def list_setting_changes(
+    *,
+    kind: str | None = None,
+    name: str | None = None,
+    before_change: int | None = None,
+    max_changes: int | None = None,
+) -> Call[list[SettingChange]]:
+    """What was changed about queues, schedules and the installation, by whom, from what to what,
+    newest first; before_change = the last change_id of the page before.
+    """
+    return call(
+        "list_setting_changes",
+        SettingChange.columns(),
+        SettingChange.many,
+        kind=kind,
+        name=name,
+        before_change=before_change,
+        max_changes=max_changes,
+    )
 
 
 def health() -> Call[Health]:

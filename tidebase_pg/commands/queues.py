@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tidebase_pg.commands.connect import DOCUMENT, LENGTH, connected
+from tidebase_pg.commands.connect import DOCUMENT, LENGTH, actor, connected
 from tidebase_pg.commands.output import Group, echo_fact, echo_row, echo_rows
 from tidebase_pg.registry import QueueSettings
 
@@ -77,7 +77,7 @@ def set_(queue: str, clear: tuple[str, ...], **given: Any) -> None:
     if not settings:
         raise click.UsageError("nothing to set: name at least one setting")
     with connected() as tide:
-        echo_row(tide.queues.configure(queue, **settings).facts())
+        echo_row(tide.queues.configure(queue, actor=actor(), **settings).facts())
 
 
 @queues.command()
@@ -85,7 +85,7 @@ def set_(queue: str, clear: tuple[str, ...], **given: Any) -> None:
 def pause(queue: str) -> None:
     """Let nothing be claimed from a queue; running runs go on."""
     with connected() as tide:
-        echo_row(tide.queues.pause(queue).facts())
+        echo_row(tide.queues.pause(queue, actor=actor()).facts())
 
 
 @queues.command()
@@ -93,7 +93,7 @@ def pause(queue: str) -> None:
 def resume(queue: str) -> None:
     """Let a paused queue be claimed from again."""
     with connected() as tide:
-        echo_row(tide.queues.resume(queue).facts())
+        echo_row(tide.queues.resume(queue, actor=actor()).facts())
 
 
 @queues.command()

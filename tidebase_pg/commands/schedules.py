@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from tidebase_pg.commands.connect import DOCUMENT, LENGTH, MOMENT, connected
+from tidebase_pg.commands.connect import DOCUMENT, LENGTH, MOMENT, actor, connected
 from tidebase_pg.commands.output import Group, echo_fact, echo_row, echo_rows
 from tidebase_pg.registry import ScheduleOptions
 
@@ -57,7 +57,12 @@ def set_(name: str, cron: str, workflow: str, disabled: bool, **given: Any) -> N
     CRON is five fields in one argument, as "0 9 * * mon-fri", or @hourly, @daily, @weekly,
     @monthly, @yearly.
     """
-    options: ScheduleOptions = {"cron": cron, "workflow_name": workflow, "enabled": not disabled}
+    options: ScheduleOptions = {
+        "cron": cron,
+        "workflow_name": workflow,
+        "enabled": not disabled,
+        "actor": actor(),
+    }
     for key, value in given.items():
         if value is not None:
             options[key] = value  # type: ignore[literal-required]
@@ -70,7 +75,7 @@ def set_(name: str, cron: str, workflow: str, disabled: bool, **given: Any) -> N
 def delete(name: str) -> None:
     """Delete a schedule; its runs, and what is known of its fires, stay."""
     with connected() as tide:
-        deleted = tide.schedules.delete(name)
+        deleted = tide.schedules.delete(name, actor=actor())
     sentence = "deleted" if deleted else "there was no such schedule"
     echo_fact(sentence, schedule=name, deleted=deleted)
 
@@ -80,7 +85,7 @@ def delete(name: str) -> None:
 def pause(name: str) -> None:
     """Stop a schedule until it is resumed, whatever is declared meanwhile."""
     with connected() as tide:
-        echo_row(tide.schedules.pause(name).facts())
+        echo_row(tide.schedules.pause(name, actor=actor()).facts())
 
 
 @schedules.command()
@@ -88,7 +93,7 @@ def pause(name: str) -> None:
 def resume(name: str) -> None:
     """Let a paused schedule go on with its next time."""
     with connected() as tide:
-        echo_row(tide.schedules.resume(name).facts())
+        echo_row(tide.schedules.resume(name, actor=actor()).facts())
 
 
 @schedules.command()

@@ -1,4 +1,4 @@
-"""Commands that keep the installation going: reconcile, prune, pause, resume, adopt."""
+"""Commands that keep the installation going: reconcile, prune, pause, resume, adopt, changes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from tidebase_pg.commands.connect import (
     in_batches,
     max_runs_option,
 )
-from tidebase_pg.commands.output import Command, dsn, echo_fact, echo_row
+from tidebase_pg.commands.output import Command, dsn, echo_fact, echo_row, echo_rows
 from tidebase_pg.commands.signals import ended
 from tidebase_pg.tidebase import Tidebase
 from tidebase_pg.values import seconds
 from tidebase_pg.worker.reconciler import reports
 
+COLUMNS: Final = (
+    "change_id", "changed_at", "kind", "name", "actor", "before", "after",
+)  # fmt: skip
 BOOKKEEPING: Final = {"claim_floors", "finished_counts", "settled_clock", "stale_rows"}
 """What upkeep does for itself, every minute or so; a loop does not speak of it."""
 
@@ -98,7 +101,7 @@ def pause(reason: str | None) -> None:
 def resume() -> None:
     """Let a paused installation go on."""
     with connected() as tide:
-        tide.resume()
+        tide.resume(actor=actor())
     echo_fact("at work", paused=False)
 
 
@@ -115,4 +118,23 @@ def adopt(mode: Literal["resume", "skip_missed", "quarantine"], dry_run: bool) -
         echo_row(tide.adopt(mode, actor=actor()))
 
 
-COMMANDS: Final = [reconcile, prune, pause, resume, adopt]
+@click.command(cls=Command)
+@click.option("--kind", type=click.Choice(["queue", "schedule", "installation"]))
+@click.option("--name", help="Of one queue or schedule.")
+@click.option("--before", type=int, help="Older than this change_id: the next page.")
+@click.option("--max-changes", type=int, help="Default 100.")
+def changes(
+    kind: Literal["queue", "schedule", "installation"] | None,
+    name: str | None,
+    before: int | None,
+    max_changes: int | None,
+) -> None:
+    """List who changed settings of queues, schedules and the installation, newest first."""
+    with connected() as tide:
+        found = tide.setting_changes(
+            kind=kind, name=name, before_change=before, max_changes=max_changes
+        )
+        echo_rows((change.facts() for change in found), COLUMNS)
+
+
+COMMANDS: Final = [reconcile, prune, pause, resume, adopt, changes]

@@ -331,6 +331,14 @@ class ListDeliveries(Body, kw_only=True):
     limit: Limit = 100
 
 
+class ListChanges(Body, kw_only=True):
+    kind: Literal["queue", "schedule", "installation"] | None = None
+    name: Text | None = None
+    before: Positive | None = None
+    """The last id of the page before."""
+    limit: Limit = 100
+
+
 class Pause(Body, kw_only=True):
     reason: Text | None = None
 

@@ -734,6 +734,35 @@ class Wait(Struct, frozen=True):
     """Why the run is not running, as reasons."""
 
 
+class SettingChange(Struct, rename="camel", kw_only=True, frozen=True):
+    """What somebody changed of a queue, a schedule or the installation."""
+
+    id: int
+    changed_at: Time
+    kind: str
+    name: str | None
+    actor: str | None
+    before: Json
+    after: Json
+
+    @classmethod
+    def of(cls, row: types.SettingChange) -> SettingChange:
+        return cls(
+            id=row.change_id,
+            changed_at=known_time(row.changed_at),
+            kind=row.kind,
+            name=row.name,
+            actor=row.actor,
+            before=document(row.before_text, EMPTY),
+            after=document(row.after_text, EMPTY),
+        )
+
+
+class SettingChanges(Struct, frozen=True):
+    changes: list[SettingChange]
+    next: int | None = None
+
+
 class Paused(Struct, frozen=True):
     paused: bool
 

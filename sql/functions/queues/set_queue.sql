@@ -1,6 +1,6 @@
 -- Claims read the settings when they begin, without a lock: those under way end under the settings
 -- they read, and the runs they lease without a slot count until they end.
-create or replace function tide.set_queue(queue text, settings jsonb)
+create or replace function tide.set_queue(queue text, settings jsonb, actor text default null)
 returns tide.queues
 language plpgsql
 volatile
@@ -9,6 +9,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_queue constant text := tide._valid_name('queue', set_queue.queue);
+  v_actor constant text := tide._valid_note('actor', set_queue.actor);
   v_old tide.queues;
   v_new tide.queues;
 begin
@@ -44,6 +45,14 @@ begin
     updated_at = tide._now()
   where q.queue = v_queue
   returning q.* into v_new;
+  perform tide._note_change(
+    'queue',
+    v_queue,
+    v_queue,
+    v_actor,
+    jsonb_strip_nulls(to_jsonb(v_old) - 'updated_at'),
+    jsonb_strip_nulls(to_jsonb(v_new) - 'updated_at')
+  );
   perform tide._set_slots(v_queue, v_new.concurrency);
   perform tide._set_permits(v_old, v_new);
   perform tide._wake_workers(v_queue, 1000);

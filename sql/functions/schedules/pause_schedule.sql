@@ -1,4 +1,4 @@
-create or replace function tide.pause_schedule(name text)
+create or replace function tide.pause_schedule(name text, actor text default null)
 returns tide.schedules
 language plpgsql
 volatile
@@ -6,6 +6,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_actor constant text := tide._valid_note('actor', pause_schedule.actor);
   v_schedule tide.schedules;
 begin
   perform tide._require_schedule(pause_schedule.name);
@@ -18,6 +19,14 @@ begin
       updated_at = tide._now()
     where s.schedule = v_schedule.schedule
     returning s.* into v_schedule;
+    perform tide._note_change(
+      'schedule',
+      v_schedule.schedule,
+      v_schedule.queue,
+      v_actor,
+      '{"paused": false}',
+      '{"paused": true}'
+    );
   end if;
   return v_schedule;
 end;

@@ -1,4 +1,4 @@
-create or replace function tide.resume_schedule(name text)
+create or replace function tide.resume_schedule(name text, actor text default null)
 returns tide.schedules
 language plpgsql
 volatile
@@ -6,6 +6,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_actor constant text := tide._valid_note('actor', resume_schedule.actor);
   v_now constant timestamptz := tide._now();
   v_schedule tide.schedules;
 begin
@@ -19,6 +20,14 @@ begin
       updated_at = v_now
     where s.schedule = v_schedule.schedule
     returning s.* into v_schedule;
+    perform tide._note_change(
+      'schedule',
+      v_schedule.schedule,
+      v_schedule.queue,
+      v_actor,
+      '{"paused": true}',
+      '{"paused": false}'
+    );
     perform tide._wake_workers(v_schedule.queue, 1);
   end if;
   return v_schedule;

@@ -14,7 +14,8 @@ create or replace function tide.set_schedule(
   deadline interval default null,
   metadata jsonb default '{}',
   enabled boolean default true,
-  key_hash bytea default null
+  key_hash bytea default null,
+  actor text default null
 )
 returns tide.schedules
 language plpgsql
@@ -24,6 +25,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now constant timestamptz := tide._now();
+  v_actor constant text := tide._valid_note('actor', set_schedule.actor);
   v_old tide.schedules;
   v_new tide.schedules;
 begin
@@ -76,6 +78,9 @@ begin
     on conflict on constraint schedules_pkey do nothing
     returning s.* into v_old;
     if found then
+      perform tide._note_change(
+        'schedule', v_old.schedule, v_old.queue, v_actor, '{}', tide._schedule_settings(v_old)
+      );
       perform tide._wake_workers(v_new.queue, 1);
       return v_old;
     end if;
@@ -116,6 +121,14 @@ begin
     requested_by = v_new.requested_by
   where s.schedule = v_new.schedule
   returning s.* into v_new;
+  perform tide._note_change(
+    'schedule',
+    v_new.schedule,
+    v_new.queue,
+    v_actor,
+    tide._schedule_settings(v_old),
+    tide._schedule_settings(v_new)
+  );
   perform tide._wake_workers(v_new.queue, 1);
   return v_new;
 end;

@@ -19,6 +19,14 @@ declare
   v_removed integer := 0;
 begin
   if v_default is not null then
+    delete from tide.setting_changes as c
+    where c.change_id in (
+        select o.change_id
+        from tide.setting_changes as o
+        order by o.change_id
+        limit 1000
+      )
+      and c.changed_at < v_now - v_default;
     v_removed := tide._prune(null, v_now - v_default, _retain.max_runs, '{}');
   end if;
   while v_removed < _retain.max_runs and v_looked < 1000 loop

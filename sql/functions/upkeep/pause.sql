@@ -5,11 +5,21 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_actor constant text := tide._valid_note('actor', pause.actor);
+  v_reason constant text := tide._valid_note('reason', pause.reason);
 begin
-  perform tide._pause(
-    coalesce(tide._valid_note('actor', pause.actor), session_user),
-    tide._valid_note('reason', pause.reason)
-  );
+  if tide._paused_at() is null then
+    perform tide._note_change(
+      'installation',
+      null,
+      null,
+      v_actor,
+      '{"paused": false}',
+      '{"paused": true}' || tide._said('reason', v_reason)
+    );
+  end if;
+  perform tide._pause(coalesce(v_actor, session_user), v_reason);
 end;
 $$;
 

@@ -5,13 +5,27 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_new constant interval := case
+    when set_retention.retention is not null
+      then tide._valid_interval('retention', set_retention.retention, '0', '36500 days')
+  end;
+  v_old interval;
 begin
+  select s.retention
+  into v_old
+  from tide.settings as s
+  for no key update;
   update tide.settings as s
-  set
-    retention = case
-      when set_retention.retention is not null
-        then tide._valid_interval('retention', set_retention.retention, '0', '36500 days')
-    end;
+  set retention = v_new;
+  perform tide._note_change(
+    'installation',
+    null,
+    null,
+    null,
+    jsonb_strip_nulls(jsonb_build_object('retention', v_old)),
+    jsonb_strip_nulls(jsonb_build_object('retention', v_new))
+  );
 end;
 $$;
 

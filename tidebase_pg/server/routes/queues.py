@@ -83,20 +83,22 @@ async def configure_queue(ask: Ask, body: bodies.ConfigureQueue) -> OneConfig:
         settings["rate_period"] = "1 minute"
     if body.invoke_url is not UNSET:
         settings["push_url"] = body.invoke_url
-    return OneConfig(QueueConfig.of(await ask(calls.set_queue, ask.path["queue"], settings)))
+    return OneConfig(
+        QueueConfig.of(await ask(calls.set_queue, ask.path["queue"], settings, actor=ask.actor))
+    )
 
 
 @topic.route("POST", "/queues/{queue}/pause", optional_body=True)
 async def pause_queue(ask: Ask) -> objects.Paused:
     """Claim nothing more from a queue; what runs goes on."""
-    row = await ask(calls.set_queue, ask.path["queue"], {"paused": True})
+    row = await ask(calls.set_queue, ask.path["queue"], {"paused": True}, actor=ask.actor)
     return objects.Paused(row.paused)
 
 
 @topic.route("POST", "/queues/{queue}/resume", optional_body=True)
 async def resume_queue(ask: Ask) -> objects.Paused:
     """Let a paused queue go on."""
-    row = await ask(calls.set_queue, ask.path["queue"], {"paused": False})
+    row = await ask(calls.set_queue, ask.path["queue"], {"paused": False}, actor=ask.actor)
     return objects.Paused(row.paused)
 
 

@@ -41,6 +41,7 @@ async def set_schedule(ask: Ask, body: bodies.SetSchedule) -> OneSchedule:
         enabled=body.enabled,
         metadata={**metadata, **traced(ask.headers, {})},
         key_hash=ask.identity.key_hash,
+        actor=ask.actor,
         **kept,
     )
     return OneSchedule(Schedule.of(row))
@@ -56,7 +57,7 @@ async def list_schedules(ask: Ask) -> Schedules:
 async def delete_schedule(ask: Ask) -> objects.Deleted:
     """Remove a schedule; its runs stay."""
     name = ask.path["name"]
-    if not await ask(calls.drop_schedule, name):
+    if not await ask(calls.drop_schedule, name, actor=ask.actor):
         raise missing("schedule")
     return objects.Deleted(name)
 
@@ -64,13 +65,17 @@ async def delete_schedule(ask: Ask) -> objects.Deleted:
 @topic.route("POST", "/schedules/{name}/pause", optional_body=True, errors=(404,))
 async def pause_schedule(ask: Ask) -> OneSchedule:
     """Stop a schedule until it is resumed."""
-    return OneSchedule(Schedule.of(await ask(calls.pause_schedule, ask.path["name"])))
+    return OneSchedule(
+        Schedule.of(await ask(calls.pause_schedule, ask.path["name"], actor=ask.actor))
+    )
 
 
 @topic.route("POST", "/schedules/{name}/resume", optional_body=True, errors=(404,))
 async def resume_schedule(ask: Ask) -> OneSchedule:
     """Let a paused schedule go on with its next time."""
-    return OneSchedule(Schedule.of(await ask(calls.resume_schedule, ask.path["name"])))
+    return OneSchedule(
+        Schedule.of(await ask(calls.resume_schedule, ask.path["name"], actor=ask.actor))
+    )
 
 
 @topic.route("POST", "/schedules/{name}/fire", optional_body=True, errors=(404,))

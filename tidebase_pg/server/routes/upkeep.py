@@ -69,6 +69,20 @@ async def openapi(ask: Ask) -> Answer:
     return Answer(200, ask.gateway.document(), {"content-type": "application/json"})
 
 
+@topic.route("GET", "/installation/changes")
+async def list_changes(ask: Ask, query: bodies.ListChanges) -> objects.SettingChanges:
+    """Who changed settings of queues, schedules and the installation, newest first."""
+    rows = await ask(
+        calls.list_setting_changes,
+        kind=query.kind,
+        name=query.name,
+        before_change=query.before,
+        max_changes=query.limit,
+    )
+    found = [objects.SettingChange.of(row) for row in rows]
+    return objects.SettingChanges(found, found[-1].id if len(found) == query.limit else None)
+
+
 @topic.route("POST", "/installation/pause", optional_body=True)
 async def pause(ask: Ask, body: bodies.Pause) -> objects.Paused:
     """Pause the whole installation: nothing is claimed, fired or sent; what runs goes on."""
@@ -79,5 +93,5 @@ async def pause(ask: Ask, body: bodies.Pause) -> objects.Paused:
 @topic.route("POST", "/installation/resume", optional_body=True, errors=(409,))
 async def resume(ask: Ask) -> objects.Paused:
     """Let a paused installation go on."""
-    await ask(calls.resume)
+    await ask(calls.resume, actor=ask.actor)
     return objects.Paused(False)

@@ -13,6 +13,7 @@ from tidebase_pg.admin import doctor as examination
 from tidebase_pg.display import moment
 from tidebase_pg.errors import SchemaError
 from tidebase_pg.server.studio.application import Visit
+from tidebase_pg.server.studio.pages.changes import changes
 
 
 async def workers(visit: Visit) -> Response:
@@ -42,6 +43,7 @@ async def doctor(visit: Visit) -> Response:
         findings=findings,
         wrong=wrong,
         looked=visit.sees_payloads,
+        changes=await changes(visit, None, None),
     )
 
 
@@ -59,5 +61,5 @@ async def pause(visit: Visit) -> Response:
 
 async def resume(visit: Visit) -> Response:
     """Let it go on."""
-    await visit.ask(calls.resume())
+    await visit.ask(calls.resume(actor=visit.actor))
     return visit.done("/doctor", "The installation goes on.")

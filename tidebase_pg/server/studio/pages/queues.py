@@ -12,6 +12,7 @@ from tidebase_pg import calls
 from tidebase_pg.display import moment
 from tidebase_pg.server.studio.application import Visit
 from tidebase_pg.server.studio.charts import series
+from tidebase_pg.server.studio.pages.changes import changes
 from tidebase_pg.server.studio.pages.overview import DAY, HOUR, MINUTE, QUARTER, pressure
 
 NUMBERS: Final = ("concurrency", "rate_limit", "max_attempts")
@@ -65,6 +66,7 @@ async def queue(visit: Visit) -> Response:
         day=series(day, now, DAY, QUARTER),
         page=page,
         settings=(found.settings if found else None) or {},
+        changes=await changes(visit, "queue", name),
     )
 
 
@@ -99,7 +101,7 @@ async def change(visit: Visit) -> Response:
             wanted[field] = _read(field, given)
     if not wanted:
         return visit.done(where, "Nothing to change.")
-    await visit.ask(calls.set_queue(name, wanted))
+    await visit.ask(calls.set_queue(name, wanted, actor=visit.actor))
     said = ", ".join(f"{field} = {as_field(value) or 'not set'}" for field, value in wanted.items())
     return visit.done(where, f"{name}: {said}.")
 

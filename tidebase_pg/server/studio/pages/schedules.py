@@ -12,6 +12,7 @@ from tidebase_pg.errors import InvalidArgument, NotFound
 from tidebase_pg.server.studio import words
 from tidebase_pg.server.studio.application import Visit
 from tidebase_pg.server.studio.pages.acts import read_json
+from tidebase_pg.server.studio.pages.changes import changes
 
 
 async def schedules(visit: Visit) -> Response:
@@ -38,6 +39,7 @@ async def schedule(visit: Visit) -> Response:
         whole=whole,
         fires=await visit.ask(call),
         zone=ZoneInfo(outline.time_zone),
+        changes=await changes(visit, "schedule", name),
     )
 
 
@@ -62,10 +64,10 @@ async def change(visit: Visit) -> Response:
         raise NotFound(f"there is no schedule {name[:200]!r}")
     act = visit.form.get("act", "")
     if act == "pause":
-        await visit.ask(calls.pause_schedule(name))
+        await visit.ask(calls.pause_schedule(name, actor=visit.actor))
         return visit.done(where, f"{name} is paused.")
     if act == "resume":
-        await visit.ask(calls.resume_schedule(name))
+        await visit.ask(calls.resume_schedule(name, actor=visit.actor))
         return visit.done(where, f"{name} fires again.")
     if visit.form.get("seen") != f"{now.updated_at.isoformat()} {now.last_run_id or ''}":
         text = "The schedule has changed since the page was loaded. Nothing was done; look again."
@@ -88,6 +90,7 @@ async def change(visit: Visit) -> Response:
         metadata=now.metadata,
         enabled=now.enabled,
         key_hash=visit.identity.key_hash,
+        actor=visit.actor,
     )
     await visit.ask(changed)
     return visit.done(where, "Changed.")
