@@ -88,14 +88,13 @@ declare
       "list_children", "list_child_runs",
       "send_event", "send_events", "get_gate", "describe_gate", "resolve_gate", "get_state",
       "state_versions", "get_step",
-      "list_snapshots", "list_usage", "next_fire", "read_stream", "list_streams", "recover",
-      "store_channel_secret"
+      "list_snapshots", "list_usage", "next_fire", "read_stream", "list_streams", "recover"
     ],
     "worker": [
       "version", "authenticate_key",
       "claim", "settle", "settle_and_claim", "await_work", "next_wakeup", "heartbeat",
       "create_run", "begin_run", "complete", "fail", "release", "get_run", "list_events",
-      "hold_run", "refuse_report", "renew_run", "store_channel_secret", "describe_run",
+      "hold_run", "refuse_report", "renew_run", "describe_run",
       "begin_step", "complete_step", "fail_step", "report_steps", "get_step",
       "open_gate", "await_gate", "get_gate", "describe_gate",
       "spawn", "spawn_many", "await_children", "list_children", "list_child_runs",
@@ -108,7 +107,7 @@ declare
       "reconcile", "_sweep", "_sweeps", "_valid_integer", "_valid_interval"
     ],
     "operator": [
-      "version", "authenticate_key",
+      "version", "authenticate_key", "store_channel_secret",
       "get_run", "list_runs", "describe_run", "explain_wait", "list_events", "watch_run",
       "list_children", "list_child_runs", "get_gate", "get_state", "state_versions",
       "list_snapshots", "list_usage", "cancel", "cancel_many", "cancel_children",

@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 from psycopg.conninfo import make_conninfo
 
-from tests.support import Connection, open_connection, value
+from tests.servers import Absent, RunningServer
+from tests.support import Connection, Databases, open_connection, value
 from tidebase_pg import admin
 from tidebase_pg.admin import doctor, drift, uninstall
 from tidebase_pg.cli import main
@@ -114,6 +115,51 @@ def test_an_installation_keeps_its_prefix(
     trouble = [one for one in doctor.examine(empty_dsn) if one.check in ("roles", "grants")]
     assert trouble == []
     assert value(database, "select to_regrole('other_client') is null")
+
+
+def test_dumps_without_data_and_of_data_alone_make_the_same_installation(
+    empty_dsn: str, database: Connection, prefix: str, databases: Databases, server: RunningServer
+) -> None:
+    """Without the data it is completed with the same option; with it, it is whole as it is."""
+    try:
+        dump, psql = server.program("pg_dump"), server.program("psql")
+    except Absent as absent:
+        pytest.skip(str(absent))
+
+    def dumped(*options: str) -> str:
+        source = server.dsn(database.info.dbname)
+        made = subprocess.run([dump, *options, source], capture_output=True, text=True, check=True)
+        return made.stdout
+
+    def restore(text: str) -> None:
+        done = subprocess.run(
+            [psql, "-Xq", "-v", "ON_ERROR_STOP=1", copy],
+            input=text, text=True, capture_output=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    admin.install(empty_dsn, role_prefix=prefix)
+    run_id = value(database, "select run_id from tide.enqueue('pay')")
+    with databases.database() as name:
+        copy = server.dsn(name)
+        restore(dumped("--schema-only"))
+        admin.install(copy, role_prefix=prefix)
+        assert admin.status(copy).current
+        assert [one for one in doctor.examine(copy) if one.check in ("roles", "grants")] == []
+    with databases.database() as name:
+        copy = server.dsn(name)
+        restore(dumped("--schema-only"))
+        restore(dumped("--data-only"))
+        assert admin.status(copy).current
+        assert [one for one in doctor.examine(copy) if one.check in ("roles", "grants")] == []
+        login = f"{prefix}client_login"
+        database.execute(f"create role {login} login in role {prefix}client".encode())
+        try:
+            with open_connection(make_conninfo(copy, user=login)) as client:
+                query = "select status from tide.get_run(%s)"
+                assert value(client, query, run_id) == "queued"
+        finally:
+            database.execute(f"drop role {login}".encode())
 
 
 def test_a_parameter_set_elsewhere_names_no_role(

@@ -131,7 +131,7 @@ MAY: dict[str, str] = {
     "spawn":                         " w   ",
     "spawn_many":                    " w   ",
     "state_versions":                "cwo  ",
-    "store_channel_secret":         "cw   ",
+    "store_channel_secret":         "  o  ",
     "throughput":                  "  ov ",
     "version":                       "cwova",
     "watch_run":                     "c o  ",

@@ -171,6 +171,36 @@ def test_a_worker_works_but_decides_nothing(of: dict[str, Http]) -> None:
     assert worker.post(f"/runs/{run_id}/complete", {})["run"]["status"] == "completed"
 
 
+@pytest.mark.parametrize(
+    ("role", "path", "body"),
+    [
+        ("client", "/queues/inline/enqueue", {"workflowName": "w"}),
+        ("client", "/runs/w", {}),
+        ("worker", "/runs/{run}/gates/begin", {"name": "g", "prompt": "?"}),
+        ("worker", "/runs/{run}/children", {"name": "c", "workflowName": "w"}),
+    ],
+)
+def test_a_secret_beside_a_channel_is_taken_only_from_a_key_that_may_set_secrets(
+    of: dict[str, Http], key: Http, sql: Connection, role: str, path: str, body: dict[str, Any]
+) -> None:
+    secret = f"a-secret-for-{path}"
+    channel = {"type": "webhook", "url": "https://app.example/events"}
+    signed = {**body, "channels": [{**channel, "secret": secret}]}
+    of["client"].post("/queues/inline/enqueue", {"workflowName": "w"})
+    run_id = of["worker"].post("/queues/claim", {"queues": ["inline"]})["runs"][0]["id"]
+    path = path.replace("{run}", run_id)
+    count = "select count(*) from tide.webhook_secrets"
+    before = value(sql, count), value(sql, "select count(*) from tide.runs")
+    status, answer = of[role]("POST", path, signed)
+    assert (status, answer["code"]) == (403, "forbidden")
+    assert secret not in str(answer)
+    assert f"a key of role {role} sets no secrets: leave the secret out" in answer["error"]
+    assert before == (value(sql, count), value(sql, "select count(*) from tide.runs"))
+    assert of[role]("POST", path, {**body, "channels": [channel]})[0] in (200, 201)
+    assert key("POST", "/runs/w", {"channels": signed["channels"]})[0] in (200, 201)
+    assert value(sql, count) == before[0] + 1
+
+
 def test_an_approver_decides_and_does_nothing_else(of: dict[str, Http]) -> None:
     worker, approver = of["worker"], of["approver"]
     of["client"].post("/queues/asked/enqueue", {"workflowName": "w"})

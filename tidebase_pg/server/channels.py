@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 import msgspec
+import psycopg
 from msgspec import Raw, structs
 
 from tidebase_pg import calls
@@ -62,9 +63,17 @@ async def channels(ask: Ask, given: Sequence[bodies.Channel] | None) -> list[dic
 
 
 async def _stored(ask: Ask, place: int, secret: str) -> str:
-    """The name under which a secret is stored. Raises 400 where it can be none."""
+    """The name under which a secret is stored. Raises 400 where it can be none, and 403 for a key
+    that may not set secrets."""
     try:
         return await ask(calls.store_channel_secret, secret)
+    except psycopg.errors.InsufficientPrivilege:
+        raise Refusal(
+            403,
+            f"a key of role {ask.identity.role} sets no secrets: leave the secret out, and let an "
+            "operator set and grant that of the queue, or use a key that may do all",
+            code="forbidden",
+        ) from None
     except TideError as error:
         if (error.sqlstate or "").startswith("22"):
             raise BadBody(["channels", place, "secret"], str(error)) from None
