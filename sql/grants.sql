@@ -114,7 +114,8 @@ declare
       "retry", "reschedule", "revoke_lease", "fork_run",
       "resolve_step", "describe_gate", "decide_gate", "note_gate", "send_event", "send_events",
       "set_budget",
-      "set_queue", "grant_queue", "list_setting_changes",
+      "set_queue", "set_lane", "drop_lane", "list_lanes", "grant_queue",
+      "list_setting_changes",
       "revoke_queue", "set_schedule", "drop_schedule", "pause_schedule", "resume_schedule",
       "fire_schedule", "list_schedules", "list_fires", "next_fire", "next_wakeup",
       "read_stream", "list_streams",
@@ -130,8 +131,9 @@ declare
     ],
     "viewer": [
       "version", "authenticate_key", "_now", "_metrics",
-      "overview", "find_runs", "outline_run", "outline_events", "list_queues", "throughput",
-      "list_workers", "next_fires", "outline_schedules", "list_endpoints", "find_deliveries"
+      "overview", "find_runs", "outline_run", "outline_events", "list_queues", "list_lanes",
+      "throughput", "list_workers", "next_fires", "outline_schedules", "list_endpoints",
+      "find_deliveries"
     ],
     "approver": [
       "version", "authenticate_key",

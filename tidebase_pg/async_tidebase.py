@@ -235,6 +235,14 @@ class AsyncQueues(AsyncNamespace):
         raise NotFound(f"queue {queue!r} is not known: nothing was enqueued or set there")
 
 
+class AsyncLanes(AsyncNamespace):
+    """Limits that runs of any number of queues share, in total and for each key."""
+
+    set = AsyncNamespace.method(registry.set_lane)
+    drop = AsyncNamespace.method(calls.drop_lane)
+    list = AsyncNamespace.method(calls.list_lanes)
+
+
 class AsyncSchedules(AsyncNamespace):
     """What is enqueued when."""
 
@@ -306,6 +314,7 @@ class AsyncTidebase:
         self._registry = Registry(asynchronous=ASYNCHRONOUS, codec=codec)
         self.runs = AsyncRuns(self)
         self.queues = AsyncQueues(self)
+        self.lanes = AsyncLanes(self)
         self.keys = AsyncKeys(self)
         self.prices = AsyncPrices(self)
         self.gates = AsyncGates(self)

@@ -12,7 +12,7 @@ from tidebase_pg.commands.output import EXIT_CODES, Main
 from tidebase_pg.version import __version__
 
 TOPICS: Final = (
-    "install", "dev", "serve", "runs", "gates", "queues", "schedules", "work", "deliver",
+    "install", "dev", "serve", "runs", "gates", "queues", "lanes", "schedules", "work", "deliver",
     "webhooks", "keys", "prices", "upkeep", "health", "doctor", "roles", "uninstall", "check",
     "skill", "mcp", "completion",
 )  # fmt: skip

@@ -23,6 +23,7 @@ WAITS: Final[Mapping[str, str]] = {
     "event": "waits for an event",
     "budget": "over budget",
     "push": "pushed, not begun",
+    "lane": "waiting for a place in its lane",
 }
 """What a parked run waits for, in words."""
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, NotRequired, Required, TypedDict, Unpack, cast
 from tidebase_pg import calls
 from tidebase_pg.call import Call
 from tidebase_pg.codecs import Codec, DefaultCodec, input_kind
-from tidebase_pg.types import Enqueued, EnqueuedMany, LeasedRun, QueueRow, Schedule
+from tidebase_pg.types import Enqueued, EnqueuedMany, LaneRow, LeasedRun, QueueRow, Schedule
 from tidebase_pg.values import (
     Duration,
     RunId,
@@ -87,6 +87,10 @@ class RunOptions(TypedDict, total=False):
     """Where its events are sent: [{"type": "webhook", "url", "secret_name", "events"}]."""
     recovery_url: str | None
     """Posted to when an attempt is lost, so that its application takes the run up again."""
+    lane: str | None
+    """The lane whose limits hold for it, beside those of its queue: `tide.lanes.set`."""
+    lane_key: str | None
+    """Whom it counts for within its lane, such as a customer."""
 
 
 class EnqueueOptions(RunOptions, total=False):
@@ -125,6 +129,10 @@ class ChildOptions(TypedDict, total=False):
     """What it may spend, besides what its ancestors may."""
     detached: bool
     """It outlives a cancellation of its parent."""
+    lane: str | None
+    """The lane whose limits hold for it, beside those of its queue: `tide.lanes.set`."""
+    lane_key: str | None
+    """Whom it counts for within its lane, such as a customer."""
 
 
 class NewChild(ChildOptions):
@@ -188,6 +196,15 @@ class QueueSettings(TypedDict, total=False):
     """While true only operators choose channels and recovery URLs of its runs."""
     paused: bool
     """While true nothing is claimed."""
+
+
+class LaneSettings(TypedDict, total=False):
+    """What may be set on a lane; None clears."""
+
+    total: int | None
+    """At most so many of its runs at once."""
+    per_key: int | None
+    """At most so many runs with one lane_key at once."""
 
 
 class ScheduleOptions(TypedDict, total=False):
@@ -430,6 +447,11 @@ def configure(
         if given.get(name) is not None:
             given[name] = interval_text(interval(name, given[name]))
     return calls.set_queue(queue, given, actor=actor)
+
+
+def set_lane(lane: str, **settings: Unpack[LaneSettings]) -> Call[LaneRow]:
+    """Make a lane or change its limits; what is left out stays, None clears."""
+    return calls.set_lane(lane, settings=settings)
 
 
 def pause(queue: str, *, actor: str | None = None) -> Call[QueueRow]:

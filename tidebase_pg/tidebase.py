@@ -227,6 +227,14 @@ class Queues(Namespace):
         raise NotFound(f"queue {queue!r} is not known: nothing was enqueued or set there")
 
 
+class Lanes(Namespace):
+    """Limits that runs of any number of queues share, in total and for each key."""
+
+    set = Namespace.method(registry.set_lane)
+    drop = Namespace.method(calls.drop_lane)
+    list = Namespace.method(calls.list_lanes)
+
+
 class Schedules(Namespace):
     """What is enqueued when."""
 
@@ -296,6 +304,7 @@ class Tidebase:
         self._registry = Registry(asynchronous=ASYNCHRONOUS, codec=codec)
         self.runs = Runs(self)
         self.queues = Queues(self)
+        self.lanes = Lanes(self)
         self.keys = Keys(self)
         self.prices = Prices(self)
         self.gates = Gates(self)

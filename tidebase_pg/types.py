@@ -919,6 +919,39 @@ class ListedQueue(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class LaneRow(Record):
+    """The limits of a lane, `tide.lanes`."""
+
+    lane: str
+    total: int | None
+    """How many of its runs may run at once; None = any number."""
+    per_key: int | None
+    """How many runs with one key may run at once; None = any number."""
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ListedLane(Record):
+    """A lane and who is in it, `list_lanes`; runs are counted to 10001 and no further."""
+
+    lane: str
+    total: int | None
+    per_key: int | None
+    running: int
+    waiting: int
+    """Runs that a claim found without a place."""
+    keys_text: str = field(repr=False)
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def keys(self) -> Any:
+        """The twenty keys with most runs: [{"lane_key", "running", "waiting"}]."""
+        return decode(self.keys_text, f"the keys of lane {self.lane}")
+
+
+@dataclass(frozen=True, slots=True)
 class Bucket(Record):
     """How many runs ended in a span of time, `throughput`."""
 

@@ -10,6 +10,8 @@ from tests.conventions.bodies import routines
 from tests.support import Connection, value
 
 NEVER_FINISHED = {"waiting_on", "waiting_for", "open_gates", "slot", "ready", "leased_until"} | {
+    "lane_slot",
+    "lane_key_slot",
     "session_id",
     "recover_at",
     "recoveries",

@@ -26,6 +26,7 @@ PURE = {
     "calls.events",
     "calls.gates",
     "calls.keys",
+    "calls.lanes",
     "calls.queues",
     "calls.runs",
     "calls.schedules",

@@ -23,6 +23,7 @@ from tests.conventions.bodies import (
 TOPICS = {
     "runs",
     "queues",
+    "lanes",
     "steps",
     "gates",
     "keys",

@@ -218,6 +218,18 @@ def test_queues_are_set_listed_paused_and_resumed(program: Program) -> None:
     assert program.run("queues", "list").stdout.split()[0] == "queue"
 
 
+def test_lanes_are_set_listed_and_dropped(program: Program) -> None:
+    made = program.json("lanes", "set", "openai", "--total", "20", "--per-key", "2")
+    assert (made["total"], made["per_key"]) == (20, 2)
+    cleared = program.json("lanes", "set", "openai", "--clear", "total")
+    assert (cleared["total"], cleared["per_key"]) == (None, 2)
+    program.json("enqueue", "w", "--lane", "openai", "--lane-key", "acme")
+    assert [lane["lane"] for lane in program.json("lanes", "list")] == ["openai"]
+    assert program.json("lanes", "drop", "openai")["dropped"] is True
+    assert program.json("lanes", "drop", "openai")["dropped"] is False
+    assert program.json("lanes", "list") == []
+
+
 def test_reconcile_says_what_it_did(program: Program) -> None:
     assert program.json("reconcile", "--budget", "1s")["expired_leases"] == 0
 
@@ -234,6 +246,8 @@ def test_reconcile_says_what_it_did(program: Program) -> None:
         (["runs", "list", "--max-runs", "0"], 1, "max_runs"),
         (["queues", "set", "q"], 2, "nothing to set"),
         (["queues", "set", "q", "--concurrency", "-1"], 1, "concurrency"),
+        (["lanes", "set", "l", "--total", "0"], 1, "total"),
+        (["enqueue", "w", "--lane", "nowhere"], 1, "lane 'nowhere' does not exist"),
         (["work", "nothing"], 2, "is not MODULE:APP"),
         (["work", "no_such_module:tide"], 2, "no module 'no_such_module'"),
     ],

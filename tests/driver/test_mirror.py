@@ -19,6 +19,7 @@ ROWS = {
     "events": types.EventRow,
     "queue_grants": types.QueueGrant,
     "queues": types.QueueRow,
+    "lanes": types.LaneRow,
     "enqueued": types.Enqueued,
     "queue_stats": types.QueueStats,
     "gates": types.GateRow,
@@ -38,7 +39,8 @@ UNREAD = {
     "gates": {"origin_id", "used_by", "used_step", "answer_schema", "quorum", "assignees"}
     | {"not_requester", "escalate_at", "escalate_to", "escalated_at"},
     "runs": {"recovery_url", "recover_at", "recoveries", "dispatched_until", "dispatches"}
-    | {"told_events", "requested_by", "session_id"},
+    | {"told_events", "requested_by", "session_id"}
+    | {"lane", "lane_key", "lane_slot", "lane_key_slot"},
 }
 """Columns that only the database understands, or that a schema one minor version older lacks."""
 

@@ -37,7 +37,14 @@ MANY = frozenset(
         "gate_tokens",
         "report_steps",
     }
-    | {"find_deliveries", "list_endpoints", "list_gates", "list_queues", "list_workers"}
+    | {
+        "find_deliveries",
+        "list_endpoints",
+        "list_gates",
+        "list_lanes",
+        "list_queues",
+        "list_workers",
+    }
     | {"next_fires", "outline_schedules", "throughput"}
     | {"claim_deliveries", "list_deliveries", "list_fires", "list_schedules", "state_versions"}
     | {"list_streams", "read_stream"}
@@ -53,7 +60,16 @@ SCALARS = frozenset(
     | {"append_stream", "cancel_children", "send_event", "send_events", "watch_run"}
     | {"create_key", "revoke_key", "store_channel_secret", "renew_run", "refuse_report", "hold_run"}
     | {"count_runs", "find_runs", "outline_run", "overview", "search_runs"}
-    | {"adopt", "await_work", "drop_schedule", "next_fire", "next_wakeup", "pause", "prune"}
+    | {
+        "adopt",
+        "await_work",
+        "drop_lane",
+        "drop_schedule",
+        "next_fire",
+        "next_wakeup",
+        "pause",
+        "prune",
+    }
     | {"resume", "set_retention", "set_webhook_secret", "sign"}
 )
 

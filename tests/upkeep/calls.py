@@ -191,6 +191,7 @@ SCENES: dict[str, Scene] = {
         "actor": "ann",
     },
     "describe_run": lambda tide: {"run_id": parent(tide)["run_id"]},
+    "drop_lane": lambda tide: {"lane": tide.set_lane(lane="l", settings={}).lane},
     "drop_schedule": scheduled,
     "enqueue": lambda tide: {
         "workflow": "report",
@@ -269,6 +270,7 @@ SCENES: dict[str, Scene] = {
         "output_usd": 2,
     },
     "set_budget": lambda tide: queued(tide, limits={"max_cost_usd": 1.5}),
+    "set_lane": lambda tide: {"lane": "l", "settings": {"total": 2, "per_key": 1}},
     "set_queue": lambda tide: {
         "queue": "q",
         "settings": {
@@ -324,6 +326,7 @@ SCENES: dict[str, Scene] = {
     "list_endpoints": lambda tide: after(delivered(tide)),
     "list_gates": lambda tide: after(asked(tide), {"max_gates": 9}),
     "list_keys": lambda tide: after(tide.create_key(name="mine", role="client")),
+    "list_lanes": lambda tide: after(tide.set_lane(lane="l", settings={"total": 1})),
     "list_queues": lambda tide: after(queued(tide)),
     "list_streams": lambda tide: {"run_id": streaming(tide)["run_id"]},
     "list_workers": lambda tide: after(queued(tide) and tide.claim(worker="w1")),

@@ -559,7 +559,9 @@ from (
     r.run_id,
     case
       when r.finished_at is not null then 'are active and have a time at which they ended'
-      when r.slot is not null and r.status <> 'running' and r.waiting_on is distinct from 'push'
+      when num_nonnulls(r.slot, r.lane_slot, r.lane_key_slot) > 0
+        and r.status <> 'running'
+        and r.waiting_on is distinct from 'push'
         then 'hold a slot and do not run'
       when r.waiting_on is not null and (r.ready or r.run_at is not null)
         then 'are parked and due'
@@ -569,7 +571,7 @@ from (
       when r.lease_id is null and r.status = 'running'
         then 'run under a lease nobody can show, until it expires'
       when r.waiting_on not in (
-        'review', 'gate', 'children', 'timer', 'event', 'budget', 'push'
+        'review', 'gate', 'children', 'timer', 'event', 'budget', 'push', 'lane'
       ) then 'wait for what nothing ends'
       when r.attempt < 0 or r.max_attempts not between 1 and 100
         then 'have counted their attempts wrong'
@@ -597,7 +599,7 @@ from (
     case
       when f.finished_at is null then 'ended at no time, so retention never removes them'
       when f.leased_until is not null
-        or f.slot is not null
+        or num_nonnulls(f.slot, f.lane_slot, f.lane_key_slot) > 0
         or f.ready
         or f.waiting_on is not null
         then 'ended and still hold a lease, a slot or a place'

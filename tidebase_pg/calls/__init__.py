@@ -26,6 +26,7 @@ from tidebase_pg.calls.gates import (
     resolve_gate,
 )
 from tidebase_pg.calls.keys import authenticate_key, create_key, list_keys, revoke_key
+from tidebase_pg.calls.lanes import drop_lane, list_lanes, set_lane
 from tidebase_pg.calls.queues import (
     await_work,
     claim,
@@ -154,6 +155,7 @@ __all__ = [
     "decide_gate",
     "describe_gate",
     "describe_run",
+    "drop_lane",
     "drop_schedule",
     "enqueue",
     "enqueue_many",
@@ -183,6 +185,7 @@ __all__ = [
     "list_fires",
     "list_gates",
     "list_keys",
+    "list_lanes",
     "list_prices",
     "list_queues",
     "list_runs",
@@ -230,6 +233,7 @@ __all__ = [
     "send_event",
     "send_events",
     "set_budget",
+    "set_lane",
     "set_price",
     "set_queue",
     "set_retention",

@@ -46,11 +46,14 @@ def enqueue(
     channels: Sequence[Mapping[str, Any]] | None = None,
     recovery_url: str | None = None,
     key_hash: bytes | None = None,
+    lane: str | None = None,
+    lane_key: str | None = None,
 ) -> Call[Enqueued]:
     """Queue a run. With a dedupe key, at most one run of the queue with that key is active:
     on_conflict return gives that run, replace gives it all that is new unless it has begun, raise
     is TD023. run_id makes the call repeatable; channels are sent the events of the run. key_hash,
-    the sha256 of its token, says which key of the HTTP door requests it.
+    the sha256 of its token, says which key of the HTTP door requests it. lane and lane_key are
+    those of set_lane; a lane that is not set: TD010.
     """
     return call(
         "enqueue",
@@ -73,6 +76,8 @@ def enqueue(
         channels=optional(channels, "channels"),
         recovery_url=recovery_url,
         key_hash=key_hash,
+        lane=lane,
+        lane_key=lane_key,
     )
 
 

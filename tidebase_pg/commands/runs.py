@@ -65,6 +65,8 @@ COLUMNS = (
 @click.option("--channels", type=DOCUMENT, help="JSON array: where its events are sent.")
 @click.option("--budget", type=DOCUMENT, help='What it may spend: {"max_cost_usd": 2}.')
 @click.option("--recovery-url", help="Posted to when an attempt is lost, so that it is taken up.")
+@click.option("--lane", help="The lane whose limits hold for it.")
+@click.option("--lane-key", help="Whom it counts for within its lane.")
 @click.option("--run-id", type=click.UUID, help="An id of your own; repeating it is harmless.")
 def enqueue(workflow: str, **given: Any) -> None:
     """Enqueue a run of a workflow."""

@@ -28,7 +28,7 @@ begin
     coalesce(spawn.options, '{}'),
     array[
       'priority', 'delay', 'run_at', 'max_attempts', 'deadline', 'metadata', 'backoff', 'budget',
-      'edge_type', 'edge_metadata', 'detached', 'recovery_url', 'channels'
+      'edge_type', 'edge_metadata', 'detached', 'recovery_url', 'channels', 'lane', 'lane_key'
     ]
   );
   v_child := coalesce(spawn.options, '{}') || jsonb_build_object(

@@ -25,7 +25,7 @@ begin
     array[
       'edge', 'workflow', 'input', 'queue', 'priority', 'delay', 'run_at', 'max_attempts',
       'deadline', 'metadata', 'backoff', 'budget', 'edge_type', 'edge_metadata', 'detached',
-      'recovery_url', 'channels'
+      'recovery_url', 'channels', 'lane', 'lane_key'
     ],
     10000
   );

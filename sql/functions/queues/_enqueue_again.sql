@@ -26,9 +26,12 @@ begin
       return null;
     elsif v_run.status <> 'queued'
       or v_run.started_at is not null
-      or v_run.waiting_on is not null
+      or v_run.waiting_on <> 'lane'
     then
       return (v_run.run_id, true, v_run.status)::tide.enqueued;
+    end if;
+    if v_run.lane is not null then
+      perform tide._leave_lane(v_run.run_id, v_run.lane, v_run.lane_key, null, null);
     end if;
     perform tide._write_told_events(array[v_run.run_id]);
     update tide.runs_active as r
@@ -39,6 +42,10 @@ begin
       priority = run.priority,
       run_at = run.run_at,
       ready = run.run_at <= tide._now(),
+      waiting_on = null,
+      waiting_for = null,
+      lane = run.lane,
+      lane_key = run.lane_key,
       max_attempts = run.max_attempts,
       deadline = run.deadline,
       deadline_at = run.deadline_at,

@@ -12,6 +12,8 @@ declare
   v_now constant timestamptz := tide._now();
   v_run_ids constant uuid[] := reserved.run_ids;
   v_slots constant integer[] := reserved.slots;
+  v_lane_slots constant integer[] := reserved.lane_slots;
+  v_lane_key_slots constant integer[] := reserved.lane_key_slots;
   v_budget constant jsonb := (reserved.settings).budget;
   v_runs tide.runs[];
   v_told boolean;
@@ -30,6 +32,8 @@ begin
       session_id = _lease.session_id,
       worker = _lease.worker,
       slot = v_slots[array_position(v_run_ids, r.run_id)],
+      lane_slot = v_lane_slots[array_position(v_run_ids, r.run_id)],
+      lane_key_slot = v_lane_key_slots[array_position(v_run_ids, r.run_id)],
       budget = coalesce(r.budget, v_budget),
       ended_by = null,
       last_seq = r.last_seq + 1,

@@ -43,6 +43,13 @@ begin
         where not e.noticed
       )
     ),
+    (
+      select v_now + interval '1 second'
+      where exists (
+        select
+        from tide.lane_waits as w
+      )
+    ),
     (select min(s.next_fire_at) from tide.schedules as s where s.enabled and not s.paused),
     tide._next_expiry(v_now)
   );

@@ -124,7 +124,19 @@ begin
       0,
       null,
       null,
-      null
+      null,
+      case
+        when g.options ?| '{lane,lane_key}' then tide._valid_lane(
+          _parse_batch.queue,
+          tide._option_text(g.argument || '.lane', g.options -> 'lane', 128),
+          tide._option_text(g.argument || '.lane_key', g.options -> 'lane_key', 256),
+          g.argument || '.'
+        )
+      end,
+      case
+        when g.options ? 'lane_key'
+          then tide._option_text(g.argument || '.lane_key', g.options -> 'lane_key', 256)
+      end
     )::tide.new_run
     from (
       select
@@ -152,7 +164,7 @@ begin
           array[
             'workflow', 'input', 'dedupe_key', 'priority', 'delay', 'run_at', 'max_attempts',
             'deadline', 'metadata', 'on_conflict', 'run_id', 'backoff', 'budget', 'channels',
-            'recovery_url'
+            'recovery_url', 'lane', 'lane_key'
           ] as known
         from jsonb_array_elements(_parse_batch.runs) with ordinality as e(element, ordinality)
         order by e.ordinality

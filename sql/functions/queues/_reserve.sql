@@ -15,6 +15,8 @@ as $$
 declare
   v_now constant timestamptz := tide._now();
   v_reserved tide.reservation;
+  v_picked tide.picked;
+  v_admitted uuid[];
   v_unslotted integer := 0;
   v_capacity integer := _reserve.max_runs;
 begin
@@ -31,7 +33,12 @@ begin
     end if;
   end if;
   v_reserved.settings := settings;
-  v_reserved.run_ids := tide._pick(_reserve.queue, v_capacity, _reserve.workflows);
+  v_picked := tide._pick_ready(_reserve.queue, v_capacity, _reserve.workflows);
+  v_reserved.run_ids := v_picked.run_ids;
+  if v_picked.laned then
+    v_reserved := tide._admit(_reserve.queue, v_reserved, v_capacity, _reserve.workflows);
+    v_admitted := v_reserved.run_ids;
+  end if;
   if settings.concurrency is not null and cardinality(v_reserved.run_ids) > 0 then
     v_reserved.slots := array(
       select s.slot
@@ -57,6 +64,15 @@ begin
     );
     v_reserved.run_ids := v_reserved.run_ids[:cardinality(v_reserved.permits)];
   end if;
+  if cardinality(v_reserved.run_ids) < cardinality(v_admitted) then
+    perform tide._leave_lane(r.run_id, r.lane, r.lane_key, a.lane_slot, a.lane_key_slot)
+    from unnest(
+      v_admitted, v_reserved.lane_slots, v_reserved.lane_key_slots
+    ) with ordinality as a(run_id, lane_slot, lane_key_slot, place)
+    join tide.runs_active as r on r.run_id = a.run_id
+    where a.place > cardinality(v_reserved.run_ids)
+      and r.lane is not null;
+  end if;
   if cardinality(v_reserved.run_ids) = 0 then
     return null;
   end if;
@@ -65,5 +81,5 @@ end;
 $$;
 
 comment on function tide._reserve is
-  'Lock ready runs of one queue and a slot and a permit for each; null when there is nothing to take. '
-  'push = for a dispatch, which only push queues allow, and they allow nothing else.';
+  'Lock ready runs of one queue, places in their lanes, and a slot and a permit for each; null when there '
+  'is nothing to take. push = for a dispatch, which only push queues allow, and they allow nothing else.';

@@ -15,7 +15,9 @@ create or replace function tide.enqueue(
   backoff jsonb default null,
   channels jsonb default null,
   recovery_url text default null,
-  key_hash bytea default null
+  key_hash bytea default null,
+  lane text default null,
+  lane_key text default null
 )
 returns tide.enqueued
 language plpgsql
@@ -79,7 +81,8 @@ begin
     or enqueue.metadata <> '{}'
     or num_nonnulls(
       enqueue.delay, enqueue.run_at, enqueue.max_attempts, enqueue.deadline, enqueue.dedupe_key,
-      enqueue.budget, enqueue.backoff, enqueue.recovery_url, enqueue.key_hash
+      enqueue.budget, enqueue.backoff, enqueue.recovery_url, enqueue.key_hash, enqueue.lane,
+      enqueue.lane_key
     ) > 0
   then
     v_run.priority := coalesce(tide._valid_priority(enqueue.priority), 0);
@@ -96,6 +99,10 @@ begin
     end if;
     if enqueue.dedupe_key is not null then
       v_run.dedupe_key := tide._valid_text('dedupe_key', enqueue.dedupe_key, 512);
+    end if;
+    if num_nonnulls(enqueue.lane, enqueue.lane_key) > 0 then
+      v_run.lane := tide._valid_lane(v_run.queue, enqueue.lane, enqueue.lane_key);
+      v_run.lane_key := enqueue.lane_key;
     end if;
     if enqueue.recovery_url is not null then
       perform tide._require_urls(v_run.queue);
@@ -117,4 +124,5 @@ comment on function tide.enqueue is
   'Queue a run. With a dedupe key, at most one run of the queue with that key is active: on_conflict '
   'return gives that run, replace gives it all that is new unless it has begun, '
   'raise is TD023. run_id makes the call repeatable; channels are sent the events of the run. '
-  'key_hash, the sha256 of its token, says which key of the HTTP door requests it.';
+  'key_hash, the sha256 of its token, says which key of the HTTP door requests it. lane and lane_key are '
+  'those of set_lane; a lane that is not set: TD010.';

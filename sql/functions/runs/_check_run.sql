@@ -18,7 +18,10 @@ begin
   elsif new.status in ('queued', 'pending') then
     v_possible := num_nonnulls(new.leased_until, new.finished_at, new.result) = 0
       and case when new.status = 'queued' then new.queue is not null else not new.ready end
-      and (new.slot is null or new.dispatched_until is not null)
+      and (
+        num_nonnulls(new.slot, new.lane_slot, new.lane_key_slot) = 0
+        or new.dispatched_until is not null
+      )
       and new.attempt >= 0
       and new.max_attempts between 1 and 100;
     if new.waiting_on is not null then
@@ -26,7 +29,7 @@ begin
         and not new.ready
         and coalesce(new.run_at, 'infinity') = 'infinity'
         and new.waiting_on in (
-          'review', 'gate', 'children', 'timer', 'event', 'budget', 'push'
+          'review', 'gate', 'children', 'timer', 'event', 'budget', 'push', 'lane'
         );
     elsif new.run_at is null then
       v_possible := false;
@@ -34,7 +37,8 @@ begin
   else
     v_possible := new.finished_at is not null
       and not new.ready
-      and num_nonnulls(new.slot, new.leased_until, new.waiting_on, new.dispatched_until) = 0;
+      and num_nonnulls(new.slot, new.leased_until, new.waiting_on, new.dispatched_until) = 0
+      and num_nonnulls(new.lane_slot, new.lane_key_slot) = 0;
   end if;
   if not v_possible then
     raise exception 'run % cannot be % with these columns', new.run_id, new.status

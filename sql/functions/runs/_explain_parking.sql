@@ -36,6 +36,8 @@ begin
             and e.child_status is null
         )
       );
+    when 'lane' then
+      return tide._explain_lane(run);
     when 'push' then
       return tide._reason(
         'push',

@@ -54,7 +54,7 @@ begin
       run_at, created_at, started_at, finished_at, deadline_at, lease, lease_id, worker,
       ended_by, failure_class, cancel_reason, cancel_actor,
       input, metadata, result, error, backoff, deadline, parent_id, forked_from, budget,
-      recovery_url, told_events, requested_by
+      recovery_url, told_events, requested_by, lane, lane_key
     )
     select
       g.run_id,
@@ -89,7 +89,9 @@ begin
       g.budget,
       g.recovery_url,
       case when g.untouched and g.ended_as = 'completed' then 3 else g.told_events end,
-      g.requested_by
+      g.requested_by,
+      g.lane,
+      g.lane_key
     from gone as g
   )
   select
@@ -104,7 +106,11 @@ begin
         g.queue,
         g.slot,
         g.open_gates,
-        g.parent_id
+        g.parent_id,
+        g.lane,
+        g.lane_key,
+        g.lane_slot,
+        g.lane_key_slot
       )::tide.ended
     ) filter (
       where g.ended_as <> 'completed'
@@ -112,6 +118,7 @@ begin
         or g.slot is not null
         or g.open_gates > 0
         or g.parent_id is not null
+        or g.lane is not null
     ),
     exists (
       select
@@ -145,7 +152,7 @@ end;
 $$;
 
 comment on function tide._finish is
-  'End runs: move them to runs_finished, free their slots, log it, close their gates, tell parents '
-  'and children; returns which. The caller has locked their rows, or gives the leases under which '
-  'they must be running; then those whose rows another transaction holds are passed over, those past '
-  'their deadline are cancelled, and neither are among the answer.';
+  'End runs: move them to runs_finished, free their slots and places in lanes, log it, close their '
+  'gates, tell parents and children; returns which. The caller has locked their rows, or gives the '
+  'leases under which they must be running; then those whose rows another transaction holds are passed '
+  'over, those past their deadline are cancelled, and neither are among the answer.';

@@ -14,14 +14,16 @@ declare
   v_asking uuid[];
   v_children uuid[];
   v_unslotted boolean;
+  v_laned boolean;
   v_told boolean;
 begin
   select
     array_agg(e.run_id) filter (where e.open_gates > 0),
     array_agg(e.run_id) filter (where e.parent_id is not null),
     bool_and(e.slot is null),
+    bool_or(e.lane is not null),
     bool_and(e.told)
-  into v_asking, v_children, v_unslotted, v_told
+  into v_asking, v_children, v_unslotted, v_laned, v_told
   from unnest(_finish_rest.ended) as e;
   if not v_unslotted then
     update tide.slots as s
@@ -30,6 +32,11 @@ begin
     where s.queue = e.queue
       and s.slot = e.slot
       and s.run_id = e.run_id;
+  end if;
+  if v_laned then
+    perform tide._leave_lane(e.run_id, e.lane, e.lane_key, e.lane_slot, e.lane_key_slot)
+    from unnest(_finish_rest.ended) as e
+    where e.lane is not null;
   end if;
   if not v_told then
     perform tide._emit(

@@ -52,7 +52,11 @@ select
   0 as dispatches,
   coalesce(n.told_events, 0) as told_events,
   coalesce(n.requested_by, session_user) as requested_by,
-  null::pg_catalog.uuid as session_id
+  null::pg_catalog.uuid as session_id,
+  n.lane,
+  n.lane_key,
+  null::integer as lane_slot,
+  null::integer as lane_key_slot
 from pg_catalog.unnest(_first_rows.runs) as n
 $$;
 

@@ -38,6 +38,8 @@ begin
     -- A run that comes to a wait has gone on: only stalls in a row count.
     recoveries = case when _requeue.waiting_on is null then r.recoveries else 0 end,
     slot = null,
+    lane_slot = null,
+    lane_key_slot = null,
     session_id = null,
     -- Whose attempt nobody reported on loses its lease id, so that a late report is refused.
     lease_id = case when _requeue.ended_by is not null then r.lease_id end,
@@ -54,6 +56,11 @@ begin
     where s.queue = run.queue
       and s.slot = run.slot
       and s.run_id = run.run_id;
+  end if;
+  if run.lane is not null then
+    perform tide._leave_lane(
+      run.run_id, run.lane, run.lane_key, run.lane_slot, run.lane_key_slot
+    );
   end if;
   perform tide._make_ready(v_run.queue, v_run.priority, v_run.run_at);
   perform tide._emit(

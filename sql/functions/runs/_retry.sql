@@ -41,6 +41,8 @@ begin
   v_new.budget := run.budget;
   v_new.recovery_url := run.recovery_url;
   v_new.requested_by := run.requested_by;
+  v_new.lane := run.lane;
+  v_new.lane_key := run.lane_key;
   v_new.parent_id := run.parent_id;
   v_new.forked_from := run.forked_from;
   v_new.last_seq := run.last_seq + 1;

@@ -64,6 +64,9 @@ begin
       v_reasons := v_reasons || tide._reason('paused', 'the queue is paused');
     end if;
     v_reasons := v_reasons || tide._explain_cap(v_queue) || tide._explain_rate(v_queue, v_now);
+    if v_run.lane is not null then
+      v_reasons := v_reasons || tide._explain_lane(v_run);
+    end if;
     if v_paused then
       v_reasons := v_reasons || tide._reason('installation_paused', 'the installation is paused');
     end if;
@@ -112,5 +115,5 @@ end;
 $$;
 
 comment on function tide.explain_wait is
-  'Why a run is not running, as jsonb: reasons such as not_due, review, paused, cap, rate, no_worker, '
-  'behind; none when it runs, may be claimed now or has ended.';
+  'Why a run is not running, as jsonb: reasons such as not_due, review, paused, cap, rate, lane, '
+  'no_worker, behind; none when it runs, may be claimed now or has ended.';

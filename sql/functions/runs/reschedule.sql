@@ -18,7 +18,7 @@ begin
   perform tide._require_read_committed('reschedule');
   perform tide._require_run(reschedule.run_id);
   v_run := tide._lock_run(reschedule.run_id);
-  if v_run.status <> 'queued' or v_run.waiting_on is not null then
+  if v_run.status <> 'queued' or v_run.waiting_on <> 'lane' then
     raise exception 'run % is % and cannot be rescheduled', v_run.run_id,
         case when v_run.waiting_on is null then v_run.status else 'parked' end
       using errcode = 'TD030',
@@ -29,11 +29,16 @@ begin
       using errcode = '22023',
             hint = format('Give a time before %s.', v_run.deadline_at);
   end if;
+  if v_run.lane is not null then
+    perform tide._leave_lane(v_run.run_id, v_run.lane, v_run.lane_key, null, null);
+  end if;
   perform tide._write_told_events(array[v_run.run_id]);
   update tide.runs_active as r
   set
     run_at = v_run_at,
     ready = v_run_at <= tide._now(),
+    waiting_on = null,
+    waiting_for = null,
     priority = coalesce(tide._valid_priority(reschedule.priority), r.priority),
     told_events = 0
   where r.run_id = v_run.run_id

@@ -38,6 +38,10 @@ begin
       return tide._notice_children(batch);
     when 'cascades' then
       return tide._follow_cascades(batch);
+    when 'lanes' then
+      return tide._wake_lines(10 * batch);
+    when 'leaked_lanes' then
+      return tide._tend_lanes(batch);
     when 'leaked_slots' then
       return tide._free_leaked_slots(batch);
     when 'settled_clock' then

@@ -40,6 +40,8 @@ begin
         expires_in => interval '60 seconds'
       ),
       slot = v_reserved.slots[v_position],
+      lane_slot = v_reserved.lane_slots[v_position],
+      lane_key_slot = v_reserved.lane_key_slots[v_position],
       dispatched_until = tide._now() + interval '60 seconds',
       dispatches = r.dispatches + 1,
       last_seq = r.last_seq + 1,

@@ -4,16 +4,30 @@
 -- read, and those of its own priority from the floor on; the last floor stands for what lies below
 -- all others. Rows are locked as they are asked for, so the limit outside bounds the locks too.
 -- A floor of the future is from before the clock was set back: nothing is known by it.
-create or replace function tide._pick(queue text, max_runs integer, workflows text[])
-returns uuid[]
+create or replace function tide._pick_ready(
+  queue text,
+  max_runs integer,
+  workflows text[],
+  seen uuid[] default '{}'
+)
+returns tide.picked
 language plpgsql
 volatile
 as $$
 declare
   v_now constant timestamptz := tide._now();
+  v_picked tide.picked;
 begin
-  return array(
-    select l.run_id
+  select
+    coalesce(array_agg(k.run_id), '{}'),
+    coalesce(bool_or(k.laned), false)
+  into
+    v_picked.run_ids,
+    v_picked.laned
+  from (
+    select
+      l.run_id,
+      l.laned
     from (
       select
         u.priority,
@@ -28,10 +42,10 @@ begin
         cross join lateral (
           select min(d.run_at) as run_at
           from tide.lowered_floors as d
-          where d.queue = _pick.queue
+          where d.queue = _pick_ready.queue
             and d.priority = o.priority
         ) as l
-        where o.queue = _pick.queue
+        where o.queue = _pick_ready.queue
         union all
         select
           -32769,
@@ -41,51 +55,62 @@ begin
       order by u.priority desc
     ) as f
     cross join lateral (
-      select a.run_id
+      select
+        a.run_id,
+        a.laned
       from (
-        select r.run_id
+        select
+          r.run_id,
+          r.lane is not null as laned
         from tide.runs_active as r
-        where r.queue = _pick.queue
+        where r.queue = _pick_ready.queue
           and r.ready
           and r.priority > f.priority
           and r.priority < coalesce(
             (
               select min(o.priority)
               from tide.claim_floors as o
-              where o.queue = _pick.queue
+              where o.queue = _pick_ready.queue
                 and o.priority > f.priority
             ),
             32768
           )
           and (r.deadline_at is null or r.deadline_at > v_now)
-          and (_pick.workflows is null or r.workflow = any (_pick.workflows))
+          and (_pick_ready.workflows is null or r.workflow = any (_pick_ready.workflows))
+          and r.run_id <> all (_pick_ready.seen)
         order by r.priority desc, r.run_at, r.run_id
-        limit _pick.max_runs
+        limit _pick_ready.max_runs
         for no key update skip locked
       ) as a
       union all
-      select b.run_id
+      select
+        b.run_id,
+        b.laned
       from (
-        select r.run_id
+        select
+          r.run_id,
+          r.lane is not null as laned
         from tide.runs_active as r
-        where r.queue = _pick.queue
+        where r.queue = _pick_ready.queue
           and r.ready
           and f.priority >= -32768
           and r.priority = f.priority
           and (r.run_at, r.run_id) >= (f.run_at, f.first_id)
           and (r.deadline_at is null or r.deadline_at > v_now)
-          and (_pick.workflows is null or r.workflow = any (_pick.workflows))
+          and (_pick_ready.workflows is null or r.workflow = any (_pick_ready.workflows))
+          and r.run_id <> all (_pick_ready.seen)
         order by r.priority desc, r.run_at, r.run_id
-        limit _pick.max_runs
+        limit _pick_ready.max_runs
         for no key update skip locked
       ) as b
     ) as l
     order by f.priority desc
-    limit _pick.max_runs
-  );
+    limit _pick_ready.max_runs
+  ) as k;
+  return v_picked;
 end;
 $$;
 
-comment on function tide._pick is
+comment on function tide._pick_ready is
   'Lock ready runs of a queue in claim order: higher priority, then earlier run_at, then run_id; those '
-  'past their deadline are left to upkeep.';
+  'seen already, or past their deadline, are passed over.';

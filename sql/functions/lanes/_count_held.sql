@@ -1,0 +1,39 @@
+create or replace function tide._count_held(lane text, lane_key text, above integer default 0)
+returns integer
+language plpgsql
+volatile
+as $$
+declare
+  v_placed integer;
+  v_unplaced integer;
+begin
+  select count(*)
+  into v_placed
+  from tide.lane_slots as s
+  where s.lane = _count_held.lane
+    and s.lane_key = _count_held.lane_key
+    and s.slot > _count_held.above
+    and s.run_id is not null;
+  if lane_key = '' then
+    select count(*)
+    into v_unplaced
+    from tide.runs_active as r
+    where r.lane = _count_held.lane
+      and (r.status = 'running' or r.dispatched_until is not null)
+      and r.lane_slot is null;
+  else
+    select count(*)
+    into v_unplaced
+    from tide.runs_active as r
+    where r.lane = _count_held.lane
+      and r.lane_key = _count_held.lane_key
+      and (r.status = 'running' or r.dispatched_until is not null)
+      and r.lane_key_slot is null;
+  end if;
+  return v_placed + v_unplaced;
+end;
+$$;
+
+comment on function tide._count_held is
+  'How many runs of a line of a lane run or are pushed: those in places above a number, and those '
+  'without a place, because they were claimed when there was no limit.';

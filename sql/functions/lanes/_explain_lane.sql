@@ -1,0 +1,84 @@
+create or replace function tide._explain_lane(run tide.runs)
+returns jsonb
+language plpgsql
+stable
+as $$
+declare
+  v_closed constant text[] := tide._closed_queues();
+  v_lane tide.lanes;
+  v_wait tide.lane_waits;
+  v_line text;
+  v_most integer;
+  v_busy uuid[];
+  v_ahead bigint;
+  v_reasons jsonb := '[]'::jsonb;
+begin
+  select l.*
+  into v_lane
+  from tide.lanes as l
+  where l.lane = run.lane;
+  select w.*
+  into v_wait
+  from tide.lane_waits as w
+  where w.run_id = run.run_id;
+  foreach v_line in array array['', run.lane_key] loop
+    v_most := case when v_line = '' then v_lane.total else v_lane.per_key end;
+    continue when v_line is null or v_most is null;
+    v_busy := array(
+      select r.run_id
+      from tide.runs_active as r
+      where r.lane = run.lane
+        and (v_line = '' or r.lane_key = v_line)
+        and (r.status = 'running' or r.dispatched_until is not null)
+      order by r.run_id
+    );
+    continue when cardinality(v_busy) < v_most and v_line is distinct from v_wait.lane_key;
+    select count(*)
+    into v_ahead
+    from (
+      select
+      from tide.lane_waits as w
+      where w.lane = run.lane
+        and w.lane_key = v_line
+        and w.run_id <> run.run_id
+        and (
+          v_wait.lane_key is distinct from v_line
+          or w.priority > v_wait.priority
+          or w.priority = v_wait.priority and (w.run_at, w.run_id) < (v_wait.run_at, v_wait.run_id)
+        )
+      order by w.lane, w.lane_key, w.priority desc, w.run_at, w.run_id
+      limit 10000
+    ) as a;
+    v_reasons := v_reasons || tide._reason(
+      'lane',
+      case
+        when v_line = '' then 'the total of its lane is used up'
+        else 'what its lane allows its key is used up'
+      end,
+      jsonb_build_object(
+        'lane', run.lane,
+        'lane_key', nullif(v_line, ''),
+        'most', v_most,
+        'running', cardinality(v_busy),
+        'held_by', (
+          select coalesce(jsonb_agg(h.run_id order by h.run_id), '[]')
+          from (
+            select r.run_id
+            from tide.runs_active as r
+            where r.run_id = any (v_busy[:100])
+              and r.queue <> all (v_closed)
+            order by r.run_id
+            limit 20
+          ) as h
+        ),
+        'ahead', v_ahead
+      )
+    );
+  end loop;
+  return v_reasons;
+end;
+$$;
+
+comment on function tide._explain_lane is
+  'The reasons lane, with the key, its limit, up to 20 runs that hold it and how many wait before this '
+  'one; an empty list where there is room.';

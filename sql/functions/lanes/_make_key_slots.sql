@@ -1,0 +1,32 @@
+-- Beside another claim that makes places of the lane they are missing for a moment, which only makes
+-- this one pass the runs over: nobody waits here.
+create or replace function tide._make_key_slots(lane text, lane_key text, per_key integer)
+returns void
+language plpgsql
+volatile
+as $$
+declare
+  v_made integer;
+begin
+  select count(*)
+  into v_made
+  from tide.lane_slots as s
+  where s.lane = _make_key_slots.lane
+    and s.lane_key = _make_key_slots.lane_key
+    and s.slot <= _make_key_slots.per_key;
+  if v_made < _make_key_slots.per_key then
+    perform
+    from tide.turns as u
+    where u.turn = 'lane ' || _make_key_slots.lane
+    for no key update skip locked;
+    if found then
+      perform tide._fit_lane_slots(
+        _make_key_slots.lane, _make_key_slots.lane_key, _make_key_slots.per_key
+      );
+    end if;
+  end if;
+end;
+$$;
+
+comment on function tide._make_key_slots is
+  'Make the places of a key that a claim needs: keys are met, not set.';

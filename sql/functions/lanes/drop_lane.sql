@@ -1,0 +1,31 @@
+create or replace function tide.drop_lane(lane text)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+begin
+  perform tide._require_read_committed('drop_lane');
+  delete from tide.lanes as l
+  where l.lane = drop_lane.lane;
+  if not found then
+    return false;
+  end if;
+  delete from tide.turns as u
+  where u.turn in (
+    select o.turn
+    from tide.turns as o
+    where o.turn = 'lane ' || drop_lane.lane
+    for update skip locked
+  );
+  perform tide._wake_lane(drop_lane.lane);
+  return true;
+end;
+$$;
+
+comment on function tide.drop_lane is
+  'Remove a lane; false = there was none. Its runs stay: from now on nothing limits them, and those that '
+  'wait go on, a thousand at once and the others by upkeep.';

@@ -1,0 +1,41 @@
+"""Whether places in lanes, the runs that hold them and those that wait say the same."""
+
+from __future__ import annotations
+
+from tests.support import Connection, value
+
+IN_STEP = """
+    with held as (
+      select r.lane, '' as lane_key, r.lane_slot as slot, r.run_id
+      from tide.runs_active as r
+      where r.lane_slot is not null
+      union all
+      select r.lane, r.lane_key, r.lane_key_slot, r.run_id
+      from tide.runs_active as r
+      where r.lane_key_slot is not null
+    ), places as (
+      select s.lane, s.lane_key, s.slot, s.run_id
+      from tide.lane_slots as s
+      where s.run_id is not null
+    )
+    select not exists (
+      (select * from held except select * from places)
+      union all (select * from places except select * from held)
+    ) and not exists (
+      (
+        select w.run_id from tide.lane_waits as w
+        except
+        select r.run_id from tide.runs_active as r where r.waiting_on = 'lane'
+      )
+      union all (
+        select r.run_id from tide.runs_active as r where r.waiting_on = 'lane'
+        except
+        select w.run_id from tide.lane_waits as w
+      )
+    )
+    """
+
+
+def in_step(connection: Connection) -> bool:
+    """Places are held by the runs that say so, and whoever waits is parked."""
+    return bool(value(connection, IN_STEP))

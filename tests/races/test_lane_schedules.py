@@ -1,0 +1,196 @@
+"""Claims in lanes beside other claims, ends, and limits that change."""
+
+from __future__ import annotations
+
+from tests.lanes.census import in_step
+from tests.races.scenes import leased, queued
+from tests.races.stepper import Stepper
+from tests.support import Connection, value
+
+CLAIM = "select c.run_id from tide.claim() as c"
+CLAIM_FIVE = "select count(*) from tide.claim(max_runs => 5)"
+WAITING = "select count(*) from tide.lane_waits"
+TICK = "update tide.ticks set next_at = '-infinity' returning 'due'"
+COMPLETE = "select r.status from tide.complete(%(run)s, %(lease)s) as r"
+
+
+def setting(name: str, to: str) -> str:
+    """Sets one limit of the lane and answers what it is then."""
+    return f"select l.{name} from tide.set_lane('shared', '{{\"{name}\": {to}}}') as l"
+
+
+def lane(connection: Connection, settings: str) -> None:
+    connection.execute("select tide.set_lane('shared', %s::jsonb)", (settings,))
+
+
+def laned(connection: Connection, runs: int, key: str | None = "acme") -> None:
+    for _ in range(runs):
+        queued(connection, lane="shared", lane_key=key)
+
+
+def test_a_claim_beside_one_under_way_takes_no_place_and_parks_nobody(
+    stepper: Stepper, connection: Connection
+) -> None:
+    lane(connection, '{"total": 1, "per_key": 1}')
+    stepper.facts["first"] = queued(connection, lane="shared", lane_key="acme")
+    stepper.facts["second"] = queued(connection, lane="shared", lane_key="acme")
+    stepper.facts["plain"] = queued(connection)
+    stepper.session("a", claim=CLAIM)
+    stepper.session("b", claim=CLAIM, waiting=WAITING)
+    stepper.play(
+        """
+        a.begin
+        a.claim     first
+        b.claim     plain
+        b.waiting   0
+        a.rollback
+        b.claim     first
+        a.claim     nothing
+        b.waiting   1
+        """
+    )
+    assert in_step(connection)
+
+
+def test_a_lowered_limit_waits_for_no_claim_and_counts_what_it_starts(
+    stepper: Stepper, connection: Connection
+) -> None:
+    lane(connection, '{"total": 4, "per_key": 4}')
+    laned(connection, 9)
+    stepper.session("a", claim=CLAIM_FIVE)
+    stepper.session("b", total=setting("total", "1"))
+    stepper.session("c", claim=CLAIM_FIVE)
+    stepper.play(
+        """
+        a.begin
+        a.claim     4
+        b.total     1
+        c.claim     0
+        a.commit
+        c.claim     0
+        """
+    )
+    assert in_step(connection)
+
+
+def test_a_first_limit_waits_for_no_claim_and_counts_what_runs_without_a_place(
+    stepper: Stepper, connection: Connection
+) -> None:
+    lane(connection, "{}")
+    laned(connection, 9)
+    stepper.session("a", claim=CLAIM_FIVE)
+    stepper.session("b", total=setting("total", "6"), key=setting("per_key", "7"))
+    stepper.session("c", claim=CLAIM_FIVE)
+    stepper.play(
+        """
+        a.begin
+        a.claim     5
+        b.total     6
+        b.key       7
+        a.commit
+        c.claim     1
+        c.claim     0
+        """
+    )
+    assert in_step(connection)
+
+
+def test_a_limit_not_yet_committed_binds_nobody(stepper: Stepper, connection: Connection) -> None:
+    lane(connection, '{"total": 1}')
+    laned(connection, 9)
+    stepper.session("a", total=setting("total", "3"))
+    stepper.session("b", claim=CLAIM_FIVE, tick=TICK)
+    stepper.play(
+        """
+        a.begin
+        a.total     3
+        b.claim     1
+        a.commit
+        b.tick      due
+        b.claim     2
+        b.claim     0
+        """
+    )
+    assert in_step(connection)
+
+
+def test_a_run_parked_beside_the_end_that_frees_its_place_is_woken_by_the_next_tick(
+    stepper: Stepper, connection: Connection
+) -> None:
+    lane(connection, '{"total": 1, "per_key": 1}')
+    first = leased(connection, lane="shared", lane_key="acme")
+    stepper.facts["run"], stepper.facts["lease"] = first
+    stepper.facts["second"] = queued(connection, lane="shared", lane_key="acme")
+    stepper.session("a", complete=COMPLETE)
+    stepper.session(
+        "b",
+        claim=CLAIM,
+        waiting=WAITING,
+        tick=TICK,
+    )
+    stepper.play(
+        """
+        a.begin
+        a.complete  completed
+        b.claim     nothing
+        b.waiting   1
+        a.commit
+        b.waiting   1
+        b.tick      due
+        b.claim     second
+        b.waiting   0
+        """
+    )
+    assert in_step(connection)
+
+
+def test_ends_at_once_wake_different_runs(stepper: Stepper, connection: Connection) -> None:
+    lane(connection, '{"total": 2}')
+    runs = [leased(connection, lane="shared") for _ in range(2)]
+    laned(connection, 4, None)
+    assert value(connection, CLAIM_FIVE) == 0
+    for name, run in zip("ab", runs, strict=True):
+        stepper.facts[f"run_{name}"], stepper.facts[f"lease_{name}"] = run
+        stepper.session(
+            name,
+            complete=f"select r.status from tide.complete(%(run_{name})s, %(lease_{name})s) as r",
+        )
+    stepper.session("c", claim=CLAIM_FIVE, waiting=WAITING)
+    stepper.play(
+        """
+        a.begin
+        b.begin
+        a.complete  completed
+        b.complete  completed
+        a.commit
+        b.commit
+        c.waiting   2
+        c.claim     2
+        """
+    )
+    assert in_step(connection)
+
+
+def test_a_cancel_beside_the_end_that_wakes_the_run_lets_the_next_go_on(
+    stepper: Stepper, connection: Connection
+) -> None:
+    lane(connection, '{"total": 1}')
+    stepper.facts["run"], stepper.facts["lease"] = leased(connection, lane="shared")
+    stepper.facts["second"] = queued(connection, lane="shared")
+    stepper.facts["third"] = queued(connection, lane="shared")
+    assert connection.execute(CLAIM_FIVE).fetchone() == (0,)
+    stepper.session("a", complete=COMPLETE)
+    stepper.session("b", cancel="select r.status from tide.cancel(%(second)s) as r")
+    stepper.session("c", claim=CLAIM)
+    stepper.play(
+        """
+        a.begin
+        b.begin
+        b.cancel    cancelled
+        a.complete  completed
+        a.commit
+        b.commit
+        c.claim     third
+        """
+    )
+    assert in_step(connection)

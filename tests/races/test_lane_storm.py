@@ -1,0 +1,148 @@
+"""Many claimers at once in lanes: limits in total and for each key, also while they change."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from tests.lanes.census import in_step
+from tests.races.storm import Actor, check_histories, storm, until_met
+from tests.races.test_claim_storms import COMPLETE, LOST, end_somehow, outcome, upkeep
+from tests.support import open_connection, value
+
+CLAIMERS = 16
+TOTAL, PER_KEY = 6, 2
+QUEUES = ["a", "b", "c"]
+KEYS = ["acme", "bolt", "core", "dock", None]
+RUNS = 240
+DRAINED = "select not exists (select from tide.runs_active)"
+CENSUS = """
+    select
+      count(*) as running,
+      coalesce(max(k.running) filter (where k.lane_key is not null), 0) as most_of_a_key
+    from (
+      select
+        r.lane_key,
+        count(*) over (partition by r.lane_key) as running
+      from tide.runs_active as r
+      where r.lane = 'shared'
+        and r.status = 'running'
+    ) as k
+    """
+
+
+def fill(dsn: str, **settings: int | None) -> None:
+    with open_connection(dsn) as connection:
+        connection.execute("select tide.set_lane('shared', %s::jsonb)", (json.dumps(settings),))
+        for number, queue in enumerate(QUEUES):
+            connection.execute(
+                "select tide.set_queue(%s, %s::jsonb)",
+                (queue, json.dumps({"backoff_base": "0 s", "max_attempts": 100})),
+            )
+            connection.execute(
+                "select tide.enqueue_many(%s, %s::jsonb)",
+                (
+                    queue,
+                    json.dumps(
+                        [
+                            {
+                                "workflow": "work",
+                                "priority": place % 3,
+                                "lane": "shared",
+                                # Most runs are of one key, which stands in front of the others.
+                                "lane_key": KEYS[0 if place % 2 else (place + number) % 5],
+                            }
+                            for place in range(RUNS // len(QUEUES))
+                        ]
+                    ),
+                ),
+            )
+
+
+def claim(actor: Actor) -> None:
+    carried: list[dict[str, Any]] = []
+    for _ in actor.until(DRAINED):
+        runs = actor.rows(
+            """
+            select s.run_id, s.lease_id, s.reason
+            from tide.settle_and_claim(%s::jsonb, %s, %s, '250 ms') as s
+            where s.accepted is null or s.reason = 'busy'
+            """,
+            json.dumps(carried),
+            actor.random.sample(QUEUES, len(QUEUES)),
+            actor.random.randint(1, 4),
+        )
+        busy = {str(run.run_id) for run in runs if run.reason == "busy"}
+        carried = [one for one in carried if one["run_id"] in busy]
+        for run in runs:
+            if run.reason is None:
+                actor.hits["claimed"] += 1
+                match actor.random.randrange(10):
+                    case 0 | 1 | 2:
+                        carried.append(outcome(run))
+                    case 3:
+                        actor.hits["cancelled"] += 1
+                        actor.rows("select tide.cancel(%s)", run.run_id, refused=LOST)
+                    case 4 | 5:
+                        actor.rows(COMPLETE, run.run_id, run.lease_id, refused=LOST)
+                    case _:
+                        end_somehow(actor, run)
+
+
+def claim_in_vain(actor: Actor) -> None:
+    for _ in actor.until(DRAINED):
+        actor.connection.execute("begin")
+        actor.hits["in vain"] += bool(actor.rows("select tide.claim(%s, 2)", QUEUES))
+        actor.connection.execute("rollback")
+
+
+def check_places(dsn: str) -> None:
+    with open_connection(dsn) as connection:
+        check_histories(connection)
+        assert value(connection, "select count(*) from tide.runs_active") == 0
+        assert value(connection, "select count(*) from tide.lane_waits") == 0
+        assert value(connection, "select count(*) from tide.sweep_failures") == 0
+        assert in_step(connection)
+        assert (
+            value(connection, "select count(*) from tide.lane_slots where run_id is not null") == 0
+        )
+
+
+def test_sixteen_claimers_never_exceed_a_lane_in_total_or_for_a_key(dsn: str) -> None:
+    def watch(actor: Actor) -> None:
+        for _ in actor.until_over():
+            ((running, of_a_key),) = actor.rows(CENSUS)
+            assert running <= TOTAL, f"{running} runs of a lane of {TOTAL}"
+            assert of_a_key <= PER_KEY, f"{of_a_key} runs of a key of {PER_KEY}"
+            actor.hits["full"] += running == TOTAL
+            actor.hits["key full"] += of_a_key == PER_KEY
+            actor.hits["waiting"] += bool(actor.value("select count(*) from tide.lane_waits"))
+
+    def play() -> Counter[str]:
+        fill(dsn, total=TOTAL, per_key=PER_KEY)
+        return storm(dsn, [claim] * (CLAIMERS - 1) + [claim_in_vain], [upkeep, watch])
+
+    needed = {"in vain": 1, "key full": 1, "retried": 4, "died": 4, "cancelled": 4}
+    until_met(play, **needed, claimed=RUNS, full=5, waiting=5)
+    check_places(dsn)
+
+
+def test_limits_that_change_under_load_lose_and_leak_nothing(dsn: str) -> None:
+    def configure(actor: Actor) -> None:
+        for _ in actor.until_over():
+            if actor.random.random() < 0.1:
+                actor.hits["dropped"] += bool(actor.value("select tide.drop_lane('shared')"))
+            settings = {
+                "total": actor.random.choice([None, 1, 2, 6]),
+                "per_key": actor.random.choice([None, 1, 2, 3]),
+            }
+            actor.value("select tide.set_lane('shared', %s::jsonb)", json.dumps(settings))
+            actor.hits["configured"] += 1
+
+    def play() -> Counter[str]:
+        fill(dsn, total=TOTAL, per_key=PER_KEY)
+        return storm(dsn, [claim] * (CLAIMERS - 1) + [claim_in_vain], [upkeep, configure])
+
+    until_met(play, claimed=RUNS, configured=10, dropped=1)
+    check_places(dsn)
