@@ -51,7 +51,7 @@ def main() -> None:
         start_postgres(ending)
         OUTPUT.mkdir(parents=True, exist_ok=True)
 
-        say("Enqueue one report on the documents of this repository")
+        say("Enqueue one report on documents of this repository")
         task = {"folder": str(ROOT), "output": str(OUTPUT), "pace": PACE}
         tide.enqueue(report, input=task, run_id=RUN_ID)
         print(f"  run {RUN_ID}")

@@ -31,7 +31,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "README.md").write_text(
         "# Tides\n\nWater rises.\n```\n# no heading\n```\nWater falls.\n"
     )
-    (tmp_path / "docs" / "moon.md").write_text("# Moon\n\n```sh\n# no heading\n```\n\n## Phases\n")
+    (tmp_path / "docs" / "concepts.md").write_text(
+        "# Moon\n\n```sh\n# no heading\n```\n\n## Phases\n"
+    )
     (tmp_path / "ignored.py").write_text("pass\n")
     return tmp_path
 
@@ -43,7 +45,7 @@ def test_report_holds_the_figures_of_its_sources(example: ModuleType, folder: Pa
     assert result["sources"] == 2
     text = Path(result["path"]).read_text()
     assert "2 sources, 9 words" in text
-    assert "- **README.md**: Tides\n- **docs/moon.md**: Moon; Phases\n" in text
+    assert "- **README.md**: Tides\n- **docs/concepts.md**: Moon; Phases\n" in text
     assert "ignored.py" not in text
 
 
