@@ -48,17 +48,6 @@ from tidebase_pg.errors import BadPayload, Fail, Stop
 from tidebase_pg.types import GateRow
 from tidebase_pg.values import RunId
 
-__all__ = [
-    "ExternalEventError",
-    "StepOptions",
-    "TideApprovals",
-    "TideDurability",
-    "idempotency_key",
-    "refuse",
-    "resolve",
-    "running",
-]
-
 AnyRun: TypeAlias = AsyncRun | Run
 StepOptions: TypeAlias = Mapping[str, Any]
 """Options of `run.step`: side_effects, idempotency_key, replay, retries, timeout…"""
@@ -439,7 +428,7 @@ def _fingerprint(cache_key: tuple[object, ...], step: str) -> dict[str, str]:
     parts = [part for part in cache_key if not isinstance(part, RunContext | ToolsetTool)]
     try:
         plain = to_jsonable_python(parts, exclude_none=True, fallback=_type_name)
-        text = json.dumps(_stable(plain), sort_keys=True, allow_nan=False)
+        text = json.dumps(stable(plain), sort_keys=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise BadPayload(
             f"what step {step!r} is called with cannot be written as JSON: {error}; give tools "
@@ -452,9 +441,9 @@ def _type_name(value: Any) -> str:
     return f"<{type(value).__qualname__}>"
 
 
-def _stable(value: Any) -> Any:
+def stable(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _stable(part) for key, part in value.items() if key not in VOLATILE}
+        return {key: stable(part) for key, part in value.items() if key not in VOLATILE}
     if isinstance(value, list):
-        return [_stable(part) for part in value]
+        return [stable(part) for part in value]
     return value
