@@ -28,6 +28,7 @@ from tidebase_pg.agents.openai_agents.models import (
     with_durable_model,
 )
 from tidebase_pg.agents.openai_agents.sessions import DurableSession, TideSession
+from tidebase_pg.errors import BadPayload, CollidingKeys, Fail, PayloadTooLarge
 
 PROMPT: Final = "May the agent call this tool?"
 
@@ -133,7 +134,13 @@ def durable_tool(tool: FunctionTool, **options: Any) -> FunctionTool:
             return await invoke(context, arguments)
 
         name = f"{tool.name}[{context.tool_call_id}]"
-        return await given.run.step(name, once, input=_parsed(arguments), **options)
+        try:
+            return await given.run.step(name, once, input=_parsed(arguments), **options)
+        except CollidingKeys:
+            raise  # another attempt may have other keys
+        except (BadPayload, PayloadTooLarge) as error:
+            # The SDK makes an error of its own of it; it will not become JSON by being done again.
+            raise Fail(f"step {name!r}: {error}", failure_class="bad_output") from error
 
     return dataclasses.replace(tool, on_invoke_tool=durably)
 
