@@ -17,7 +17,7 @@ PYTEST := $(BIN)/python -m pytest $(or $(TESTS),-n $(TEST_JOBS) --dist loadfile)
 .DEFAULT_GOAL := help
 .PHONY: help sync demo demo-agent dev quick test test-agents test-all test-pg15 test-busy test-patroni \
   test-pgbouncer lint sql-lint types screenshots conventions bench bench-quick fuzz-http fuzz-sql fuzz-roles \
-  storm-approvals chaos chaos-driver chaos-long docs docs-test wheel reproducible audit sbom clean
+  storm-approvals mutants chaos chaos-driver chaos-long docs docs-test wheel reproducible audit sbom clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +105,9 @@ fuzz-roles: $(READY) ## Look for what is marked by a hundred thousand random cal
 
 storm-approvals: $(READY) ## Replay approved runs ten thousand times with other arguments, also by mutants
 	TIDE_TEST_REPLAYS=10000 $(BIN)/python -m pytest --timeout 3600 tests/races/test_approval_storm.py
+
+mutants: $(READY) ## Break one rule at a time and see a test notice, some 30 minutes (ONLY=words of some)
+	$(BIN)/python -m tests.mutants --jobs $(TEST_JOBS) --only "$(ONLY)"
 
 chaos: $(READY) ## Ten minutes of work beside kills, stops and strangers' locks, then twenty checks
 	$(BIN)/python -m tests.chaos --minutes 10

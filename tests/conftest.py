@@ -1,7 +1,8 @@
 """Fixtures: a real Postgres, and for every test a database of its own.
 
 TIDE_TEST_POSTGRES=15|16|17|18 chooses the server (18), TIDE_TEST_DSN joins a running one,
-TIDE_TEST_PGBOUNCER=1 puts PgBouncer in transaction mode before it.
+TIDE_TEST_PGBOUNCER=1 puts PgBouncer in transaction mode before it, TIDE_TEST_TEMPLATE names a
+database of a running server that tests get copies of.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
 
 from tests.servers import Absent, Bouncer, OwnServer, RunningServer, join, scratch
-from tests.support import Clock, Connection, Databases, open_connection
-from tidebase_pg import admin
+from tests.support import Clock, Connection, Databases, install_for_copies, open_connection
 
 NAME = f"tide_{os.getpid()}"
 
@@ -43,11 +43,7 @@ def install_schema(
     *, host: str, port: int, user: str, dbname: str, password: str | None, **_: Any
 ) -> None:
     """Fill the template that every test's database is a copy of."""
-    dsn = RunningServer(host, int(port), user, password).dsn(dbname)
-    admin.install(dsn)
-    # Every test's database is a copy: what identity does not know it does not compare.
-    with open_connection(dsn) as connection:
-        connection.execute("update tide.identity set system_identifier = null, database_oid = null")
+    install_for_copies(RunningServer(host, int(port), user, password).dsn(dbname))
 
 
 postgresql_noproc = factories.postgresql_noproc(
@@ -56,9 +52,12 @@ postgresql_noproc = factories.postgresql_noproc(
 
 
 @pytest.fixture(scope="session")
-def template(postgresql_noproc: NoopExecutor) -> str:
+def template(request: pytest.FixtureRequest) -> str:
     """The name of a database with the schema and nothing in it."""
-    return str(postgresql_noproc.template_dbname)
+    if given := os.environ.get("TIDE_TEST_TEMPLATE"):
+        return given
+    made: NoopExecutor = request.getfixturevalue("postgresql_noproc")
+    return str(made.template_dbname)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.rows import namedtuple_row
 
 from tests.servers import RunningServer
+from tidebase_pg import admin
 
 T = TypeVar("T")
 Connection = psycopg.Connection[Any]
@@ -68,6 +69,14 @@ class Databases:
 
     def close(self) -> None:
         self.admin.close()
+
+
+def install_for_copies(dsn: str) -> None:
+    """Install the schema in a database that every test's database is a copy of."""
+    admin.install(dsn)
+    # What identity does not know it does not compare.
+    with open_connection(dsn) as connection:
+        connection.execute("update tide.identity set system_identifier = null, database_oid = null")
 
 
 class Clock:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tests.runs.acts import Tide, refused
+from tests.runs.acts import NOBODY, Tide, refused
 from tests.support import Clock, Connection, open_connection, value
 
 LogIn = Callable[..., Connection]
@@ -102,6 +102,21 @@ def test_a_stranger_is_refused_and_a_member_is_not(
     assert (QUEUE in str(caught.value)) == (act in NAMING)
     assert value(tide.connection, "select count(*) from tide.event_log") == before
     ACTS[act](member, scene)
+
+
+def test_a_stranger_cannot_tell_a_run_of_the_queue_from_none(
+    tide: Tide, scene: Scene, log_in: LogIn
+) -> None:
+    stranger = Tide(log_in(*EVERYTHING))
+    for run_id in (scene.queued, scene.failed, uuid4()):
+        with refused("42501") as caught:
+            stranger.get_run(run_id=run_id)
+        assert str(caught.value).startswith(f"run {run_id} does not exist, or login")
+        with refused("42501") as caught:
+            stranger.complete(run_id=run_id, lease_id=NOBODY)
+        assert str(caught.value).startswith(f"run {run_id} does not exist, or login")
+        (verdict,) = stranger.settle(outcomes=[{"run_id": str(run_id), "lease_id": str(NOBODY)}])
+        assert (verdict.accepted, verdict.reason) == (False, "missing")
 
 
 @pytest.mark.parametrize("act", ACTS)

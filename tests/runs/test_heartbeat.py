@@ -54,6 +54,10 @@ def test_lost_lease_is_never_revived(tide: Tide, hour: Clock) -> None:
     assert beat(tide, run) == ["lost"]
     assert tide.get_run(run_id=run.run_id).status == "queued"
     (second,) = tide.claim()
+    until = tide.get_run(run_id=run.run_id).leased_until
+    hour.advance(MINUTE / 2)
+    assert beat(tide, run) == ["lost"]
+    assert tide.get_run(run_id=run.run_id).leased_until == until
     assert beat(tide, run, second) == ["lost", "held"]
 
 

@@ -59,6 +59,17 @@ def test_a_begin_is_answered_as_begin_step_answers(
     assert tide.log(own["run_id"]) == ["run.enqueued", "run.claimed", "step.started"]
 
 
+def test_a_begin_past_the_deadline_is_told_to_ask_by_itself_and_refused(
+    tide: Tide, hour: Clock
+) -> None:
+    own = leased(tide.started(deadline="1 hour"))
+    hour.advance(timedelta(hours=1))
+    assert report(tide, {**own, "name": "a", "begin": True}) == {0: ("single", None)}
+    assert steps(tide, own["run_id"]) == []
+    with refused("TD001"):
+        tide.begin_step(**own, name="a")
+
+
 def test_a_completion_is_stored_and_says_nothing(
     tide: Tide, hour: Clock, own: dict[str, Any]
 ) -> None:

@@ -64,6 +64,17 @@ def test_fail_ends_the_run(tide: Tide, parked: Any) -> None:
     assert tide.log(run.run_id)[-1] == "run.failed"
 
 
+def test_report_of_the_attempt_before_the_review_is_no_repetition_of_its_end(
+    tide: Tide, parked: Any
+) -> None:
+    tide.resolve_step(run_id=parked.run_id, name="send", decision="fail")
+    own = {"run_id": parked.run_id, "lease_id": parked.lease_id}
+    with refused("TD003", parked.run_id):
+        tide.fail(**own)
+    (verdict,) = tide.settle(outcomes=[own | {"error": {}, "retryable": False}])
+    assert (verdict.accepted, verdict.reason) == (False, "finished")
+
+
 def test_no_attempt_is_burnt_by_any_number_of_reviews(tide: Tide) -> None:
     park(tide, tide.started(max_attempts=1))
     for _ in range(3):
