@@ -23,6 +23,7 @@ KEPT = {
 EMPTY = {
     *("runs_active", "schedule_fires", "schedules", "slots"),
     *("gate_votes", "lease_renewals", "lost_leases", "stream_chunks"),
+    *("lane_slots", "lane_waits"),
 }
 """Tables in which a finished run that nobody scheduled has no row."""
 
