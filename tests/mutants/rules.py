@@ -153,11 +153,11 @@ FENCE = [
 LOCKS = [
     sql(
         "runs are picked under a lock, above a floor's priority",
-        "queues/_pick",
-        """        limit _pick.max_runs
+        "queues/_pick_ready",
+        """        limit _pick_ready.max_runs
         for no key update skip locked
       ) as a""",
-        """        limit _pick.max_runs
+        """        limit _pick_ready.max_runs
       ) as a""",
         "races/test_claim_storms.py::test_claims_at_once_share_the_runs_among_them",
     ),
