@@ -580,6 +580,7 @@ ORPHANS = {
     "values (%s, 'words', 1, 1, 1, gen_random_uuid(), '[1]', now())",
     "lost_leases": "(run_id, lease_id, lease, lost_at) "
     "values (%s, gen_random_uuid(), '1 minute', now())",
+    "lane_waits": "(run_id, lane, lane_key, priority, run_at) values (%s, 'shared', '', 0, now())",
     "waits": "(run_id, kind, name, status, created_at) "
     "values (%s, 'event', 'paid', 'pending', now())",
     "signals": "(run_id, name, created_at) values (%s, 'paid', now())",
@@ -691,6 +692,7 @@ def test_every_table_with_a_run_id_is_looked_at_for_orphans(connection: Connecti
         )
     }
     not_of_a_run = {"runs_active", "runs_finished", "slots", "schedule_fires", "watchers"}
+    not_of_a_run |= {"lane_slots"}
     kept_by_retention = {"gates", "gate_votes", "usage"}
     assert tables == doctor.OWNED.keys() | not_of_a_run | kept_by_retention
 

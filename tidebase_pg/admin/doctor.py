@@ -516,6 +516,7 @@ OWNED: Final = {
     "run_inputs": "run_id",
     "lease_renewals": "run_id",
     "lost_leases": "run_id",
+    "lane_waits": "run_id",
     "stream_chunks": "run_id",
     "waits": "run_id",
     "signals": "run_id",
