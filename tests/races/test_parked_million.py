@@ -16,8 +16,9 @@ PARKED = 1_000_000
 # Trees of a million entries are a level or two deeper than those of a thousand: so many pages for
 # each run that is looked up, locked and put into other indexes.
 DEEPER = 6
-# And so many for a sweep that finds nothing, in all its indexes.
-IDLE = 16
+# And so many for a sweep that finds nothing, in all its indexes: also what is read once to plan two
+# statements anew, since a table with rows has the first page of each of its 14 indexes looked at.
+IDLE = 24
 
 PARK = """
     insert into tide.runs_active (

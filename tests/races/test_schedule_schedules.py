@@ -93,7 +93,7 @@ def test_a_time_set_back_by_hand_beside_its_fire_is_not_fired_again(
     stepper: Stepper, connection: Connection
 ) -> None:
     """The ledger holds, not the lock alone: its key makes the second insert wait and find it."""
-    fire = "select tide._fire(s, tide._now(), 'enqueued') is null from tide.schedules as s"
+    fire = "select tide._fire(s, tide._now(), 'enqueued', 'ann') is null from tide.schedules as s"
     stepper.session("a", fire=fire)
     stepper.session("b", fire=fire)
     stepper.play(
@@ -111,7 +111,7 @@ def test_a_time_set_back_by_hand_beside_its_fire_is_not_fired_again(
 def test_the_second_of_two_fires_of_a_time_counts_when_the_first_rolls_back(
     stepper: Stepper, connection: Connection
 ) -> None:
-    fire = "select tide._fire(s, tide._now(), 'enqueued') is null from tide.schedules as s"
+    fire = "select tide._fire(s, tide._now(), 'enqueued', 'ann') is null from tide.schedules as s"
     stepper.session("a", fire=fire)
     stepper.session("b", fire=fire)
     stepper.play(
@@ -341,7 +341,8 @@ def test_a_worker_that_dies_between_fire_and_advance_leaves_nothing(
     dying = open_connection(direct_dsn, autocommit=False)
     fired = one(
         dying,
-        "select (tide._fire(s, s.next_fire_at, 'enqueued')).outcome from tide.schedules as s",
+        "select (tide._fire(s, s.next_fire_at, 'enqueued', 'ann')).outcome "
+        "from tide.schedules as s",
     )
     assert fired.outcome == "enqueued"
     value(connection, "select pg_terminate_backend(%s, 5000)", dying.info.backend_pid)

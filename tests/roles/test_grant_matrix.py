@@ -153,6 +153,7 @@ PLAIN: dict[str, Any] = {
     "input": {},
     "kind": "complete",
     "label": "x",
+    "lane": "open",
     "lease_id": UUID("11111111-1111-4111-8111-111111111111"),
     "lease_ids": [UUID("11111111-1111-4111-8111-111111111111")],
     "limits": {"max_steps": 5},
