@@ -145,14 +145,14 @@ async def test_the_key_requests_a_run_and_not_the_login_of_the_server(
         await atide.keys.create("boss", "operator"),
     )
     async with client_of(url, app) as client:
-        made = await call(client, "enqueue", workflow="asks")
+        await call(client, "enqueue", workflow="asks")
 
     @atide.workflow("asks")
     async def asks(run: AsyncRun, input: object) -> None:
         await run.gate("pay", "Pay?", not_requester=True)
 
     await atide.work(drain=True)
-    (gate,) = await atide.gates.list(run_id=made["run_id"])
+    (gate,) = await atide.gates.pending()
     described = await atide.gates.describe(gate.gate_id)
     assert described["requested_by"] == "key app"
     decision = {"gate_id": str(gate.gate_id), "decision": "approved"}
