@@ -134,6 +134,10 @@ class Campaign:
                 time.sleep(0.05)
         raise Over
 
+    def reach(self) -> Connection:
+        """A connection also after the campaign has ended, when the server is left alone."""
+        return open_connection(self.dsn) if self.ended.is_set() else self.connect()
+
     @contextlib.contextmanager
     def connected(self, log: Log, doing: str) -> Iterator[Connection]:
         """A connection; what the campaign itself breaks is written down and not raised."""
@@ -339,7 +343,7 @@ class Campaign:
 
     def end_clock(self) -> None:
         """The clock is the server's again."""
-        with self.connect() if not self.ended.is_set() else open_connection(self.dsn) as connection:
+        with self.reach() as connection:
             connection.execute("update tide_test.clock set stopped_at = null")
 
     def kill_server(self) -> None:

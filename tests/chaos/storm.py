@@ -162,7 +162,7 @@ class Storm(Campaign):
         self.end_limits()
 
     def end_limits(self) -> None:
-        with self.connect() if not self.ended.is_set() else open_connection(self.dsn) as connection:
+        with self.reach() as connection:
             connection.execute("alter role besieged reset all")
         self.line.cut(1.0)
 
