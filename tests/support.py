@@ -16,6 +16,7 @@ from psycopg.rows import namedtuple_row
 
 from tests.servers import RunningServer
 from tidebase_pg import admin
+from tidebase_pg.testing.databases import drop_database
 
 T = TypeVar("T")
 Connection = psycopg.Connection[Any]
@@ -63,9 +64,7 @@ class Databases:
         try:
             yield name
         finally:
-            self.admin.execute(
-                sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
-            )
+            drop_database(self.admin, name)
 
     def close(self) -> None:
         self.admin.close()

@@ -11,6 +11,7 @@ from psycopg import sql
 from tests.servers import RunningServer
 from tests.support import open_connection, value
 from tidebase_pg import SchemaError, admin
+from tidebase_pg.testing.databases import drop_database
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
@@ -33,6 +34,4 @@ def test_a_database_of_another_encoding_is_refused_and_left_empty(
             with pytest.raises(psycopg.errors.FeatureNotSupported):
                 connection.execute(admin.current().header.body.encode())
     finally:
-        databases.admin.execute(
-            sql.SQL("drop database {} with (force)").format(sql.Identifier(name))
-        )
+        drop_database(databases.admin, name)

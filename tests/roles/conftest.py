@@ -13,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 from tests.runs.acts import hour as hour
 from tests.runs.acts import tide as tide
 from tests.support import Connection, open_connection
+from tidebase_pg.testing.databases import end_sessions
 
 
 @pytest.fixture
@@ -28,11 +29,7 @@ def log_in(connection: Connection, direct_dsn: str) -> Iterator[Callable[..., Co
 
             def forget() -> None:
                 # A session that is ending still removes its temporary tables.
-                connection.execute(
-                    "select pg_terminate_backend(a.pid, 10000) from pg_stat_activity as a "
-                    "where a.usename = %s",
-                    (name,),
-                )
+                end_sessions(connection, sql.SQL("a.usename = {}").format(sql.Literal(name)))
                 connection.execute(sql.SQL("drop owned by {}").format(login))
                 connection.execute(sql.SQL("drop role {}").format(login))
 

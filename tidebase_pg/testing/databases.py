@@ -32,6 +32,25 @@ SETTINGS: Final = {
 """Data nobody keeps need not survive the machine; processes may still be killed."""
 
 
+# Postgres itself looks every tenth of a second only, when a database is dropped or a session ended.
+END_SESSIONS: Final = """
+do $$
+begin
+  perform pg_terminate_backend(a.pid)
+  from pg_stat_activity as a
+  where {}
+    and a.backend_type = 'client backend'
+    and pg_has_role(a.usesysid, 'usage');
+  for v_look in 1..500 loop
+    perform pg_stat_clear_snapshot();
+    exit when not exists (select from pg_stat_activity as a where {});
+    perform pg_sleep(0.001);
+  end loop;
+end;
+$$
+"""
+
+
 class KitError(Exception):
     """A test asked the kit for something it cannot do; the message names it and the remedy."""
 
@@ -99,9 +118,20 @@ class TestServer:
         )
 
     def _drop(self, name: str) -> None:
-        self._admin.execute(
-            sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
-        )
+        drop_database(self._admin, name)
+
+
+def end_sessions(connection: psycopg.Connection[Any], which: sql.Composable) -> None:
+    """End sessions, given by a condition on `pg_stat_activity as a`, and see them gone."""
+    connection.execute(sql.SQL(END_SESSIONS).format(which, which))
+
+
+def drop_database(connection: psycopg.Connection[Any], name: str) -> None:
+    """Drop a database if it exists, whoever is still connected."""
+    end_sessions(connection, sql.SQL("a.datname = {}").format(sql.Literal(name)))
+    connection.execute(
+        sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+    )
 
 
 @contextmanager
