@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import httptools
 
 from benchmarks.crew import Step
 from benchmarks.stage import execute, free_port
@@ -53,23 +56,47 @@ def _answers(port: int) -> bool:
 
 
 class Line:
-    """A kept connection."""
+    """A kept connection that takes little time of its own, as load generators do.
+
+    `http.client` reads the headers of an answer as an e-mail's: 0.15 ms of processor a call,
+    beside 0.01 here and 0.7 in the gateway.
+    """
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._body = bytearray()
+        self._answered = False
 
     def close(self) -> None:
-        self._connection.close()
+        self._socket.close()
+
+    def on_body(self, part: bytes) -> None:
+        """For httptools: a piece of the answer."""
+        self._body += part
+
+    def on_message_complete(self) -> None:
+        """For httptools: the answer is whole."""
+        self._answered = True
 
     def post(self, path: str, body: Any) -> Any:
-        self._connection.request(
-            "POST", path, json.dumps(body), {"content-type": "application/json"}
+        content = json.dumps(body).encode()
+        head = (
+            f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
         )
-        answer = self._connection.getresponse()
-        read = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{path}: {answer.status} {read[:200]!r}")
-        return json.loads(read)
+        self._body.clear()
+        self._answered = False
+        answer = httptools.HttpResponseParser(self)
+        self._socket.sendall(head.encode() + content)
+        while not self._answered:
+            received = self._socket.recv(65_536)
+            if not received:
+                raise RuntimeError(f"{path}: the gateway closed the connection")
+            answer.feed_data(received)
+        if answer.get_status_code() != 200:
+            raise RuntimeError(f"{path}: {answer.get_status_code()} {bytes(self._body[:200])!r}")
+        return json.loads(self._body)
 
 
 def polled(dsn: str, port: int, workers: int, seconds: float) -> float:
