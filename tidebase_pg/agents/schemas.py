@@ -6,29 +6,37 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg import sql
 
 from tidebase_pg.errors import MigrationDrift
 
+COMMON: Final = Path(__file__).parent / "sql"
+"""What every schema begins and ends with: its ledger, and who may call its functions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A schema, and the folder of what makes it: header, migrations, functions, grants."""
+    """A schema, what it is for, and the folder of its migrations and functions."""
 
     name: str
+    purpose: str
     folder: Path
 
     def scripts(self) -> Iterator[tuple[str, str]]:
         """Names and texts, in the order in which they run; migrations begin with a number."""
-        yield "header.sql", (self.folder / "header.sql").read_text()
+        yield self._common("header.sql")
         for path in sorted((self.folder / "migrations").glob("*.sql")):
             yield path.name, path.read_text()
         for path in sorted((self.folder / "functions").glob("*.sql")):
             yield path.name, path.read_text()
-        yield "grants.sql", (self.folder / "grants.sql").read_text()
+        yield self._common("grants.sql")
+
+    def _common(self, name: str) -> tuple[str, str]:
+        text = (COMMON / name).read_text()
+        return name, text.replace("{schema}", self.name).replace("{purpose}", self.purpose)
 
     def text(self) -> str:
         """All of it as one script, to be read and run with psql on an empty database."""

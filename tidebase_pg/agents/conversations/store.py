@@ -20,7 +20,9 @@ from tidebase_pg.agents.connections import (
 from tidebase_pg.agents.schemas import Schema
 from tidebase_pg.documents import decode, encode
 
-SCHEMA: Final = Schema("tide_conversations", Path(__file__).parent / "sql")
+SCHEMA: Final = Schema(
+    "tide_conversations", "Conversations of agents", Path(__file__).parent / "sql"
+)
 
 
 @dataclass(frozen=True, slots=True)

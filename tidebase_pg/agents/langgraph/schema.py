@@ -7,4 +7,6 @@ from typing import Final
 
 from tidebase_pg.agents.schemas import Schema
 
-SCHEMA: Final = Schema("tide_langgraph", Path(__file__).parent / "sql")
+SCHEMA: Final = Schema(
+    "tide_langgraph", "Checkpoints and memories of LangGraph", Path(__file__).parent / "sql"
+)

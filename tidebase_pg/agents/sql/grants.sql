@@ -1,7 +1,7 @@
 -- Last of all: a function that was just created is executable by PUBLIC.
-revoke all on all tables in schema tide_langgraph from public;
-revoke all on all sequences in schema tide_langgraph from public;
-revoke all on all routines in schema tide_langgraph from public;
+revoke all on all tables in schema {schema} from public;
+revoke all on all sequences in schema {schema} from public;
+revoke all on all routines in schema {schema} from public;
 
 -- The group role of workers has the name that the installation beside it gives, if there is one.
 do $$
@@ -17,7 +17,7 @@ begin
     from pg_catalog.pg_roles as r
     where r.rolname = v_worker
   loop
-    execute pg_catalog.format('grant usage on schema tide_langgraph to %I', v_role);
+    execute pg_catalog.format('grant usage on schema {schema} to %I', v_role);
     execute (
       select pg_catalog.string_agg(
         pg_catalog.format('grant execute on routine %s to %I', p.oid::pg_catalog.regprocedure, v_role),
@@ -25,7 +25,7 @@ begin
         order by p.proname
       )
       from pg_catalog.pg_proc as p
-      where p.pronamespace = 'tide_langgraph'::pg_catalog.regnamespace
+      where p.pronamespace = '{schema}'::pg_catalog.regnamespace
         and p.proname !~ '^_'
     );
   end loop;
