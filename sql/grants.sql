@@ -103,7 +103,7 @@ declare
       "get_state",
       "state_versions", "create_snapshot", "list_snapshots", "record_usage", "list_usage",
       "append_stream", "read_stream", "list_streams",
-      "claim_deliveries", "finish_delivery",
+      "claim_deliveries", "finish_delivery", "throttle",
       "reconcile", "_sweep", "_sweeps", "_valid_integer", "_valid_interval"
     ],
     "operator": [
@@ -114,7 +114,7 @@ declare
       "retry", "reschedule", "revoke_lease", "fork_run",
       "resolve_step", "describe_gate", "decide_gate", "note_gate", "send_event", "send_events",
       "set_budget",
-      "set_queue", "set_lane", "drop_lane", "list_lanes", "grant_queue",
+      "set_queue", "set_lane", "drop_lane", "list_lanes", "throttle", "grant_queue",
       "list_setting_changes",
       "revoke_queue", "set_schedule", "drop_schedule", "pause_schedule", "resume_schedule",
       "fire_schedule", "list_schedules", "list_fires", "next_fire", "next_wakeup",

@@ -239,6 +239,8 @@ class AsyncLanes(AsyncNamespace):
     """Limits that runs of any number of queues share, in total and for each key."""
 
     set = AsyncNamespace.method(registry.set_lane)
+    throttle = AsyncNamespace.method(registry.throttle)
+    lift = AsyncNamespace.method(registry.lift)
     drop = AsyncNamespace.method(calls.drop_lane)
     list = AsyncNamespace.method(calls.list_lanes)
 

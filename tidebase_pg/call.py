@@ -74,7 +74,7 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
     values.interval_or_text: ("budget",),
     values.integer_or_moment: ("after",),
     values.identifier_or_moment: ("before",),
-    values.moment: ("run_at", "started_at"),
+    values.moment: ("run_at", "started_at", "until"),
     values.octets: ("key_hash", "token_hash"),
 }
 _READER: Final[Mapping[str, Reader]] = {

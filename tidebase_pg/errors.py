@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import psycopg
 
-from tidebase_pg.values import Duration, interval, label
+from tidebase_pg.values import Duration, interval, label, moment
 
 LONGEST_RETRY: Final = timedelta(days=365)
 
@@ -224,6 +224,25 @@ class Snooze(Exception):
         self.after = interval("after", after)
         if not timedelta(0) <= self.after <= LONGEST_RETRY:
             raise ValueError(f"after = {self.after} is out of range: give 0 seconds to 365 days")
+
+
+class RateLimited(Snooze):
+    """Raise it in a workflow or step when a provider refuses for a while, as with status 429.
+
+    The attempt ends and does not count, and the whole lane of the run is throttled: no worker takes
+    up a run of it before. A run without a lane waits alone. `after` is a timedelta, seconds, or the
+    time from which it may go on.
+
+    >>> raise RateLimited("openai answers 429", after=30)
+    """
+
+    def __init__(
+        self, reason: str = "the provider asked to wait", *, after: Duration | datetime
+    ) -> None:
+        if isinstance(after, datetime):
+            left = moment("after", after) - datetime.now(UTC)
+            after = max(left, timedelta(0))
+        super().__init__(reason, after=after)
 
 
 class Fail(Exception):

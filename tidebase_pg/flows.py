@@ -28,6 +28,7 @@ from tidebase_pg.errors import (
     InvalidArgument,
     NotFound,
     PayloadTooLarge,
+    RateLimited,
     Retry,
     RunCancelled,
     RunParked,
@@ -527,7 +528,10 @@ def record_failure(run: Held, error: BaseException) -> Flow[None]:
     """Record how an attempt of a run begun by its id ended."""
     said = verdict_of(error)
     if isinstance(said, Snooze):
-        yield from ask(calls.release(run.run_id, run.lease_id, delay=said.after).unread())
+        release = calls.release(
+            run.run_id, run.lease_id, delay=said.after, throttle=throttle_of(said)
+        )
+        yield from ask(release.unread())
     else:
         yield from _report(run, failure(error))
 
@@ -616,7 +620,11 @@ def verdict_of(error: BaseException) -> Fail | Retry | Snooze | None:
     for one in parts_of(error):
         if isinstance(one, Fail):
             return one
-        if isinstance(one, Retry | Snooze):
+        if isinstance(one, RateLimited):
+            # Of branches that were refused together, the one told to wait longest.
+            if not isinstance(found, RateLimited) or found.after < one.after:
+                found = one
+        elif isinstance(one, Retry | Snooze):
             found = found or one
     return found
 
@@ -665,10 +673,20 @@ def failed(run: LeasedRun, failure: Failure) -> Outcome:
     return Outcome(run, "failed", f"{run.key},{text[1:]}")
 
 
-def released(run: LeasedRun, delay: timedelta | None = None) -> Outcome:
-    """Hand a run back at no attempt, to be claimed after a delay."""
-    later = "" if delay is None else f',"delay":"{interval_text(delay)}"'
-    return Outcome(run, "released", f'{run.key},"release":true{later}}}')
+def released(run: LeasedRun, said: Snooze | None = None) -> Outcome:
+    """Hand a run back at no attempt, to be claimed after a delay, its whole lane if it says so."""
+    report: dict[str, Any] = {"release": True}
+    if said is not None:
+        report["delay"] = interval_text(said.after)
+        if (throttle := throttle_of(said)) is not None:
+            report["throttle"] = throttle
+    text = encode(report, f"the release of run {run.run_id}")
+    return Outcome(run, "released", f"{run.key},{text[1:]}")
+
+
+def throttle_of(said: Snooze) -> str | None:
+    """Why the lane of the run is throttled."""
+    return _storable(str(said)[:LONGEST_NOTE]) if isinstance(said, RateLimited) else None
 
 
 def batch(outcomes: Sequence[Outcome]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NotRequired, Required, TypedDict, Unpack, cast
 
 from tidebase_pg import calls
@@ -449,9 +449,38 @@ def configure(
     return calls.set_queue(queue, given, actor=actor)
 
 
-def set_lane(lane: str, **settings: Unpack[LaneSettings]) -> Call[LaneRow]:
+def set_lane(
+    lane: str, *, actor: str | None = None, **settings: Unpack[LaneSettings]
+) -> Call[LaneRow]:
     """Make a lane or change its limits; what is left out stays, None clears."""
-    return calls.set_lane(lane, settings=settings)
+    return calls.set_lane(lane, settings=settings, actor=actor)
+
+
+def throttle(
+    lane: str,
+    until: datetime | Duration,
+    *,
+    reason: str | None = None,
+    actor: str | None = None,
+) -> Call[LaneRow]:
+    """Let no run of a lane be claimed before a time, or for so many seconds from now.
+
+    Claims that begin afterwards give none; runs of it wait and use up no attempt.
+    """
+    if not isinstance(until, datetime):
+        length = interval("until", until)
+        try:
+            until = datetime.now(UTC) + length
+        except OverflowError:
+            raise ValueError(
+                f"until = {length} is too long: give a time within ten years"
+            ) from None
+    return calls.throttle(lane, until=until, reason=reason, actor=actor)
+
+
+def lift(lane: str, *, actor: str | None = None) -> Call[LaneRow]:
+    """Let runs of a throttled lane be claimed again."""
+    return calls.throttle(lane, actor=actor)
 
 
 def pause(queue: str, *, actor: str | None = None) -> Call[QueueRow]:

@@ -231,6 +231,8 @@ class Lanes(Namespace):
     """Limits that runs of any number of queues share, in total and for each key."""
 
     set = Namespace.method(registry.set_lane)
+    throttle = Namespace.method(registry.throttle)
+    lift = Namespace.method(registry.lift)
     drop = Namespace.method(calls.drop_lane)
     list = Namespace.method(calls.list_lanes)
 

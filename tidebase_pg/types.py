@@ -929,6 +929,9 @@ class LaneRow(Record):
     """How many runs with one key may run at once; None = any number."""
     created_at: datetime
     updated_at: datetime
+    throttled_until: datetime | None
+    """No run of it is claimed before; None or past = it is not throttled."""
+    throttle_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -944,6 +947,9 @@ class ListedLane(Record):
     keys_text: str = field(repr=False)
     created_at: datetime
     updated_at: datetime
+    throttled_until: datetime | None
+    """No run of it is claimed before; None = it is not throttled."""
+    throttle_reason: str | None
 
     @property
     def keys(self) -> Any:

@@ -56,6 +56,10 @@ ACCEPTED = {
     ("0062_changed_upkeep.sql", "ban-drop-function"): "made again in the same transaction",
     ("0101_run_lanes.sql", "ban-drop-function"): "made again in the same transaction",
     ("0106_former_pick.sql", "ban-drop-function"): "a private one, called by nobody any more",
+    ("0110_throttled_lanes.sql", "ban-drop-function"): "made again in the same transaction",
+    ("0110_throttled_lanes.sql", "ban-drop-constraint"): (
+        "a check that knows one more kind takes its place in the same transaction"
+    ),
     ("0063_parked_times.sql", "ban-drop-not-null"): "drivers of before read no time as well",
     ("0098_inputs_apart.sql", "ban-drop-not-null"): "every answer has the input still",
     ("0099_former_functions.sql", "ban-drop-function"): "a private one, called by nobody any more",

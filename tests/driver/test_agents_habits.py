@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tidebase_pg import (
     AsyncTidebase,
     Fail,
     InputMismatch,
+    RateLimited,
     Retry,
     Run,
     RunLogFilter,
@@ -312,6 +314,69 @@ def test_a_snooze_costs_no_attempt(tide: Tidebase, connection: Connection) -> No
     assert (tide.runs.get(run_id).result, tries) == ("there", [1, 1, 1])
     with pytest.raises(ValueError, match="out of range"):
         Snooze(after=-1)
+
+
+def test_a_rate_limit_throttles_the_lane_of_the_run_and_costs_no_attempt(tide: Tidebase) -> None:
+    tries: list[tuple[str, int]] = []
+    tide.lanes.set("openai")
+
+    def ask(name: str) -> str:
+        if not tries:
+            tries.append((name, 1))
+            raise RateLimited("429", after=600)
+        return name
+
+    @tide.workflow("w", max_attempts=1)
+    def w(run: Run, input: Any) -> Any:
+        answer = run.step("ask", lambda: ask(input))
+        tries.append((answer, run.attempt))
+        return answer
+
+    run_ids = [tide.enqueue(w, input=name, lane="openai").run_id for name in ("a", "b")]
+    outside = tide.enqueue(w, input="c").run_id
+    tide.work(drain=True, concurrency=1)
+    assert tries == [("a", 1), ("c", 1)]
+    (listed,) = tide.lanes.list()
+    assert listed.throttle_reason == "429"
+    assert listed.throttled_until is not None
+    assert timedelta(0) < listed.throttled_until - datetime.now(UTC) <= timedelta(seconds=600)
+    tide.lanes.lift("openai")
+    tide.work(drain=True, concurrency=1)
+    assert [tide.runs.get(run_id).result for run_id in [*run_ids, outside]] == ["a", "b", "c"]
+    assert tries[2:] == [("a", 1), ("b", 1)]
+
+
+def test_of_branches_that_are_rate_limited_together_the_longest_wait_counts(
+    tide: Tidebase,
+) -> None:
+    tide.lanes.set("openai")
+
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> None:
+        errors = [Snooze(after=9), *(RateLimited(name, after=len(name)) for name in ("a", "bc"))]
+        raise ExceptionGroup("branches", errors)
+
+    run_id = tide.enqueue(w, lane="openai").run_id
+    tide.work(drain=True)
+    assert tide.lanes.list()[0].throttle_reason == "bc"
+    tide.lanes.throttle("openai", timedelta(hours=1), reason="by hand")
+    assert tide.lanes.list()[0].throttle_reason == "by hand"
+    assert tide.runs.get(run_id).attempt == 0
+
+
+def test_a_rate_limit_ends_after_a_length_or_at_a_time() -> None:
+    assert RateLimited(after=2.5).after == timedelta(seconds=2.5)
+    assert RateLimited(after=timedelta(minutes=2)).after == timedelta(minutes=2)
+    minute = RateLimited(after=datetime.now(UTC) + timedelta(minutes=1)).after
+    assert timedelta(seconds=30) < minute <= timedelta(minutes=1)
+    assert RateLimited(after=datetime(2000, 1, 1, tzinfo=UTC)).after == timedelta(0)
+    for wrong in (-1, float("nan"), 10**400, timedelta(days=366), datetime.max.replace(tzinfo=UTC)):
+        with pytest.raises(ValueError, match="after"):
+            RateLimited(after=wrong)
+    with pytest.raises(ValueError, match="after"):
+        RateLimited(after=datetime(2030, 1, 1))  # noqa: DTZ001
+    with pytest.raises(TypeError, match="after"):
+        RateLimited(after="soon")  # type: ignore[arg-type]
 
 
 async def test_branches_of_an_ended_attempt_begin_nothing(atide: AsyncTidebase) -> None:

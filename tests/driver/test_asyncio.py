@@ -19,6 +19,7 @@ from tidebase_pg import (
     BadPayload,
     InputMismatch,
     NotFound,
+    RateLimited,
     Retry,
     RunCancelled,
     RunParked,
@@ -205,6 +206,28 @@ async def test_a_snooze_costs_no_attempt_in_asyncio(atide: AsyncTidebase) -> Non
     run_id = (await atide.enqueue(w)).run_id
     await atide.work(drain=True)
     assert ((await atide.runs.get(run_id)).result, tries) == ("there", [1, 1, 1])
+
+
+async def test_a_rate_limit_throttles_the_lane_of_the_run_in_asyncio(
+    atide: AsyncTidebase,
+) -> None:
+    tries: list[tuple[str, int]] = []
+    await atide.lanes.set("openai")
+
+    @atide.workflow("w", max_attempts=1)
+    async def w(run: AsyncRun, input: Any) -> Any:
+        tries.append((input, run.attempt))
+        if len(tries) == 1:
+            raise RateLimited("429", after=600)
+        return input
+
+    run_ids = [(await atide.enqueue(w, input=name, lane="openai")).run_id for name in ("a", "b")]
+    await atide.work(drain=True, concurrency=1)
+    assert tries == [("a", 1)]
+    await atide.lanes.lift("openai")
+    await atide.work(drain=True, concurrency=1)
+    assert tries == [("a", 1), ("a", 1), ("b", 1)]
+    assert [(await atide.runs.get(run_id)).result for run_id in run_ids] == ["a", "b"]
 
 
 async def test_a_step_gives_what_a_replay_will_give_in_asyncio(atide: AsyncTidebase) -> None:

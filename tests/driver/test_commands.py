@@ -225,6 +225,12 @@ def test_lanes_are_set_listed_and_dropped(program: Program) -> None:
     assert (cleared["total"], cleared["per_key"]) == (None, 2)
     program.json("enqueue", "w", "--lane", "openai", "--lane-key", "acme")
     assert [lane["lane"] for lane in program.json("lanes", "list")] == ["openai"]
+    throttled = program.json("lanes", "throttle", "openai", "--for", "1h", "--reason", "429")
+    assert throttled["throttle_reason"] == "429"
+    assert program.json("lanes", "list")[0]["throttled_until"] == throttled["throttled_until"]
+    assert program.json("lanes", "lift", "openai")["throttled_until"] is None
+    until = program.json("lanes", "throttle", "openai", "--until", "2035-01-01T00:00:00Z")
+    assert until["throttled_until"].startswith("2035-01-01")
     assert program.json("lanes", "drop", "openai")["dropped"] is True
     assert program.json("lanes", "drop", "openai")["dropped"] is False
     assert program.json("lanes", "list") == []
@@ -247,6 +253,8 @@ def test_reconcile_says_what_it_did(program: Program) -> None:
         (["queues", "set", "q"], 2, "nothing to set"),
         (["queues", "set", "q", "--concurrency", "-1"], 1, "concurrency"),
         (["lanes", "set", "l", "--total", "0"], 1, "total"),
+        (["lanes", "throttle", "l"], 2, "--until or --for"),
+        (["lanes", "throttle", "nowhere", "--for", "1m"], 1, "lane 'nowhere' does not exist"),
         (["enqueue", "w", "--lane", "nowhere"], 1, "lane 'nowhere' does not exist"),
         (["work", "nothing"], 2, "is not MODULE:APP"),
         (["work", "no_such_module:tide"], 2, "no module 'no_such_module'"),

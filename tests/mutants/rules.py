@@ -65,6 +65,29 @@ FENCE = [
         "races/test_zombie_schedules.py::test_a_write_beside_an_open_claim_waits_and_is_refused",
     ),
     sql(
+        "a throttled lane gives nothing",
+        "lanes/_take_lanes",
+        "    v_lines[v_group.place] := '';\n",
+        "    null;\n",
+        "lanes/test_throttle.py::"
+        "test_a_throttled_lane_gives_nothing_before_its_time_and_then_all_in_order",
+    ),
+    sql(
+        "nobody of a throttled lane is woken before its time",
+        "lanes/_wake_line",
+        "if tide._throttled_until(_wake_line.lane) is not null then",
+        "if false then",
+        "lanes/test_throttle.py::"
+        "test_runs_that_end_or_change_their_limits_wake_nobody_of_a_throttled_lane",
+    ),
+    sql(
+        "a report shortens no throttle",
+        "lanes/_throttle_lane",
+        "l.throttled_until < _throttle_lane.until",
+        "true",
+        "lanes/test_throttle.py::test_of_several_throttles_of_runs_the_longest_holds",
+    ),
+    sql(
         "a heartbeat renews the lease it names only",
         "runs/heartbeat",
         "and r.lease_id = b.lease_id\n        -- As in",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 from tests.lanes.census import in_step
@@ -145,4 +146,57 @@ def test_limits_that_change_under_load_lose_and_leak_nothing(dsn: str) -> None:
         return storm(dsn, [claim] * (CLAIMERS - 1) + [claim_in_vain], [upkeep, configure])
 
     until_met(play, claimed=RUNS, configured=10, dropped=1)
+    check_places(dsn)
+
+
+def test_eight_claimers_get_nothing_of_a_throttled_lane_until_it_is_lifted(dsn: str) -> None:
+    """By the clock of the database: no claim begins and gives a run while the lane is throttled."""
+    closed: list[tuple[datetime, datetime]] = []
+    claims: list[tuple[datetime, datetime]] = []
+
+    def work(actor: Actor) -> None:
+        for _ in actor.until(DRAINED):
+            runs = actor.rows(
+                """
+                select c.run_id, c.lease_id, c.attempt, c.started_at, statement_timestamp() as asked
+                from tide.claim(%s, %s) as c
+                """,
+                QUEUES,
+                actor.random.randint(1, 4),
+            )
+            actor.hits["claimed"] += len(runs)
+            for run in runs:
+                claims.append((run.asked, run.started_at))
+                assert run.attempt == 1
+                if actor.random.randrange(8):
+                    actor.rows(COMPLETE, run.run_id, run.lease_id)
+                else:
+                    release = "select tide.release(%s, %s, '20 ms', '429')"
+                    actor.hits["rate limited"] += bool(
+                        actor.rows(release, run.run_id, run.lease_id)
+                    )
+
+    def throttle(actor: Actor) -> None:
+        for _ in actor.until_over():
+            actor.value("select tide.throttle('shared', clock_timestamp() + interval '1 hour')")
+            begun = actor.value("select clock_timestamp()")
+            for _ in range(2):
+                actor.value("call tide.reconcile()")
+            actor.hits["parked"] += bool(actor.value("select count(*) from tide.lane_waits"))
+            ended = actor.value("select clock_timestamp()")
+            closed.append((begun, ended))
+            actor.value("select tide.throttle('shared')")
+            actor.value("call tide.reconcile()")
+
+    def play() -> Counter[str]:
+        fill(dsn, total=TOTAL, per_key=PER_KEY)
+        return storm(dsn, [work] * 8, [throttle])
+
+    until_met(play, claimed=RUNS, parked=3, **{"rate limited": 4})
+    assert not [
+        (asked, given)
+        for asked, given in claims
+        for begun, ended in closed
+        if begun < asked and given < ended
+    ]
     check_places(dsn)

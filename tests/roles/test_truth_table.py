@@ -135,6 +135,7 @@ MAY: dict[str, str] = {
     "spawn_many":                    " w   ",
     "state_versions":                "cwo  ",
     "store_channel_secret":         "  o  ",
+    "throttle":                      " wo  ",
     "throughput":                  "  ov ",
     "version":                       "cwova",
     "watch_run":                     "c o  ",

@@ -306,6 +306,10 @@ SCENES: dict[str, Scene] = {
         tide, children=[{"edge": "a", "workflow": "part", "deadline": "2 days"}]
     ),
     "state_versions": streamed,
+    "throttle": lambda tide: {
+        "lane": tide.set_lane(lane="l", settings={}).lane,
+        "until": "2035-01-01Z",
+    },
     "version": lambda tide: {},
     "append_stream": lambda tide: held(tide, stream="words", chunks=["a", {"b": "\\"}]),
     "authenticate_key": lambda tide: (

@@ -26,7 +26,7 @@ from tidebase_pg.calls.gates import (
     resolve_gate,
 )
 from tidebase_pg.calls.keys import authenticate_key, create_key, list_keys, revoke_key
-from tidebase_pg.calls.lanes import drop_lane, list_lanes, set_lane
+from tidebase_pg.calls.lanes import drop_lane, list_lanes, set_lane, throttle
 from tidebase_pg.calls.queues import (
     await_work,
     claim,
@@ -248,6 +248,7 @@ __all__ = [
     "spawn_many",
     "state_versions",
     "store_channel_secret",
+    "throttle",
     "throughput",
     "version",
     "watch_run",

@@ -195,12 +195,25 @@ def renew_run(
     )
 
 
-def release(run_id: RunId, lease_id: UUID, *, delay: Duration | None = None) -> Call[RunRow]:
+def release(
+    run_id: RunId,
+    lease_id: UUID,
+    *,
+    delay: Duration | None = None,
+    throttle: str | None = None,
+) -> Call[RunRow]:
     """Hand a leased run back unfinished, as a worker does when it shuts down; the attempt is not
-    counted.
+    counted. With throttle, why, the whole lane of the run is throttled for as long as delay says;
+    one without a lane waits alone.
     """
     return call(
-        "release", RunRow.columns(), RunRow.one, run_id=run_id, lease_id=lease_id, delay=delay
+        "release",
+        RunRow.columns(),
+        RunRow.one,
+        run_id=run_id,
+        lease_id=lease_id,
+        delay=delay,
+        throttle=throttle,
     )
 
 

@@ -611,7 +611,7 @@ def raised(run: ActiveRun, error: BaseException) -> Outcome | None:
             said,
             extra=facts(leased),
         )
-        return flows.released(leased, said.after)
+        return flows.released(leased, said)
     failure = flows.failure(error)
     logger.warning(
         "run %s of %s, attempt %d of %d, failed: %s: %s\n%s",

@@ -21,6 +21,17 @@ begin
   into v_wait
   from tide.lane_waits as w
   where w.run_id = run.run_id;
+  if v_lane.throttled_until > tide._now() then
+    v_reasons := v_reasons || tide._reason(
+      'throttled',
+      'its lane is throttled',
+      jsonb_build_object(
+        'lane', run.lane,
+        'until', v_lane.throttled_until,
+        'why', v_lane.throttle_reason
+      )
+    );
+  end if;
   foreach v_line in array array['', run.lane_key] loop
     v_most := case when v_line = '' then v_lane.total else v_lane.per_key end;
     continue when v_line is null or v_most is null;
@@ -32,7 +43,8 @@ begin
         and (r.status = 'running' or r.dispatched_until is not null)
       order by r.run_id
     );
-    continue when cardinality(v_busy) < v_most and v_line is distinct from v_wait.lane_key;
+    continue when cardinality(v_busy) < v_most
+      and (v_lane.throttled_until > tide._now() or v_line is distinct from v_wait.lane_key);
     select count(*)
     into v_ahead
     from (
@@ -80,5 +92,5 @@ end;
 $$;
 
 comment on function tide._explain_lane is
-  'The reasons lane, with the key, its limit, up to 20 runs that hold it and how many wait before this '
-  'one; an empty list where there is room.';
+  'The reasons throttled, with its end, and lane, with the key, its limit, up to 20 runs that hold it and '
+  'how many wait before this one; an empty list where there is room.';

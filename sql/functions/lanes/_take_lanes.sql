@@ -1,11 +1,14 @@
--- First the lines of the keys, then those of the lanes, so a run its key keeps from running takes no
--- place of the lane. What is locked for runs that take nothing in the end is free again at the commit.
+-- Runs of a throttled lane stand in its line, whose every place is closed to them. Of the others first the
+-- lines of the keys, then those of the lanes, so a run its key keeps from running
+-- takes no place of the lane. What is locked for runs that take nothing in the end is free again at the
+-- commit.
 create or replace function tide._take_lanes(run_ids uuid[], wanted integer)
 returns tide.admission
 language plpgsql
 volatile
 as $$
 declare
+  v_now constant timestamptz := tide._now();
   v_group record;
   v_slots integer[];
   v_lane_slots integer[];
@@ -21,6 +24,16 @@ begin
   v_taken.parked := 0;
   for v_group in
     select
+      p.place
+    from unnest(_take_lanes.run_ids) with ordinality as p(run_id, place)
+    join tide.runs_active as r on r.run_id = p.run_id
+    join tide.lanes as l on l.lane = r.lane
+    where l.throttled_until > v_now
+  loop
+    v_lines[v_group.place] := '';
+  end loop;
+  for v_group in
+    select
       r.lane,
       r.lane_key,
       l.per_key,
@@ -30,6 +43,7 @@ begin
     join tide.lanes as l on l.lane = r.lane
     where r.lane_key is not null
       and l.per_key is not null
+      and v_lines[p.place] is null
     group by
       r.lane,
       r.lane_key,
@@ -87,6 +101,7 @@ begin
       r.lane,
       v_lines[p.place] as lane_key,
       case when v_lines[p.place] = '' then l.total else l.per_key end as most,
+      l.throttled_until > v_now as throttled,
       array_agg(p.run_id order by p.place) as run_ids
     from unnest(_take_lanes.run_ids) with ordinality as p(run_id, place)
     join tide.runs_active as r on r.run_id = p.run_id
@@ -95,12 +110,15 @@ begin
     group by
       1,
       2,
-      3
+      3,
+      4
     order by
       1,
       2
   loop
-    if tide._count_held(v_group.lane, v_group.lane_key) >= v_group.most then
+    if v_group.throttled
+      or tide._count_held(v_group.lane, v_group.lane_key) >= v_group.most
+    then
       perform tide._park_in_line(v_group.run_ids, v_group.lane_key);
       v_taken.parked := v_taken.parked + cardinality(v_group.run_ids);
     else
@@ -114,4 +132,4 @@ $$;
 
 comment on function tide._take_lanes is
   'Give picked runs places in their lanes, in claim order and to no more than are wanted, and park those '
-  'whose line is full.';
+  'whose line is full or whose lane is throttled.';

@@ -10,6 +10,9 @@ declare
   v_run tide.runs;
   v_woken integer := 0;
 begin
+  if tide._throttled_until(_wake_line.lane) is not null then
+    return 0;
+  end if;
   for v_wait in
     select w.run_id
     from tide.lane_waits as w
@@ -40,4 +43,4 @@ $$;
 
 comment on function tide._wake_line is
   'Let the first runs that wait in a line of a lane, higher priority and earlier run_at first, be '
-  'claimed. A claim that finds no place for one parks it again.';
+  'claimed, of a throttled lane none. A claim that finds no place for one parks it again.';

@@ -1,4 +1,4 @@
-create or replace function tide.drop_lane(lane text)
+create or replace function tide.drop_lane(lane text, actor text default null)
 returns boolean
 language plpgsql
 volatile
@@ -7,13 +7,18 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
+declare
+  v_actor constant text := tide._valid_note('actor', drop_lane.actor);
+  v_old tide.lanes;
 begin
   perform tide._require_read_committed('drop_lane');
   delete from tide.lanes as l
-  where l.lane = drop_lane.lane;
+  where l.lane = drop_lane.lane
+  returning l.* into v_old;
   if not found then
     return false;
   end if;
+  perform tide._note_lane(v_old.lane, v_actor, v_old, null);
   delete from tide.turns as u
   where u.turn in (
     select o.turn

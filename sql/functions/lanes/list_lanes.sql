@@ -8,7 +8,9 @@ returns table (
   waiting bigint,
   keys jsonb,
   created_at timestamptz,
-  updated_at timestamptz
+  updated_at timestamptz,
+  throttled_until timestamptz,
+  throttle_reason text
 )
 language plpgsql
 stable
@@ -19,6 +21,7 @@ set enable_bitmapscan = off
 set jit = off
 as $$
 declare
+  v_now constant timestamptz := tide._now();
   v_most constant integer := 10001;
 begin
   return query
@@ -30,7 +33,9 @@ begin
     k.waiting,
     k.keys,
     l.created_at,
-    l.updated_at
+    l.updated_at,
+    t.until,
+    case when t.until is not null then l.throttle_reason end
   from tide.lanes as l
   cross join lateral (
     select
@@ -80,6 +85,9 @@ begin
       group by m.lane_key
     ) as n
   ) as k
+  cross join lateral (
+    select case when l.throttled_until > v_now then l.throttled_until end as until
+  ) as t
   where list_lanes.lanes is null
     or l.lane = any (list_lanes.lanes)
   order by l.lane;
@@ -88,4 +96,5 @@ $$;
 
 comment on function tide.list_lanes is
   'All lanes, or those given: limits, how many of their runs run and how many wait for a place, each '
-  'counted to 10001 and no further, and the twenty keys with most of them.';
+  'counted to 10001 and no further, the twenty keys with most of them, and until when the lane is '
+  'throttled, null = it is not.';

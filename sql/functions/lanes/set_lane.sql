@@ -1,5 +1,9 @@
 -- As with set_queue: claims under way end under the settings they read, without a lock.
-create or replace function tide.set_lane(lane text, settings jsonb default '{}')
+create or replace function tide.set_lane(
+  lane text,
+  settings jsonb default '{}',
+  actor text default null
+)
 returns tide.lanes
 language plpgsql
 volatile
@@ -10,8 +14,11 @@ set jit = off
 as $$
 declare
   v_lane constant text := tide._valid_name('lane', set_lane.lane);
+  v_actor constant text := tide._valid_note('actor', set_lane.actor);
+  v_before tide.lanes;
   v_old tide.lanes;
   v_new tide.lanes;
+  v_made boolean;
 begin
   perform tide._require_read_committed('set_lane');
   perform tide._known_keys(
@@ -25,6 +32,7 @@ begin
   insert into tide.lanes (lane)
   values (v_lane)
   on conflict on constraint lanes_pkey do nothing;
+  v_made := found;
   insert into tide.turns (turn)
   values ('lane ' || v_lane)
   on conflict on constraint turns_pkey do nothing;
@@ -50,6 +58,10 @@ begin
     updated_at = tide._now()
   where l.lane = v_lane
   returning l.* into v_new;
+  if not v_made then
+    v_before := v_old;
+  end if;
+  perform tide._note_lane(v_lane, v_actor, v_before, v_new);
   perform tide._fit_lane_slots(v_lane, '', v_new.total);
   perform tide._wake_lane(v_lane);
   return v_new;

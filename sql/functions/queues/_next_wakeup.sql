@@ -43,13 +43,7 @@ begin
         where not e.noticed
       )
     ),
-    (
-      select v_now + interval '1 second'
-      where exists (
-        select
-        from tide.lane_waits as w
-      )
-    ),
+    tide._next_look(v_now),
     (select min(s.next_fire_at) from tide.schedules as s where s.enabled and not s.paused),
     tide._next_expiry(v_now)
   );

@@ -14,9 +14,9 @@ begin
             hint = 'Give the run_id and lease_id that claim returned.';
   end if;
   if value ? 'result' and value ?| '{error,release}'
-    or value ? 'error' and value ?| '{release,delay}'
+    or value ? 'error' and value ?| '{release,delay,throttle}'
     or value ?| '{retryable,failure_class,retry_after}' and not value ? 'error'
-    or value ? 'delay' and not value ? 'release'
+    or value ?| '{delay,throttle}' and not value ? 'release'
   then
     raise exception 'outcomes has an element that says two things: %',
         (
@@ -25,7 +25,7 @@ begin
         )
       using errcode = '22023',
             hint = 'Give result; or error with retryable, failure_class, retry_after; '
-                   'or release with delay.';
+                   'or release with delay and throttle.';
   end if;
   if value ? 'error' then
     v_outcome.verb := 'failed';
@@ -50,7 +50,14 @@ begin
   elsif tide._option_boolean('outcomes.release', value -> 'release') then
     v_outcome.verb := 'released';
     v_outcome.delay := coalesce(tide._option_interval('outcomes.delay', value -> 'delay'), '0');
-    if v_outcome.delay not between interval '0' and interval '365 days' then
+    if jsonb_typeof(value -> 'throttle') not in ('string', 'null') then
+      raise exception 'outcomes.throttle is not text: %', left((value -> 'throttle')::text, 200)
+        using errcode = '22023';
+    end if;
+    v_outcome.throttle := value ->> 'throttle';
+    if v_outcome.delay not between interval '0' and interval '365 days'
+      or octet_length(v_outcome.throttle) > 4096
+    then
       v_outcome.problem := 'bad_outcome';
     end if;
   else

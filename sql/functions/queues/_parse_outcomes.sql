@@ -12,7 +12,7 @@ begin
     _parse_outcomes.outcomes,
     array[
       'run_id', 'lease_id', 'result', 'error', 'retryable', 'failure_class', 'retry_after',
-      'release', 'delay'
+      'release', 'delay', 'throttle'
     ],
     10000
   );

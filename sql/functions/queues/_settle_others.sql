@@ -59,6 +59,19 @@ begin
     perform tide._finish(v_overdue, 'cancelled', reason => 'deadline', actor => 'tide');
   end if;
   if v_ended is not null then
+    perform tide._throttle_lane(t.lane, v_now + t.delay, t.throttle)
+    from (
+      select distinct on (r.lane)
+        r.lane,
+        o.delay,
+        o.throttle
+      from unnest(v_reports) as o
+      join tide.runs_active as r on r.run_id = o.run_id
+      where o.throttle is not null
+        and o.run_id = any (v_ended)
+        and r.lane is not null
+      order by r.lane, o.delay desc
+    ) as t;
     foreach v_report in array v_reports loop
       continue when v_report.run_id <> all (v_ended);
       select r.*
@@ -66,7 +79,7 @@ begin
       from tide.runs_active as r
       where r.run_id = v_report.run_id;
       if v_report.verb = 'released' then
-        perform tide._release(v_run, v_report.delay);
+        perform tide._release(v_run, v_report.delay, v_report.throttle);
       else
         perform tide._fail(
           v_run, v_report.error, v_report.retryable, v_report.failure_class, v_report.delay

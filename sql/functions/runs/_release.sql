@@ -1,13 +1,15 @@
-create or replace function tide._release(run tide.runs, delay interval)
+create or replace function tide._release(run tide.runs, delay interval, throttle text)
 returns void
 language plpgsql
 volatile
 as $$
 declare
-  -- Without a delay the run keeps its place in the queue.
+  -- Without a delay the run keeps its place in the queue, and where its lane was throttled for it.
   v_run_at constant timestamptz := case
-    when delay > interval '0' then tide._now() + delay
-    else run.run_at
+    when delay <= interval '0'
+      or throttle is not null and tide._throttled_until(run.lane) is not null
+    then run.run_at
+    else tide._now() + delay
   end;
 begin
   perform tide._requeue(
@@ -21,7 +23,10 @@ begin
       'attempt', run.attempt,
       'max_attempts', run.max_attempts,
       'run_at', v_run_at
-    )
+    ) || case
+      when throttle is null then '{}'
+      else jsonb_build_object('throttle', throttle)
+    end
   );
 end;
 $$;

@@ -116,4 +116,4 @@ $$;
 
 comment on function tide.explain_wait is
   'Why a run is not running, as jsonb: reasons such as not_due, review, paused, cap, rate, lane, '
-  'no_worker, behind; none when it runs, may be claimed now or has ended.';
+  'throttled, no_worker, behind; none when it runs, may be claimed now or has ended.';

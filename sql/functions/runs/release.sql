@@ -1,7 +1,8 @@
 create or replace function tide.release(
   run_id uuid,
   lease_id uuid,
-  delay interval default '0'
+  delay interval default '0',
+  throttle text default null
 )
 returns tide.runs
 language plpgsql
@@ -13,14 +14,20 @@ set jit = off
 as $$
 declare
   v_delay constant interval := tide._valid_interval('delay', release.delay, '0', '365 days');
+  v_throttle constant text := tide._valid_note('throttle', release.throttle);
   v_run constant tide.runs := tide._hold(release.run_id, release.lease_id, 'released');
 begin
   if v_run.status = 'running' then
-    perform tide._release(v_run, v_delay);
+    if v_throttle is not null and v_run.lane is not null then
+      perform tide._throttle_lane(v_run.lane, tide._now() + v_delay, v_throttle);
+    end if;
+    perform tide._release(v_run, v_delay, v_throttle);
   end if;
   return tide._find_run(v_run.run_id);
 end;
 $$;
 
 comment on function tide.release is
-  'Hand a leased run back unfinished, as a worker does when it shuts down; the attempt is not counted.';
+  'Hand a leased run back unfinished, as a worker does when it shuts down; the attempt is not counted. '
+  'With throttle, why, the whole lane of the run is throttled for as long as delay says; one without '
+  'a lane waits alone.';

@@ -18,7 +18,9 @@ declare
   v_closed constant text[] := tide._closed_queues();
 begin
   if list_setting_changes.kind is not null then
-    perform tide._valid_choice('kind', list_setting_changes.kind, '{queue,schedule,installation}');
+    perform tide._valid_choice(
+      'kind', list_setting_changes.kind, '{queue,lane,schedule,installation}'
+    );
   end if;
   return query
     select c.*
@@ -36,5 +38,5 @@ end;
 $$;
 
 comment on function tide.list_setting_changes is
-  'What was changed about queues, schedules and the installation, by whom, from what to what, newest '
-  'first; before_change = the last change_id of the page before.';
+  'What was changed about queues, lanes, schedules and the installation, by whom, from what to what, '
+  'newest first; before_change = the last change_id of the page before.';
