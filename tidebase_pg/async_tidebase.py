@@ -41,6 +41,7 @@ from tidebase_pg.types import (
     RunRow,
     Schedule,
     SettingChange,
+    SettingKind,
     StreamItem,
 )
 from tidebase_pg.values import Duration, RunId, check_kind, seconds
@@ -381,14 +382,18 @@ class AsyncTidebase:
         runs: Iterable[NewRun],
         *,
         queue: str | None = None,
+        key_hash: bytes | None = None,
         connection: Any = None,
     ) -> list[EnqueuedMany]:
-        """Enqueue many runs into one queue, all or none: mappings with the options of `enqueue`.
+        """Enqueue many runs into one queue, all or none: mappings with the options of `enqueue`,
+        save `key_hash`, which is that of all of them.
 
         >>> await tide.enqueue_many([{"workflow": report, "input": {"page": 1}}])
         """
         bound = connection is not None or isinstance(self._given, psycopg.AsyncConnection)
-        call = self._registry.enqueue_many(runs, queue=queue, repeatable=not bound)
+        call = self._registry.enqueue_many(
+            runs, queue=queue, repeatable=not bound, key_hash=key_hash
+        )
         return await self._on(connection, call)
 
     async def run(
@@ -650,12 +655,12 @@ class AsyncTidebase:
     async def setting_changes(
         self,
         *,
-        kind: Literal["queue", "schedule", "installation"] | None = None,
+        kind: SettingKind | None = None,
         name: str | None = None,
         before_change: int | None = None,
         max_changes: int | None = None,
     ) -> list[SettingChange]:
-        """Who changed what of queues, schedules and the installation, newest first.
+        """Who changed what of queues, lanes, schedules, the installation and prices, newest first.
 
         >>> [change.actor for change in await tide.setting_changes(kind="queue", name="mail")]
         """
@@ -697,9 +702,9 @@ class AsyncTidebase:
             calls.prune(older_than=older_than, max_runs=max_runs, queue=queue)
         )
 
-    async def set_retention(self, retention: Duration | None) -> None:
+    async def set_retention(self, retention: Duration | None, *, actor: str | None = None) -> None:
         """How many seconds finished runs are kept whose queue says nothing; None = for ever."""
-        await self.execute(calls.set_retention(retention))
+        await self.execute(calls.set_retention(retention, actor=actor))
 
     async def next_wakeup(self, queues: Sequence[str] | None = None) -> timedelta | None:
         """How long nothing becomes due in these queues by itself; None = never, 0 = now.

@@ -234,6 +234,8 @@ class ScheduleOptions(TypedDict, total=False):
     """A run is cancelled when not finished so many seconds after it was enqueued."""
     metadata: Mapping[str, Any] | None
     """Free facts to find the runs by; schedule and fire_at are added."""
+    key_hash: bytes | None
+    """Which key of the HTTP door requests its runs, as of enqueue; default the login."""
     enabled: bool | None
     """False = declared, but never fired; default True."""
 
@@ -342,7 +344,12 @@ class Registry:
         )
 
     def enqueue_many(
-        self, runs: Iterable[NewRun], *, queue: str | None, repeatable: bool
+        self,
+        runs: Iterable[NewRun],
+        *,
+        queue: str | None,
+        repeatable: bool,
+        key_hash: bytes | None = None,
     ) -> Call[list[EnqueuedMany]]:
         """The call that enqueues all these runs into one queue."""
         given: list[dict[str, Any]] = [
@@ -367,7 +374,7 @@ class Registry:
             if "input" in run:
                 run["input"] = self.codec.dump(run["input"], f"runs[{place}].input")
             _write(run)
-        return calls.enqueue_many(queue or DEFAULT_QUEUE, given)
+        return calls.enqueue_many(queue or DEFAULT_QUEUE, given, key_hash=key_hash)
 
     def child(
         self,

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self, TypeAlias, cast
 from uuid import UUID
 
 from tidebase_pg.documents import decode
 from tidebase_pg.errors import BadPayload
 
 Row = tuple[Any, ...]
+
+SettingKind: TypeAlias = Literal["queue", "lane", "schedule", "installation", "price"]
+"""What settings belong to."""
 
 
 class Record:
@@ -839,13 +842,14 @@ class PriceRow(Record):
 
 @dataclass(frozen=True, slots=True)
 class SettingChange(Record):
-    """What somebody changed of a queue, a schedule or the installation, `tide.setting_changes`."""
+    """What was changed of a queue, a lane, a schedule, the installation or a price,
+    `tide.setting_changes`."""
 
     change_id: int
     changed_at: datetime
-    kind: Literal["queue", "schedule", "installation"]
+    kind: SettingKind
     name: str | None
-    """Of the queue or schedule; None = the installation."""
+    """Of the queue, lane or schedule; of a price provider/model; None = the installation."""
     actor: str | None
     login: str
     before_text: str = field(repr=False)
@@ -853,12 +857,12 @@ class SettingChange(Record):
 
     @property
     def before(self) -> dict[str, Any]:
-        """What was set, of all that changed; empty when the schedule is new."""
+        """What was set, of all that changed; empty when the schedule or price is new."""
         return cast("dict[str, Any]", decode(self.before_text, "before"))
 
     @property
     def after(self) -> dict[str, Any]:
-        """What was set then; empty when the schedule was dropped."""
+        """What was set then; empty when the schedule was dropped or the price removed."""
         return cast("dict[str, Any]", decode(self.after_text, "after"))
 
 

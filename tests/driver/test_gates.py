@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
@@ -31,6 +34,7 @@ from tidebase_pg import (
 )
 
 PATIENCE = 60
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
 def pending(tide: Tidebase) -> Any:
@@ -320,3 +324,62 @@ def test_an_unknown_gate_is_not_found(tide: Tidebase, connection: Connection) ->
         tide.gates.get(unknown)
     with pytest.raises(NotFound):
         tide.gates.decide(unknown, "approved", "ann")
+
+
+def hash_of_key(tide: Tidebase, name: str) -> bytes:
+    """Of a new key of the HTTP door."""
+    return hashlib.sha256(tide.keys.create(name, "operator").encode()).digest()
+
+
+@pytest.mark.parametrize("made_by", ["enqueue", "enqueue_many", "schedule", "fire"])
+def test_the_key_that_requested_does_not_decide_and_another_does(
+    tide: Tidebase, clock: Clock, made_by: str
+) -> None:
+    ann, bob = hash_of_key(tide, "ann"), hash_of_key(tide, "bob")
+    clock.set(NOON)
+
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        return run.gate("pay", "Pay?", not_requester=True).actor
+
+    match made_by:
+        case "enqueue":
+            tide.enqueue(w, key_hash=ann)
+        case "enqueue_many":
+            tide.enqueue_many([{"workflow": w}], key_hash=ann)
+        case "schedule":
+            tide.schedules.set("hourly", cron="0 * * * *", workflow_name=w, key_hash=ann)
+            clock.advance(timedelta(hours=1))
+            tide.reconcile()
+        case _:
+            tide.schedules.set("hourly", cron="0 * * * *", workflow_name=w, key_hash=bob)
+            tide.schedules.fire("hourly", key_hash=ann)
+    tide.work(drain=True)
+    gate = pending(tide)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="requested the run"):
+        tide.gates.decide(gate.gate_id, "approved", "ann", key_hash=ann)
+    assert tide.gates.decide(gate.gate_id, "approved", "bob", key_hash=bob).actor == "bob"
+
+
+@pytest.mark.parametrize("made_by", ["enqueue_many", "schedule"])
+async def test_an_asyncio_application_says_which_key_requested(
+    atide: AsyncTidebase, tide: Tidebase, clock: Clock, made_by: str
+) -> None:
+    ann, bob = hash_of_key(tide, "ann"), hash_of_key(tide, "bob")
+    clock.set(NOON)
+
+    @atide.workflow("w")
+    async def w(run: AsyncRun, input: Any) -> Any:
+        return (await run.gate("pay", "Pay?", not_requester=True)).actor
+
+    if made_by == "enqueue_many":
+        await atide.enqueue_many([{"workflow": w}], key_hash=ann)
+    else:
+        await atide.schedules.set("hourly", cron="0 * * * *", workflow_name=w, key_hash=ann)
+        clock.advance(timedelta(hours=1))
+        await atide.reconcile()
+    await atide.work(drain=True)
+    gate = await apending(atide)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="requested the run"):
+        await atide.gates.decide(gate.gate_id, "approved", "ann", key_hash=ann)
+    assert (await atide.gates.decide(gate.gate_id, "approved", "bob", key_hash=bob)).actor == "bob"

@@ -120,7 +120,7 @@ def test_an_installation_keeps_its_prefix(
 def test_dumps_without_data_and_of_data_alone_make_the_same_installation(
     empty_dsn: str, database: Connection, prefix: str, databases: Databases, server: RunningServer
 ) -> None:
-    """Without the data it is completed with the same option; with it, it is whole as it is."""
+    """Without the data it is completed, and keeps its prefix; with it, it is whole as it is."""
     try:
         dump, psql = server.program("pg_dump"), server.program("psql")
     except Absent as absent:
@@ -143,7 +143,10 @@ def test_dumps_without_data_and_of_data_alone_make_the_same_installation(
     with databases.database() as name:
         copy = server.dsn(name)
         restore(dumped("--schema-only"))
-        admin.install(copy, role_prefix=prefix)
+        assert admin.rehearse(copy) != []
+        admin.install(copy)
+        with open_connection(copy) as made:
+            assert value(made, "select prefix from tide.role_names") == prefix
         assert admin.status(copy).current
         assert [one for one in doctor.examine(copy) if one.check in ("roles", "grants")] == []
     with databases.database() as name:
@@ -160,6 +163,39 @@ def test_dumps_without_data_and_of_data_alone_make_the_same_installation(
                 assert value(client, query, run_id) == "queued"
         finally:
             database.execute(f"drop role {login}".encode())
+
+
+def test_roles_that_a_stranger_names_in_an_empty_schema_are_not_taken(
+    empty_dsn: str, database: Connection, prefix: str, databases: Databases, server: RunningServer
+) -> None:
+    """Who may create a schema makes what looks like that of a dump, and names roles of his own."""
+    admin.install(empty_dsn, role_prefix=prefix)
+    stranger = f"{prefix}stranger"
+    with databases.database() as name, open_connection(server.dsn(name)) as copy:
+        database.execute(f"create role {stranger} login".encode())
+        try:
+            copy.execute(f"create schema tide authorization {stranger}".encode())
+            copy.execute(f"set role {stranger}".encode())
+            copy.execute(
+                f"""
+                create table tide.migrations (name text, sha256 text);
+                create table tide.installs (
+                  install_id integer, version text, functions_sha256 text
+                );
+                create table tide.settings (n integer);
+                create function tide.claim() returns void language sql as '';
+                create function tide.enqueue() returns void language sql as '';
+                grant execute on function tide.claim to {prefix}worker;
+                grant execute on function tide.enqueue to {prefix}client;
+                """.encode()
+            )
+            for act in (admin.install, admin.rehearse):
+                with pytest.raises(SchemaError, match=f"made by {stranger} before"):
+                    act(server.dsn(name))
+        finally:
+            copy.execute("reset role")
+            copy.execute("drop schema tide cascade")
+            database.execute(f"drop role {stranger}".encode())
 
 
 def test_a_parameter_set_elsewhere_names_no_role(

@@ -250,7 +250,7 @@ def test_two_approver_keys_are_two_actors_though_they_share_a_login(
     assert votes == [("ann", "key ann"), ("bob", "key bob")]
 
 
-@pytest.mark.parametrize("made_by", ["enqueue", "create", "fork", "fire", "spawn"])
+@pytest.mark.parametrize("made_by", ["enqueue", "create", "fork", "schedule", "fire", "spawn"])
 def test_the_key_that_requested_does_not_decide_and_another_of_its_role_does(
     locked: Served, sql: Connection, made_by: str
 ) -> None:
@@ -264,7 +264,7 @@ def test_the_key_that_requested_does_not_decide_and_another_of_its_role_does(
     }
     with serving(settings) as served, ExitStack() as opened:
         app, other = (opened.enter_context(holding(served, keys[name])) for name in keys)
-        run_id = _requested(app, made_by)
+        run_id = _requested(app, made_by, sql)
         bare = run_id.removeprefix("run_")
         assert value(sql, "select requested_by from tide.get_run(%s)", bare) == (
             f"key {names['app']}"
@@ -296,7 +296,7 @@ def test_the_key_that_requested_does_not_decide_and_another_of_its_role_does(
         assert (decided["status"], decided["actor"]) == ("approved", names["other"])
 
 
-def _requested(http: Http, made_by: str) -> str:
+def _requested(http: Http, made_by: str, sql: Connection) -> str:
     """A run that was not begun, requested by this key."""
     queue = f"requested-{made_by}"
     match made_by:
@@ -311,6 +311,14 @@ def _requested(http: Http, made_by: str) -> str:
             begun = http.post(f"/runs/{first}/steps/begin", step)["step"]["id"]
             http.post(f"/runs/{first}/steps/{begun}/complete", {"output": 1, **lease})
             made = http.post(f"/runs/{first}/fork", {"atStep": "s"})
+        case "schedule":
+            schedule = {"cron": "0 0 1 1 *", "workflowName": "w", "queue": queue, "input": {}}
+            http.put(f"/schedules/{queue}", schedule)
+            sql.execute(
+                "update tide.schedules set next_fire_at = tide._now() where schedule = %s", (queue,)
+            )
+            sql.execute("call tide.reconcile()")
+            made = {"run": http.get(f"/runs?queue={queue}")["runs"][0]}
         case "fire":
             schedule = {"cron": "0 0 1 1 *", "workflowName": "w", "queue": queue, "input": {}}
             http.put(f"/schedules/{queue}", schedule)

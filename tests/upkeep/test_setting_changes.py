@@ -67,11 +67,36 @@ def test_a_pause_of_the_installation_is_told_once(tide: Tide) -> None:
         tide.pause(reason="drill", actor="ann")
     for _ in range(2):
         tide.resume(actor="ben")
-    tide.set_retention(retention="30 days")
+    tide.set_retention(retention="30 days", actor="cleo")
     assert told(tide, kind="installation") == [
-        ("installation", None, None, {}, {"retention": "720:00:00"}),
+        ("installation", None, "cleo", {}, {"retention": "720:00:00"}),
         ("installation", None, "ben", {"paused": True}, {"paused": False}),
         ("installation", None, "ann", {"paused": False}, {"paused": True, "reason": "drill"}),
+    ]
+
+
+def test_who_put_a_copy_to_work_is_told(tide: Tide) -> None:
+    tide.pause(actor="ann")
+    tide.adopt(mode="skip_missed", actor="ben")
+    assert told(tide, kind="installation")[0] == (
+        "installation",
+        None,
+        "ben",
+        {"paused": True},
+        {"paused": False, "adopted": "skip_missed"},
+    )
+
+
+def test_who_set_a_price_is_told(tide: Tide) -> None:
+    small = {"provider": "acme", "model": "small"}
+    for cost in (2, 2, 3):
+        tide.set_price(**small, input_usd=cost, output_usd=8, actor="ann")
+    tide.set_price(**small, input_usd=None, output_usd=None, actor="ben")
+    tide.set_price(**small, input_usd=None, output_usd=None, actor="ben")
+    assert told(tide, kind="price", name="acme/small") == [
+        ("price", "acme/small", "ben", {"input_usd": 3, "output_usd": 8}, {}),
+        ("price", "acme/small", "ann", {"input_usd": 2}, {"input_usd": 3}),
+        ("price", "acme/small", "ann", {}, {"input_usd": 2, "output_usd": 8}),
     ]
 
 

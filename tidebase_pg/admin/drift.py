@@ -33,15 +33,18 @@ NAMED: Final = """
 select
   has_column_privilege(a.attrelid, a.attnum, 'select') as readable,
   (
-    select left(r.rolname, -length('worker'))
-    from pg_proc as p
-    cross join lateral aclexplode(p.proacl) as x
-    join pg_roles as r on r.oid = x.grantee
-    where p.pronamespace = to_regnamespace('tide')
-      and p.proname = 'claim'
-      and r.rolname like '%worker'
-    order by r.rolname
-    limit 1
+    select min(g.prefix)
+    from (
+      select left(r.rolname, -length(n.role)) as prefix
+      from (values ('claim', 'worker'), ('enqueue', 'client')) as n(function, role)
+      join pg_proc as p on p.proname = n.function
+      cross join lateral aclexplode(p.proacl) as x
+      join pg_roles as r on r.oid = x.grantee
+      where p.pronamespace = to_regnamespace('tide')
+        and r.rolname like '%' || n.role
+      group by prefix
+      having count(distinct n.role) = 2
+    ) as g
   ) as granted
 from pg_attribute as a
 where a.attrelid = to_regclass('tide.role_names')
@@ -50,14 +53,16 @@ where a.attrelid = to_regclass('tide.role_names')
 
 
 def role_prefix(cursor: psycopg.Cursor[tuple[Any, ...]]) -> str:
-    """What the names of the group roles begin with; to who may not read it, as grants tell it."""
+    """What the names of the group roles begin with; where it cannot be read, or a dump without
+    data has not brought it, as grants tell it."""
     found = cursor.execute(NAMED.encode()).fetchone()
     if found is None:
         return PREFIX
     readable, granted = found
     if readable:
         stored = cursor.execute("select n.prefix from tide.role_names as n").fetchone()
-        return PREFIX if stored is None else str(stored[0])
+        if stored is not None:
+            return str(stored[0])
     return PREFIX if granted is None else str(granted)
 
 

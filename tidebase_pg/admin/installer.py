@@ -119,12 +119,7 @@ def install(
                             tuple(dict.fromkeys(notices)),
                         )
                     batch = pending[0]
-                    refuse_unprivileged(connection)
-                    if state.fresh and state.ledger:
-                        remove_shell(connection)
-                    notices += refuse_strangers(
-                        connection, fresh=state.fresh, role_prefix=role_prefix
-                    )
+                    notices += make_way(connection, state, role_prefix)
                     _apply(connection, release, batch, fresh=state.fresh, dsn=dsn, wait=wait)
             except LOCKED as error:
                 patience.after(error)
@@ -140,20 +135,41 @@ def install(
             patience = Patience(wait)
 
 
+def make_way(connection: psycopg.Connection, state: State, role_prefix: str | None) -> list[str]:
+    """Refuse what was there before and cannot be trusted, and remove the empty schema of a dump.
+
+    What its group roles were called is all that is taken from it, and from an owner who is
+    trusted only. Returns what is to be known.
+    """
+    refuse_unprivileged(connection)
+    shell = state.fresh and state.ledger
+    if shell and role_prefix is None:
+        role_prefix = recorded_prefix(connection)
+    told = refuse_strangers(connection, fresh=state.fresh, role_prefix=role_prefix)
+    if shell:
+        execute(connection, settings(role_prefix))
+        remove_shell(connection)
+    return told
+
+
 def refuse_other_prefix(
     connection: psycopg.Connection, state: State, role_prefix: str | None
 ) -> None:
     """An installation keeps the names of its group roles: rights were given by them."""
     if role_prefix is None or state.version is None:
         return
-    with connection.cursor(row_factory=tuple_row) as cursor:
-        prefix = drift.role_prefix(cursor)
+    prefix = recorded_prefix(connection)
     if prefix != role_prefix:
         raise SchemaError(
             f"the group roles of database {connection.info.dbname} begin with {prefix}, not with "
             f"{role_prefix}; nothing was changed: they are named when the schema is installed, and "
             "keep their names"
         )
+
+
+def recorded_prefix(connection: psycopg.Connection) -> str:
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        return drift.role_prefix(cursor)
 
 
 class Patience:

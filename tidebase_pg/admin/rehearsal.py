@@ -14,6 +14,7 @@ from tidebase_pg.admin.installer import (
     WAIT,
     Patience,
     locked,
+    make_way,
     refuse_other_prefix,
     run_script,
 )
@@ -22,7 +23,6 @@ from tidebase_pg.admin.ledger import (
     execute,
     missing,
     read_ledger,
-    refuse_unprivileged,
     refuse_unsuitable,
 )
 from tidebase_pg.admin.releases import Release, Script, current, outside, plan, refuse_newer
@@ -71,7 +71,7 @@ def rehearse(
                     scripts = plan(release, state.applied, phase)
                     if not scripts:
                         return []
-                    refuse_unprivileged(connection)
+                    make_way(connection, state, role_prefix)
                     return _rehearse(connection, release, scripts, fresh=state.fresh)
             except LOCKED as error:
                 patience.after(error)

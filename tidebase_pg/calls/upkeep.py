@@ -53,12 +53,13 @@ def prune(
     return call("prune", "prune", _number, older_than=older_than, max_runs=max_runs, queue=queue)
 
 
-def set_retention(retention: Duration | None) -> Call[None]:
+def set_retention(retention: Duration | None, *, actor: str | None = None) -> Call[None]:
     """How long finished runs are kept that have no queue, or whose queue has no retention of its
     own; null = for ever.
     """
     length = None if retention is None else interval("retention", retention)
-    return Call("set_retention", "true", {"retention": length}, _nothing)
+    arguments = {"retention": length} | ({} if actor is None else {"actor": actor})
+    return Call("set_retention", "true", arguments, _nothing)
 
 
 def list_setting_changes(
@@ -68,8 +69,8 @@ def list_setting_changes(
     before_change: int | None = None,
     max_changes: int | None = None,
 ) -> Call[list[SettingChange]]:
-    """What was changed about queues, schedules and the installation, by whom, from what to what,
-    newest first; before_change = the last change_id of the page before.
+    """What was changed about queues, lanes, schedules, the installation and prices, by whom, from
+    what to what, newest first; before_change = the last change_id of the page before.
     """
     return call(
         "list_setting_changes",

@@ -84,6 +84,8 @@ def set_price(
     model: str,
     input_usd: Decimal | float | None,
     output_usd: Decimal | float | None,
+    *,
+    actor: str | None = None,
 ) -> Call[PriceRow]:
     """Set what a model of a provider, or of any (*), costs in dollars for a million tokens; null
     for both removes it. Usage recorded from then on without cost_usd is priced by it.
@@ -96,6 +98,7 @@ def set_price(
         model=model,
         input_usd=input_usd,
         output_usd=output_usd,
+        actor=actor,
     )
 
 

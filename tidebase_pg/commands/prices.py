@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from tidebase_pg.commands.connect import connected
+from tidebase_pg.commands.connect import actor, connected
 from tidebase_pg.commands.output import Group, echo_fact, echo_rows
 
 
@@ -26,7 +26,7 @@ def set_price(provider: str, model: str, input_usd: float, output_usd: float) ->
     PROVIDER * stands for any that has no price of its own.
     """
     with connected() as tide:
-        price = tide.prices.set(provider, model, input_usd, output_usd)
+        price = tide.prices.set(provider, model, input_usd, output_usd, actor=actor())
     echo_fact(
         f"{model} of {provider} costs {price.input_usd} in and {price.output_usd} out",
         provider=provider, model=model, input_usd=price.input_usd, output_usd=price.output_usd,
@@ -47,7 +47,7 @@ def list_prices() -> None:
 def remove(provider: str, model: str) -> None:
     """Remove the price of MODEL of PROVIDER: from now on its list price counts."""
     with connected() as tide:
-        tide.prices.set(provider, model, None, None)
+        tide.prices.set(provider, model, None, None, actor=actor())
     echo_fact(f"{model} of {provider} has no own price", provider=provider, model=model)
 
 

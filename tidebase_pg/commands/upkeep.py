@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import click
 
@@ -19,6 +19,7 @@ from tidebase_pg.commands.connect import (
 from tidebase_pg.commands.output import Command, dsn, echo_fact, echo_row, echo_rows
 from tidebase_pg.commands.signals import ended
 from tidebase_pg.tidebase import Tidebase
+from tidebase_pg.types import SettingKind
 from tidebase_pg.values import seconds
 from tidebase_pg.worker.reconciler import reports
 
@@ -119,17 +120,17 @@ def adopt(mode: Literal["resume", "skip_missed", "quarantine"], dry_run: bool) -
 
 
 @click.command(cls=Command)
-@click.option("--kind", type=click.Choice(["queue", "schedule", "installation"]))
-@click.option("--name", help="Of one queue or schedule.")
+@click.option("--kind", type=click.Choice(get_args(SettingKind)))
+@click.option("--name", help="Of one queue, lane or schedule; provider/model of a price.")
 @click.option("--before", type=int, help="Older than this change_id: the next page.")
 @click.option("--max-changes", type=int, help="Default 100.")
 def changes(
-    kind: Literal["queue", "schedule", "installation"] | None,
+    kind: SettingKind | None,
     name: str | None,
     before: int | None,
     max_changes: int | None,
 ) -> None:
-    """List who changed settings of queues, schedules and the installation, newest first."""
+    """List who changed which settings, and what was set before, newest first."""
     with connected() as tide:
         found = tide.setting_changes(
             kind=kind, name=name, before_change=before, max_changes=max_changes

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from tidebase_pg.server.refusals import BadBody
+from tidebase_pg.types import SettingKind
 
 Json: TypeAlias = Annotated[Raw, Meta(description="Any JSON value.")]
 Object: TypeAlias = Annotated[
@@ -332,7 +333,7 @@ class ListDeliveries(Body, kw_only=True):
 
 
 class ListChanges(Body, kw_only=True):
-    kind: Literal["queue", "schedule", "installation"] | None = None
+    kind: SettingKind | None = None
     name: Text | None = None
     before: Positive | None = None
     """The last id of the page before."""

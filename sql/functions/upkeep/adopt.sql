@@ -9,7 +9,7 @@ set jit = off
 as $$
 declare
   v_mode constant text := tide._valid_choice('mode', adopt.mode, '{resume,skip_missed,quarantine}');
-  v_actor constant text := coalesce(tide._valid_note('actor', adopt.actor), session_user);
+  v_actor constant text := tide._valid_note('actor', adopt.actor);
   v_now constant timestamptz := tide._now();
   v_here constant tide.identity := tide._here();
   v_last uuid := uuid '00000000-0000-0000-0000-000000000000';
@@ -20,6 +20,14 @@ declare
 begin
   perform tide._require_read_committed('adopt');
   perform tide._wait_for_turn('adopt');
+  perform tide._note_change(
+    'installation',
+    null,
+    null,
+    v_actor,
+    jsonb_build_object('paused', tide._paused_at() is not null),
+    jsonb_build_object('paused', false, 'adopted', v_mode)
+  );
   if v_mode = 'quarantine' then
     loop
       v_run_ids := array(
@@ -32,7 +40,9 @@ begin
       );
       exit when cardinality(v_run_ids) = 0;
       v_last := v_run_ids[cardinality(v_run_ids)];
-      perform tide._finish(v_run_ids, 'cancelled', reason => 'quarantined', actor => v_actor);
+      perform tide._finish(
+        v_run_ids, 'cancelled', reason => 'quarantined', actor => coalesce(v_actor, session_user)
+      );
       v_cancelled := v_cancelled + cardinality(v_run_ids);
     end loop;
   end if;

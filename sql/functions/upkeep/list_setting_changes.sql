@@ -19,7 +19,7 @@ declare
 begin
   if list_setting_changes.kind is not null then
     perform tide._valid_choice(
-      'kind', list_setting_changes.kind, '{queue,lane,schedule,installation}'
+      'kind', list_setting_changes.kind, '{queue,lane,schedule,installation,price}'
     );
   end if;
   return query
@@ -38,5 +38,5 @@ end;
 $$;
 
 comment on function tide.list_setting_changes is
-  'What was changed about queues, lanes, schedules and the installation, by whom, from what to what, '
-  'newest first; before_change = the last change_id of the page before.';
+  'What was changed about queues, lanes, schedules, the installation and prices, by whom, from '
+  'what to what, newest first; before_change = the last change_id of the page before.';

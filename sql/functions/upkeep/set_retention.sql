@@ -1,4 +1,4 @@
-create or replace function tide.set_retention(retention interval)
+create or replace function tide.set_retention(retention interval, actor text default null)
 returns void
 language plpgsql
 volatile
@@ -6,6 +6,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_actor constant text := tide._valid_note('actor', set_retention.actor);
   v_new constant interval := case
     when set_retention.retention is not null
       then tide._valid_interval('retention', set_retention.retention, '0', '36500 days')
@@ -22,7 +23,7 @@ begin
     'installation',
     null,
     null,
-    null,
+    v_actor,
     jsonb_strip_nulls(jsonb_build_object('retention', v_old)),
     jsonb_strip_nulls(jsonb_build_object('retention', v_new))
   );

@@ -71,7 +71,7 @@ async def openapi(ask: Ask) -> Answer:
 
 @topic.route("GET", "/installation/changes")
 async def list_changes(ask: Ask, query: bodies.ListChanges) -> objects.SettingChanges:
-    """Who changed settings of queues, schedules and the installation, newest first."""
+    """Who changed which settings, and what was set before, newest first."""
     rows = await ask(
         calls.list_setting_changes,
         kind=query.kind,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from tidebase_pg import calls
 from tidebase_pg.server.studio.application import Visit
-from tidebase_pg.types import SettingChange
+from tidebase_pg.types import SettingChange, SettingKind
 
 SHOWN: Final = 20
 
@@ -24,7 +24,9 @@ class Line:
 
 
 async def changes(
-    visit: Visit, kind: Literal["queue", "schedule", "installation"] | None, name: str | None
+    visit: Visit,
+    kind: SettingKind | None,
+    name: str | None,
 ) -> list[Line]:
     """The newest changes, for those who may see settings."""
     if not visit.sees_payloads:
