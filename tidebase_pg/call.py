@@ -26,6 +26,7 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
         "delivery_id",
         "after_gate",
         "lost_lease_id",
+        "only_run",
         "session_id",
     ),
     values.identifiers: ("gate_ids", "holding", "run_ids", "lease_ids"),

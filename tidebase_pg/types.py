@@ -511,6 +511,33 @@ class PendingGate(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class ListedGate(PendingGate):
+    """A decision somebody is asked for, with who decides and who has, as `list_gates` tells it."""
+
+    answer_schema_text: str | None = field(repr=False)
+    quorum: int
+    """So many different actors have to approve."""
+    assignees: list[str]
+    """Who may decide; empty = everybody who may decide at all."""
+    not_requester: bool
+    requested_by: str | None
+    escalate_at: datetime | None
+    escalate_to: list[str]
+    """Who may decide as well from `escalate_at` on."""
+    votes_text: str = field(repr=False)
+
+    @property
+    def answer_schema(self) -> Any:
+        """What the payload of an approval looks like; None = any JSON."""
+        return decode(self.answer_schema_text, f"the answer of gate {self.gate_id}")
+
+    @property
+    def votes(self) -> Any:
+        """Who has decided so far: actor, decision, payload, comment, created_at of each."""
+        return decode(self.votes_text, f"the votes of gate {self.gate_id}")
+
+
+@dataclass(frozen=True, slots=True)
 class Spawned(Record):
     """The answer of spawn: the child, and whether it is new."""
 

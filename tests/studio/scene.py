@@ -203,8 +203,33 @@ def working(scene: Scene) -> None:
     scene.begin(child, "read", side_effects=["read"])
 
 
+REPLY = {
+    "type": "object",
+    "required": ["amount", "reason", "notify", "address"],
+    "properties": {
+        "amount": {"type": "number", "minimum": 0, "maximum": 500, "title": "Amount in EUR"},
+        "reason": {"enum": ["broken", "late", "goodwill"], "title": "Reason"},
+        "notify": {"type": "boolean", "title": "Tell the customer"},
+        "address": {
+            "type": "object",
+            "title": "Where it goes",
+            "required": ["city"],
+            "properties": {
+                "city": {"type": "string", "maxLength": 60, "title": "City"},
+                "zip": {"type": ["string", "null"], "maxLength": 10, "title": "Code"},
+            },
+        },
+        "items": {"type": "array", "items": {"type": "string"}, "maxItems": 3, "title": "Items"},
+        "parcels": {"type": "integer", "title": "Parcels", "description": "How many came back."},
+        "extra": {"type": "object", "title": "Anything else"},
+    },
+}
+"""What an answer looks like; each kind of field a form has."""
+
+
 def deciding(scene: Scene) -> None:
-    """Two gates that wait for people, and one decided."""
+    """Gates that wait for people: two plain ones, and a run that asks two at once, one of them
+    with a form and by several."""
     asked = (
         (
             "refund",
@@ -243,6 +268,54 @@ def deciding(scene: Scene) -> None:
         scene.gates[name] = gate.gate_id
         scene.tokens[name] = gate.token
         scene.call("await_gate", run_id=run.run_id, lease_id=run.lease_id, gate_id=gate.gate_id)
+    returning(scene)
+
+
+def returning(scene: Scene) -> None:
+    """A run that asks how much to pay back, which takes two people, and whether to block."""
+    scene.enqueue("return", "settle-return", "reports", input={"order": 9120}, priority=50)
+    run = scene.claim("reports", "worker-1@harbour", ["settle-return"])
+    asked = {
+        "settle": (
+            "How do we settle the return of order 9120?",
+            {
+                "answer": REPLY,
+                "quorum": 2,
+                "assignees": ["ann", "bob", "mira", "mira-approver", "mira-operator"],
+                "escalate_after": "3 hours",
+                "escalate_to": ["chief"],
+            },
+        ),
+        "block": ("Block the customer from further returns?", {}),
+    }
+    for name, (prompt, rules) in asked.items():
+        gate = scene.call(
+            "open_gate",
+            run_id=run.run_id,
+            lease_id=run.lease_id,
+            name=name,
+            prompt=prompt,
+            data={"order": 9120, "paid": "412.50 EUR", "returns_this_year": 3},
+            rules=rules,
+        )
+        scene.gates[name] = gate.gate_id
+        scene.tokens[name] = gate.token
+    scene.call(
+        "decide_gate",
+        gate_id=scene.gates["settle"],
+        decision="approved",
+        actor="ann",
+        payload={
+            "amount": 120, "reason": "broken", "notify": True, "address": {"city": "Brest"},
+        },
+        comment="A partial refund is enough: the lamp works, its box was torn.",
+    )  # fmt: skip
+    scene.call(
+        "await_gate",
+        run_id=run.run_id,
+        lease_id=run.lease_id,
+        gate_id=scene.gates["settle"],
+    )
 
 
 def waiting(scene: Scene) -> None:

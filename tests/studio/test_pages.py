@@ -26,6 +26,8 @@ PAGES = {
     "fork": "/runs/{report}/fork",
     "decisions": "/gates",
     "decision": "/gates/{refund}",
+    "decision with a form": "/gates/{settle}",
+    "run that asks": "/runs/{return}",
     "queues": "/queues",
     "queue": "/queues/reports",
     "schedules": "/schedules",
@@ -39,12 +41,7 @@ PAGES = {
 
 def address(house: House, page: str) -> str:
     runs, gates = house.scene.runs, house.scene.gates
-    return PAGES[page].format(
-        report=runs["report"],
-        review=runs["review"],
-        failed=runs["failed-0"],
-        refund=gates["refund"],
-    )
+    return PAGES[page].format_map({**runs, **gates, "failed": runs["failed-0"]})
 
 
 def wide(page: Any) -> list[int]:

@@ -13,6 +13,7 @@ from tidebase_pg.types import (
     GateRow,
     GateStatus,
     GateToken,
+    ListedGate,
     OpenGate,
     PendingGate,
     Row,
@@ -162,17 +163,21 @@ def pending_gates() -> Call[list[PendingGate]]:
 
 
 def list_gates(
-    *, after_gate: RunId | None = None, max_gates: int | None = None
-) -> Call[list[PendingGate]]:
-    """Decisions people are asked for, oldest first, without tokens; after_gate = the last gate_id
-    of the page before.
+    *,
+    after_gate: RunId | None = None,
+    max_gates: int | None = None,
+    only_run: RunId | None = None,
+) -> Call[list[ListedGate]]:
+    """Decisions people are asked for, oldest first, with rules and votes, without tokens; only_run
+    = those of one run; after_gate = the last gate_id of the page before.
     """
     return call(
         "list_gates",
-        PendingGate.columns(),
-        PendingGate.many,
+        ListedGate.columns(),
+        ListedGate.many,
         after_gate=after_gate,
         max_gates=max_gates,
+        only_run=only_run,
     )
 
 

@@ -1,6 +1,7 @@
 create or replace function tide.list_gates(
   after_gate uuid default null,
-  max_gates integer default 50
+  max_gates integer default 50,
+  only_run uuid default null
 )
 returns table (
   gate_id uuid,
@@ -13,13 +14,22 @@ returns table (
   capability text,
   created_at timestamptz,
   expires_at timestamptz,
-  on_timeout text
+  on_timeout text,
+  answer_schema jsonb,
+  quorum integer,
+  assignees text[],
+  not_requester boolean,
+  requested_by text,
+  escalate_at timestamptz,
+  escalate_to text[],
+  votes jsonb
 )
 language plpgsql
 stable
 parallel safe
 security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 declare
   v_limit constant integer := tide._valid_integer('max_gates', list_gates.max_gates, 1, 1000);
@@ -42,10 +52,30 @@ begin
     g.capability,
     g.created_at,
     g.expires_at,
-    g.on_timeout
+    g.on_timeout,
+    g.answer_schema,
+    g.quorum,
+    g.assignees,
+    g.not_requester,
+    r.requested_by,
+    g.escalate_at,
+    g.escalate_to,
+    (
+      select coalesce(
+        jsonb_agg(
+          to_jsonb(v) - '{run_id,gate_id,login}'::text[]
+          order by v.created_at, v.actor
+        ),
+        '[]'
+      )
+      from tide.gate_votes as v
+      where v.run_id = g.run_id
+        and v.gate_id = g.gate_id
+    )
   from tide.gates as g
   join tide.runs as r on r.run_id = g.run_id
   where g.status = 'pending'
+    and (list_gates.only_run is null or g.run_id = list_gates.only_run)
     and g.created_at >= coalesce(v_after, '-infinity')
     and (v_after is null or (g.created_at, g.gate_id) > (v_after, list_gates.after_gate))
     and (r.queue is null or r.queue <> all (v_closed))
@@ -57,5 +87,5 @@ end;
 $$;
 
 comment on function tide.list_gates is
-  'Decisions people are asked for, oldest first, without tokens; after_gate = the last gate_id of the page '
-  'before.';
+  'Decisions people are asked for, oldest first, with rules and votes, without tokens; only_run = those '
+  'of one run; after_gate = the last gate_id of the page before.';

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from tidebase_pg import calls
 from tidebase_pg.display import moment
+from tidebase_pg.server.studio.answers import read_json
 from tidebase_pg.server.studio.application import Visit
 from tidebase_pg.server.studio.pages.run import mark
 from tidebase_pg.types import RunRow
@@ -37,18 +38,6 @@ def _changed(visit: Visit, run: RunRow) -> Response:
         f"{run.attempt}. Nothing was done; look, and decide again."
     )
     return visit.done(_page(visit), text, "refused")
-
-
-def read_json(text: str, name: str) -> Any:
-    """A JSON value of a form. Raises ValueError that says where it is wrong."""
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise ValueError(f"{name} is nested too deeply") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{name} is no JSON: {error.msg} in line {error.lineno}, column {error.colno}"
-        ) from None
 
 
 async def cancel(visit: Visit) -> Response:

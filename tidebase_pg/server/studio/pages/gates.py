@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hmac
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 from urllib.parse import quote
 from uuid import UUID
 
@@ -13,8 +14,17 @@ from starlette.responses import Response
 
 from tidebase_pg import calls
 from tidebase_pg.call import Call
-from tidebase_pg.errors import BadPayload, GateResolved, NotFound, TideError
+from tidebase_pg.errors import GateResolved, NotFound, TideError
 from tidebase_pg.server.identity import Identity
+from tidebase_pg.server.studio.answers import (
+    PLACE,
+    Field,
+    beside,
+    fields,
+    initial,
+    read,
+    read_json,
+)
 from tidebase_pg.server.studio.application import (
     Front,
     Leave,
@@ -23,11 +33,11 @@ from tidebase_pg.server.studio.application import (
     put_session,
     read_form,
 )
-from tidebase_pg.server.studio.pages.acts import read_json
 from tidebase_pg.server.studio.sessions import COOKIE, Session
-from tidebase_pg.types import GateRow
+from tidebase_pg.types import GateRow, ListedGate
 
-PAGE = 20
+PAGE: Final = 20
+UNSENT: Final = "Not decided yet: something in the form is not right. What you typed is kept."
 
 
 async def gates(visit: Visit) -> Response:
@@ -59,8 +69,16 @@ async def gate(studio: Studio, request: Request) -> Response:
 
 
 async def _page(
-    visit: Visit, gate_id: UUID, token: str, note: tuple[str, str] | None = None
+    visit: Visit,
+    gate_id: UUID,
+    token: str,
+    note: tuple[str, str] | None = None,
+    *,
+    code: int = 200,
+    wrong: Mapping[str, str] | None = None,
 ) -> Response:
+    """The page of a decision; what was typed and not taken stands in its form again, with what is
+    wrong beside each field."""
     try:
         shown = await visit.ask(calls.get_gate(gate_id))
         more = await visit.ask(calls.describe_gate(gate_id))
@@ -70,19 +88,25 @@ async def _page(
                 "missing.html", 404, visit.base, text="There is no such decision."
             )
         ) from None
-    try:
-        data: Any = shown.data
-    except BadPayload:
-        data = None
+    form = fields(more["answer_schema"])
+    others: list[ListedGate] = []
+    if not _by_link(visit):
+        listed = await visit.ask(calls.list_gates(only_run=shown.run_id, max_gates=PAGE))
+        others = [other for other in listed if other.gate_id != gate_id]
+    typed = dict(visit.form) if wrong is not None else initial(form or ())
     return visit.page(
         "gate.html",
+        code,
         gate=shown,
         gate_id=gate_id,
-        data=data,
         token=token,
         by_link=_by_link(visit),
         more=more,
         note=note,
+        form=form,
+        others=others,
+        typed=typed,
+        wrong=wrong or {},
     )
 
 
@@ -110,27 +134,52 @@ async def _decide(visit: Visit, gate_id: UUID, token: str) -> Response:
         raise Leave(visit.page("refused.html", 403, text=text))
     decision = visit.form.get("decision", "")
     note = visit.form.get("note", "").strip()
+
+    async def again(said: str, wrong: Mapping[str, str], code: int = 400) -> Response:
+        return await _page(visit, gate_id, token, ("refused", said), code=code, wrong=wrong)
+
     actor = visit.actor
     if _by_link(visit):
         actor = visit.form.get("actor", "").strip()[:200]
         if not actor:
-            return _noted(visit, where, "Say who you are: the log names who decided.", "refused")
+            said = "Say who you are: the log names who decided."
+            return await again(said, {"actor": "Your name is missing"})
+    shown = await visit.ask(calls.describe_gate(gate_id))
+    form = fields(shown["answer_schema"])
+    payload, wrong = _payload(visit, form, decision)
+    if wrong:
+        return await again(UNSENT, wrong)
     try:
-        payload: Any = read_json(visit.form.get("payload", "").strip() or "{}", "payload")
-        call = _call(visit, gate_id, token, decision, actor, payload, note or None)
-        made = await visit.ask(call)
+        made = await visit.ask(_call(visit, gate_id, token, decision, actor, payload, note or None))
     except GateResolved as error:
         said = f"It was decided already. {error.detail or ''} Yours was not."
         return await _decided(visit, gate_id, token, where, said, "refused")
     except InsufficientPrivilege as error:
         said = error.diag.message_primary or "the database refuses it"
-        return _noted(visit, where, f"The database says: {said}.", "refused")
+        return await again(f"The database says: {said}.", {}, 403)
     except (TideError, ValueError) as error:
-        return _noted(visit, where, str(error), "refused")
+        said = error.message if isinstance(error, TideError) else str(error)
+        if form is None and said.startswith(PLACE):
+            return await again(UNSENT, {"payload": said})
+        wrong = beside(form or (), said)
+        return await again(UNSENT if wrong else str(error), wrong)
     if made.status == "pending":
         return _noted(visit, where, f"Your vote counts: {decision}. Others have to decide as well.")
     said = f"{decision.capitalize()}. The run goes on."
     return await _decided(visit, gate_id, token, where, said)
+
+
+def _payload(
+    visit: Visit, form: Sequence[Field] | None, decision: str
+) -> tuple[Any, dict[str, str]]:
+    """What goes with the decision, and what is wrong with which field; a rejection takes none of
+    a form, which asks what an approval carries."""
+    if form is not None:
+        return read(form, visit.form) if decision == "approved" else ({}, {})
+    try:
+        return read_json(visit.form.get("payload", "").strip() or "{}", "payload"), {}
+    except ValueError as error:
+        return None, {"payload": str(error)}
 
 
 def _call(

@@ -23,15 +23,16 @@ HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 async def pages(visit: Visit) -> Response:
     """A word whenever the installation looks different."""
-    look = _gates if visit.role == "approver" else _installation
+    decisions = visit.role == "approver" or (visit.query("of") == "gates" and visit.sees_payloads)
+    look = _gates if decisions else _installation
     await look(visit)
     return _stream(visit, _looks(visit, look))
 
 
 async def _gates(visit: Visit) -> str:
-    """What an approver looks at."""
+    """What who decides looks at."""
     found = await visit.look(("gates", ""), calls.list_gates(max_gates=20))
-    return str([gate.gate_id for gate in found])
+    return str([(gate.gate_id, gate.votes_text) for gate in found])
 
 
 async def _installation(visit: Visit) -> str:

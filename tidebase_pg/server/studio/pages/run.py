@@ -15,10 +15,11 @@ from tidebase_pg.display import moment
 from tidebase_pg.errors import NotFound
 from tidebase_pg.server.studio.application import Visit
 from tidebase_pg.timeline import timeline
-from tidebase_pg.types import RunRow
+from tidebase_pg.types import ListedGate, RunRow
 
 STEPS: Final = 200
 EVENTS: Final = 100
+GATES: Final = 20
 PARTS: Final = ("input", "metadata", "result", "error")
 SMALL: Final = 200_000
 """Letters of a document that a page still lays out."""
@@ -32,10 +33,13 @@ async def run(visit: Visit) -> Response:
     seen = await visit.look(("run", run_id, after, visit.told), outline)
     carried: RunRow | None = None
     reasons: list[dict[str, Any]] = []
+    asked: list[ListedGate] = []
     if visit.sees_payloads:
         carried = await visit.ask(calls.get_run(run_id))
         if seen["run"]["status"] in ("pending", "queued", "running"):
             reasons = (await visit.ask(calls.explain_wait(run_id)))["reasons"]
+        if any(gate["status"] == "pending" for gate in seen["gates"]):
+            asked = await visit.ask(calls.list_gates(only_run=run_id, max_gates=GATES))
     return visit.page(
         "run.html",
         now=moment(seen["now"]),
@@ -43,6 +47,7 @@ async def run(visit: Visit) -> Response:
         run=seen["run"],
         timeline=timeline(seen, visit.base),
         reasons=reasons,
+        asked=asked,
         documents=documents(carried),
         budget=spending(seen),
         after=after,

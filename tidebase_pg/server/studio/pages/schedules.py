@@ -10,8 +10,8 @@ from starlette.responses import JSONResponse, Response
 from tidebase_pg import calls
 from tidebase_pg.errors import InvalidArgument, NotFound
 from tidebase_pg.server.studio import words
+from tidebase_pg.server.studio.answers import read_json
 from tidebase_pg.server.studio.application import Visit
-from tidebase_pg.server.studio.pages.acts import read_json
 from tidebase_pg.server.studio.pages.changes import changes
 
 

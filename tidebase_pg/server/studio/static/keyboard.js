@@ -11,7 +11,7 @@ export function keyboard() {
       for (const open of document.querySelectorAll("details.act[open]")) { open.open = false; open.querySelector("summary").focus(); }
       return;
     }
-    if (event.target.matches("input:not([type=checkbox]), textarea, select") || help?.open) return;
+    if (event.target.matches("input:not([type=checkbox], [type=radio]), textarea, select") || help?.open) return;
     if (going) {
       going = 0;
       const link = document.querySelector(`[data-go="${CSS.escape(event.key)}"]`);

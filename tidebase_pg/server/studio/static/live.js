@@ -77,7 +77,7 @@ function replace(page, renew) {
 // A part somebody has a form open in, or text selected in, waits until he is done.
 function busy(part) {
   const active = document.activeElement;
-  if (part.contains(active) && active.matches("input:not([type=checkbox]), textarea, select")) return true;
+  if (part.contains(active) && active.matches("input:not([type=checkbox], [type=radio]), textarea, select")) return true;
   if (part.querySelector("details.act[open]")) return true;
   const selection = getSelection();
   return Boolean(selection && !selection.isCollapsed && part.contains(selection.anchorNode));
