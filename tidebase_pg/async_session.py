@@ -125,9 +125,9 @@ async def run_child(parent: AsyncDriver, child: Attempt) -> Any:
     run = ActiveRun(
         flows.leased(child.row), parent.run.lease, child.since, inline=parent.run.inline
     )
-    registry = parent.registry
-    workflow = registry.find(child.row.workflow)
-    return await attempt(run, parent.client, workflow, registry, LeaseRenewer.of(parent.client))
+    return await attempt(
+        run, parent.client, child.workflow, parent.registry, LeaseRenewer.of(parent.client)
+    )
 
 
 async def attempt(

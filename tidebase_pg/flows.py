@@ -38,6 +38,7 @@ from tidebase_pg.errors import (
     Stop,
 )
 from tidebase_pg.names import Kind, Names, Use
+from tidebase_pg.registry import Workflow
 from tidebase_pg.types import LeasedRun, RunRow, StepStart
 from tidebase_pg.values import (
     Duration,
@@ -112,7 +113,7 @@ class Attempt:
     """Ask the driver to run a child in this process, leased at that time of the clock."""
 
     row: RunRow
-    function: Callable[..., Any]
+    workflow: Workflow
     since: float
 
 

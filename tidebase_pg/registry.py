@@ -26,6 +26,8 @@ from tidebase_pg.values import (
 )
 
 DEFAULT_QUEUE = "default"
+VERSION_MARK = "@"
+"""Between the name of a workflow and its version, in the name that its runs have."""
 PARK_GRACE = 300.0
 """Seconds for which a run that is to be parked waits for what its other branches have under way."""
 
@@ -35,6 +37,7 @@ class Workflow:
     """A registered function, and how its runs are enqueued unless the caller says otherwise."""
 
     name: str
+    """With its version, if it has one: "report@2"."""
     function: Callable[..., Any]
     queue: str
     max_attempts: int | None = None
@@ -42,10 +45,16 @@ class Workflow:
     budget: Mapping[str, Any] | None = None
     kind: Any = None
     """What its input is, as its annotation says; None = what JSON gives."""
+    version: int | None = None
     asynchronous: bool = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "asynchronous", inspect.iscoroutinefunction(self.function))
+
+    @property
+    def unversioned(self) -> str:
+        """The name that all its versions share."""
+        return self.name.partition(VERSION_MARK)[0]
 
     def given(self, leased: LeasedRun, codec: Codec) -> Any:
         """The input of a run, as the workflow wants it. Raises BadPayload when it does not fit."""
@@ -152,7 +161,8 @@ class NewEdge:
     input: Any
     queue: str | None
     options: dict[str, Any]
-    function: Callable[..., Any] | None
+    of_run: Callable[[str], Workflow]
+    """The workflow of the child as it was made: on replay perhaps of another version."""
 
     def element(self) -> dict[str, Any]:
         """As an element of spawn_many."""
@@ -254,6 +264,8 @@ class Registry:
         """Told of all usage that runs record here."""
         self.park_grace = PARK_GRACE
         self._by_name: dict[str, Workflow] = {}
+        self._newest: dict[str, Workflow] = {}
+        """By the name without a version; one registered without a version is the oldest."""
         self._by_function: dict[Callable[..., Any], Workflow] = {}
 
     def register(
@@ -264,40 +276,51 @@ class Registry:
         max_attempts: int | None,
         deadline: Duration | None,
         budget: Mapping[str, Any] | None = None,
+        version: int | None = None,
     ) -> None:
         """Raises ValueError for a name taken by another function, TypeError for a wrong one."""
         if not callable(function):
             raise TypeError(f"workflow {name!r} must be a function, not {type(function).__name__}")
         if not self._asynchronous and inspect.iscoroutinefunction(function):
             raise TypeError(f"workflow {name!r} is async: register it with AsyncTidebase")
+        if VERSION_MARK in text("name", name):
+            raise ValueError(f"workflow {name!r}: the version goes into an argument, version=2")
+        if version is not None:
+            name = f"{name}{VERSION_MARK}{whole('version', version, 1, 2**31 - 1)}"
         taken = self._by_name.get(name)
         if taken is not None and not _same_place(taken.function, function):
             raise ValueError(f"workflow {name!r} is registered already, for {taken.function!r}")
         workflow = Workflow(
-            text("name", name),
+            name,
             function,
             text("queue", queue),
             None if max_attempts is None else whole("max_attempts", max_attempts, 1, 100),
             None if deadline is None else interval("deadline", deadline),
             budget,
             input_kind(function),
+            version,
         )
         self._by_name[name] = workflow
+        newest = self._newest.get(workflow.unversioned)
+        if newest is None or (newest.version or 0) <= (version or 0):
+            self._newest[workflow.unversioned] = workflow
         self._by_function[function] = workflow
 
     def find(self, workflow: str | Callable[..., Any]) -> Workflow:
-        """Raises ValueError when it is not registered."""
-        found = (
-            self._by_name.get(workflow)
-            if isinstance(workflow, str)
-            else self._by_function.get(workflow)
-        )
-        if found is None:
-            raise ValueError(
-                f"{workflow!r} is not a registered workflow: decorate a function with "
-                '@tide.workflow("name")'
-            )
-        return found
+        """What new runs are of: the newest version where a name says none. Raises ValueError when
+        it is not registered."""
+        if isinstance(workflow, str):
+            found = self._by_name.get(workflow)
+            if found is None or found.version is None:
+                found = self._newest.get(workflow)
+        else:
+            found = self._by_function.get(workflow)
+        return _registered(workflow, found)
+
+    def of_run(self, name: str) -> Workflow:
+        """The workflow of a run there is, in exactly its version. Raises ValueError when it is not
+        registered."""
+        return _registered(name, self._by_name.get(name))
 
     def names(self) -> list[str]:
         return list(self._by_name)
@@ -386,6 +409,9 @@ class Registry:
         """What spawn needs to know; without a queue the workflow has to be registered."""
         known = self._known(workflow) if queue is not None else self.find(workflow)
         name = known.name if known is not None else text("workflow", workflow)
+        if edge is None:
+            # Another version of a child is the same child when its parent is replayed.
+            edge = name if known is None else known.unversioned
         given = {key: value for key, value in options.items() if value is not None}
         if known is not None:
             for key in ("max_attempts", "deadline", "budget"):
@@ -394,10 +420,9 @@ class Registry:
         self._add_metadata(given)
         handed = given.pop("input", None)
         if handed is not None:
-            handed = self.codec.dump(handed, f"the input of child {edge or name!r}")
+            handed = self.codec.dump(handed, f"the input of child {edge!r}")
         _write(given)
-        function = known.function if known is not None else None
-        return NewEdge(name if edge is None else edge, name, handed, queue, given, function)
+        return NewEdge(edge, name, handed, queue, given, self.of_run)
 
     def queue_of(self, workflow: str | Callable[..., Any]) -> str:
         """The queue a workflow was registered with, else "default"."""
@@ -414,8 +439,18 @@ class Registry:
 
     def _known(self, workflow: object) -> Workflow | None:
         if isinstance(workflow, str):
-            return self._by_name.get(workflow)
+            known = workflow in self._by_name or workflow in self._newest
+            return self.find(workflow) if known else None
         return self.find(workflow) if callable(workflow) else None
+
+
+def _registered(asked: object, found: Workflow | None) -> Workflow:
+    if found is None:
+        raise ValueError(
+            f"{asked!r} is not a registered workflow: decorate a function with "
+            '@tide.workflow("name")'
+        )
+    return found
 
 
 def _same_place(former: Callable[..., Any], function: Callable[..., Any]) -> bool:

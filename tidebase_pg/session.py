@@ -127,9 +127,9 @@ def run_child(parent: Driver, child: Attempt) -> Any:
     run = ActiveRun(
         flows.leased(child.row), parent.run.lease, child.since, inline=parent.run.inline
     )
-    registry = parent.registry
-    workflow = registry.find(child.row.workflow)
-    return attempt(run, parent.client, workflow, registry, LeaseRenewer.of(parent.client))
+    return attempt(
+        run, parent.client, child.workflow, parent.registry, LeaseRenewer.of(parent.client)
+    )
 
 
 def attempt(

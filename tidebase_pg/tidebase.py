@@ -332,6 +332,7 @@ class Tidebase:
         max_attempts: int | None = None,
         deadline: Duration | None = None,
         budget: Mapping[str, Any] | None = None,
+        version: int | None = None,
     ) -> Callable[[F], F]:
         """Register a function as a workflow; the function stays as it is.
 
@@ -339,12 +340,16 @@ class Tidebase:
         annotation of its input may be a pydantic model, a dataclass or a TypedDict. `queue`,
         `max_attempts`, `deadline` (seconds) and `budget` are the defaults of `enqueue`.
 
+        With `version`, a whole number from 1, its runs are of workflow "report@2", and only workers
+        with that version take them. New runs by name get the newest version registered here; a
+        former one may stay registered beside it until its runs have ended.
+
         >>> @tide.workflow("report", queue="reports", max_attempts=3)
         ... def report(run: Run, input: dict) -> dict: ...
         """
 
         def register(function: F) -> F:
-            self._registry.register(name, function, queue, max_attempts, deadline, budget)
+            self._registry.register(name, function, queue, max_attempts, deadline, budget, version)
             return function
 
         return register
@@ -495,7 +500,7 @@ class Tidebase:
         return webhooks.acceptance(received, 202)
 
     def _attend(self, delivery: webhooks.Delivery, run: ActiveRun) -> None:
-        client, workflow = self._clients(), self._registry.find(run.leased.workflow)
+        client, workflow = self._clients(), self._registry.of_run(run.leased.workflow)
         try:
             attempt(run, client, workflow, self._registry, LeaseRenewer.of(client))
         except (Exception, Stop) as error:

@@ -23,7 +23,7 @@ Duration: TypeAlias = timedelta | float
 RunId: TypeAlias = UUID | str
 """The id of a run, as a UUID or as its text."""
 
-_LABEL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
+_LABEL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@-]{0,127}")
 INTEGER_RANGE: Final = range(-(2**31), 2**31)
 
 
@@ -179,7 +179,7 @@ def label(name: str, value: object) -> str:
     if not _LABEL.fullmatch(given):
         raise ValueError(
             f"{name} = {given[:200]!r} is not a valid name: use 1 to 128 letters, digits and "
-            "_ . : / - of ASCII"
+            "_ . : / @ - of ASCII"
         )
     return given
 

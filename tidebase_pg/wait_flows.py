@@ -310,7 +310,6 @@ def inline_child(run: Waiter, child: NewEdge) -> Flow[Any]:
     parked is waited for here when the run itself is inline; else the run lets its worker go too,
     and looks again a little later.
     """
-    assert child.function is not None
     attempts = run.leased.max_attempts
     if attempts > 1:
         child.options.setdefault("max_attempts", attempts)
@@ -320,6 +319,7 @@ def inline_child(run: Waiter, child: NewEdge) -> Flow[Any]:
         row = yield from ask(calls.get_run(child_id))
         if row.finished:
             return _result(child.edge, row)
+        workflow = child.of_run(row.workflow)
         now = yield from database_time()
         if row.waiting_on is not None and not run.inline:
             yield from _look_again_later(run, row, now)
@@ -336,7 +336,7 @@ def inline_child(run: Waiter, child: NewEdge) -> Flow[Any]:
                 continue  # it has ended meanwhile
             else:
                 if row.lease_id is not None:
-                    yield from _attempted(run, Attempt(row, child.function, since))
+                    yield from _attempted(run, Attempt(row, workflow, since))
                 continue
         yield Pause(min(wait, pause))
         pause = min(pause * 2, LONGEST_WAIT)

@@ -99,6 +99,19 @@ def test_no_worker_for_the_queue_or_workflow(tide: Tide, hour: Clock) -> None:
     assert set(reasons(tide, waiting)) == {"no_worker"}
 
 
+def test_a_version_that_nobody_serves_is_named_beside_those_served(tide: Tide) -> None:
+    old, plain, other = (
+        tide.enqueue(workflow=name).run_id for name in ("report@1", "report", "invoice")
+    )
+    worker(tide, workflows=["report@3", "report@2", "reports@1", "report@2"])
+    assert tide.claim(queues=["elsewhere"], worker="w2", workflows=["report@1"]) == []
+    for run_id in (old, plain):
+        assert "no_worker" not in reasons(tide, run_id)
+        assert reasons(tide, run_id)["other_version"]["served"] == ["report@2", "report@3"]
+    assert "other_version" not in reasons(tide, other)
+    assert "no_worker" in reasons(tide, other)
+
+
 def test_parked_run_names_the_step_in_review(tide: Tide) -> None:
     run = tide.started()
     own = {"run_id": run.run_id, "lease_id": run.lease_id}

@@ -152,6 +152,16 @@ def test_a_workflow_nobody_serves_is_named_with_its_runs(live: TideTest) -> None
     assert (verdict.unserved, verdict.good) == ({"flow": 4}, False)
 
 
+def test_runs_are_replayed_against_the_version_they_began_with(live: TideTest) -> None:
+    app = application()
+    app.workflow("flow", queue="flows", version=2)(CHANGES["the first step is renamed"])
+    app.workflow("part", queue="parts", version=2)(original)
+    assert check(app, live.dsn).good
+    only = Tidebase(NOWHERE)
+    only.workflow("flow", queue="flows", version=2)(original)
+    assert check(only, live.dsn).unserved == {"flow": 4}
+
+
 def test_nothing_is_written_and_no_step_is_called(live: TideTest) -> None:
     def picture() -> Any:
         return live.sql.execute(

@@ -390,7 +390,8 @@ def list_runs(
 
 def explain_wait(run_id: RunId) -> Call[dict[str, Any]]:
     """Why a run is not running, as jsonb: reasons such as not_due, review, paused, cap, rate,
-    lane, no_worker, behind; none when it runs, may be claimed now or has ended.
+    lane, throttled, no_worker, other_version, behind; none when it runs, may be claimed now or has
+    ended.
     """
 
     def read(rows: Sequence[Row]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ Object: TypeAlias = Annotated[
 ]
 Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 Name: TypeAlias = Annotated[
-    str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}$", examples=["report"])
+    str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/@-]{0,127}$", examples=["report"])
 ]
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=10 * 366 * 86_400_000)]
@@ -33,7 +33,7 @@ Moment: TypeAlias = Annotated[
 ]
 
 NONE: Final[Any] = msgspec.field(default_factory=Raw)
-_CLASS: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
+_CLASS: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@-]{0,127}")
 
 
 class Body(Struct, rename="camel"):

@@ -166,7 +166,7 @@ def _replay_sync(registry: Registry, run: ActiveRun, answers: Answers) -> str | 
         problems.append(None)
         try:
             handle = ReplayRun(ReplayDriver(run, registry, answers))
-            session.called(registry.find(run.leased.workflow), handle, registry)
+            session.called(registry.of_run(run.leased.workflow), handle, registry)
         except BaseException as error:
             problems[0] = _problem(error)
 
@@ -217,7 +217,7 @@ class AsyncReplayedTransaction(AsyncBegunStep):
 async def _replay_async(app: AsyncTidebase, run: ActiveRun, answers: Answers) -> str | None:
     registry = registry_of(app)
     driver = AsyncReplayDriver(run, registry, answers)
-    workflow = registry.find(run.leased.workflow)
+    workflow = registry.of_run(run.leased.workflow)
     task = asyncio.ensure_future(async_session.called(workflow, AsyncReplayRun(driver), registry))
     began = time.monotonic()
     while not task.done():

@@ -16,6 +16,7 @@ from psycopg.rows import namedtuple_row, tuple_row
 
 from tidebase_pg import calls
 from tidebase_pg.call import Call
+from tidebase_pg.registry import VERSION_MARK
 from tidebase_pg.types import (
     AwaitedChild,
     AwaitedEvent,
@@ -289,7 +290,7 @@ class Answers:
         wanted = given.get("input")
         if isinstance(wanted, str) and "lease_id" in given:
             wanted = json.loads(wanted)
-        if row.workflow != given["workflow"]:
+        if _unversioned(row.workflow) != _unversioned(given["workflow"]):
             raise Drift(
                 f"child {name!r} is of workflow {given['workflow']!r}, recorded {row.workflow!r}"
             )
@@ -320,3 +321,7 @@ class Answers:
         if row is None or row.status == "pending":
             raise self.recording.reached(f"event {name!r}")
         return AwaitedEvent(False, row.status == "received", row.payload)
+
+
+def _unversioned(workflow: str) -> str:
+    return workflow.partition(VERSION_MARK)[0]

@@ -234,7 +234,7 @@ class Worker:
             return None  # lost, or handed back, before its turn came
         codec = self._registry.codec
         try:
-            workflow = self._registry.find(leased.workflow)
+            workflow = self._registry.of_run(leased.workflow)
             given = workflow.given(leased, codec)
         except BadPayload as error:
             return flows.failed(leased, flows.bad_input(error))
@@ -474,7 +474,7 @@ class AsyncWorker:
         leased = run.leased
         codec = self._registry.codec
         try:
-            workflow = self._registry.find(leased.workflow)
+            workflow = self._registry.of_run(leased.workflow)
             given = workflow.given(leased, codec)
         except BadPayload as error:
             return flows.failed(leased, flows.bad_input(error))

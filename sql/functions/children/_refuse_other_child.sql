@@ -11,7 +11,7 @@ begin
   from tide.runs as r
   where r.run_id = known.child_id;
   v_child := tide._with_input(v_child);
-  if v_child.workflow is distinct from child ->> 'workflow'
+  if split_part(v_child.workflow, '@', 1) is distinct from split_part(child ->> 'workflow', '@', 1)
     or v_child.input is distinct from coalesce(nullif(child -> 'input', 'null'), '{}')
   then
     raise exception 'edge % of run % leads to another child',

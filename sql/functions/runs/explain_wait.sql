@@ -79,9 +79,7 @@ begin
         and v_run.queue = any (w.queues)
         and (w.workflows is null or v_run.workflow = any (w.workflows))
     ) then
-      v_reasons := v_reasons || tide._reason(
-        'no_worker', 'no named worker claimed this queue and workflow within the last minute'
-      );
+      v_reasons := v_reasons || tide._explain_no_worker(v_run, v_now);
     end if;
     select count(*)
     into v_ahead
@@ -116,4 +114,4 @@ $$;
 
 comment on function tide.explain_wait is
   'Why a run is not running, as jsonb: reasons such as not_due, review, paused, cap, rate, lane, '
-  'throttled, no_worker, behind; none when it runs, may be claimed now or has ended.';
+  'throttled, no_worker, other_version, behind; none when it runs, may be claimed now or has ended.';

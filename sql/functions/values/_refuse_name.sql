@@ -8,7 +8,7 @@ begin
   raise exception '% is not a valid name: %', _refuse_name.argument,
       coalesce(quote_literal(left(_refuse_name.value, 200)), 'null')
     using errcode = '22023',
-          hint = 'Use 1 to 128 letters, digits and _ . : / - of ASCII, '
+          hint = 'Use 1 to 128 letters, digits and _ . : / @ - of ASCII, '
                  'the first a letter, a digit or _.';
 end;
 $$;
