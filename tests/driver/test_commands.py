@@ -172,6 +172,33 @@ def test_many_runs_are_cancelled_at_once_after_a_look_at_how_many(
     assert (refused.exit_code, "all null or empty" in refused.stderr) == (1, True)
 
 
+def test_failures_are_grouped_counted_and_retried_at_a_pace(program: Program, dsn: str) -> None:
+    with Tidebase(dsn) as tide:
+        for number in range(3):
+            run_id = tide.enqueue("w", queue="q", max_attempts=1).run_id
+            (run,) = tide.execute(calls.claim(queues=["q"]))
+            assert run.lease_id is not None
+            error = {"type": "HTTPError", "message": f"HTTP 502 for run {number}"}
+            tide.execute(calls.fail(run.run_id, run.lease_id, error=error, retryable=False))
+    (group,) = program.json("runs", "errors", "--queue", "q")
+    assert (group["runs"], group["message"]) == (3, "HTTP <n> for run <n>")
+    assert group["newest_run"] == str(run_id)
+    assert "HTTP <n> for run <n>" in program.run("runs", "errors").stdout
+    chosen = ("runs", "redrive", "--fingerprint", group["fingerprint"])
+    counted = program.json(*chosen, "--dry-run")
+    assert counted["groups"] == [{"queue": "q", "failure_class": "error", "runs": 3}]
+    lines = program.run(*chosen, "--dry-run").stdout.splitlines()
+    assert [line.split() for line in lines[1:]] == [["3", "q", "error"]]
+    assert len(program.json("runs", "list", "--status", "failed")) == 3
+    done = program.json(*chosen, "--max-runs", "1", "--per-second", "0.5")
+    assert (done["retried"], done["dry_run"]) == (1, False)
+    assert program.run(*chosen).stdout == "2 runs retried\n"
+    assert program.run(*chosen).stdout == "0 runs retried\n"
+    assert len(program.json("runs", "list", "--status", "queued")) == 3
+    refused = program.run("runs", "redrive", "--status", "failed")
+    assert (refused.exit_code, "nothing but a status" in refused.stderr) == (1, True)
+
+
 def test_tables_say_when_they_are_empty_and_how_long_ago_things_were(program: Program) -> None:
     empty = program.run("runs", "list", "--queue", "none")
     assert (empty.stdout, empty.stderr, empty.exit_code) == ("", "nothing found\n", 0)

@@ -372,6 +372,21 @@ GRANTS = [
         "true",
         "roles/test_queue_grants.py::test_what_is_asked_for_all_queues_leaves_restricted_ones_out",
     ),
+    sql(
+        "a redrive leaves closed queues alone",
+        "runs/redrive",
+        "        and (r.queue is null or r.queue <> all (v_closed))\n      for update",
+        "      for update",
+        "roles/test_queue_grants.py::test_who_may_only_claim_from_a_queue_retries_nothing_of_it",
+    ),
+    sql(
+        "a redrive retries nothing that failed after it began",
+        "runs/redrive",
+        "and r.finished_at <= v_place.failed_until\n        and (r.queue is null or r.queue <> all "
+        "(v_closed))\n      for update",
+        "and (r.queue is null or r.queue <> all (v_closed))\n      for update",
+        "runs/test_redrive.py::test_no_run_is_retried_twice_by_a_call_that_is_sent_again",
+    ),
 ]
 
 APPROVALS = [

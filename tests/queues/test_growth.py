@@ -138,6 +138,7 @@ CALLS = {
     "search_runs by metadata": 'select tide.search_runs(\'{"metadata": {"a": 1}}\')',
     "search_runs by error": 'select tide.search_runs(\'{"error": "502"}\')',
     "count_runs": "select tide.count_runs()",
+    "error_groups": "select tide.error_groups()",
     "outline_run": "select tide.outline_run('00000000-0000-0000-0000-000000001000')",
 }
 

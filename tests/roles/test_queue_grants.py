@@ -159,6 +159,24 @@ def test_what_is_asked_for_all_queues_leaves_restricted_ones_out(
     assert tide.get_run(run_id=scene.queued).status == "queued"
     assert {run.queue for run in member.list_runs()} == {"default", QUEUE}
     assert member.cancel_many(queue=QUEUE) == 2
+    cancelled = {"queue": QUEUE, "status": "cancelled"}
+    assert stranger.redrive(filters=cancelled, dry_run=True)["runs"] == 0
+    assert stranger.redrive(filters=cancelled)["runs"] == 0
+    assert member.redrive(filters=cancelled)["runs"] == 2
+
+
+def test_who_may_only_claim_from_a_queue_retries_nothing_of_it(
+    tide: Tide, team: str, log_in: LogIn
+) -> None:
+    run_id = tide.enqueue(workflow="report", queue=QUEUE).run_id
+    tide.cancel(run_id=run_id)
+    tide.grant_queue(queue=QUEUE, role=team, verbs=["claim"])
+    member = Tide(log_in(*EVERYTHING, team))
+    cancelled = {"queue": QUEUE, "status": "cancelled"}
+    assert member.redrive(filters=cancelled, dry_run=True)["runs"] == 0
+    assert member.redrive(filters=cancelled)["runs"] == 0
+    with refused("42501"):
+        member.retry(run_id=run_id)
 
 
 def test_open_queues_are_as_before(tide: Tide, scene: Scene, log_in: LogIn) -> None:

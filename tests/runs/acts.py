@@ -53,13 +53,15 @@ DOCUMENTS = frozenset(
     {"input", "metadata", "result", "error", "output"}
     | {"backoff", "channels", "contract", "events", "filters", "settings", "outcomes", "runs"}
     | {"budget", "children", "data", "limits", "options", "overrides", "patch", "payload", "rules"}
+    | {"place"}
     | {"chunks", "reports", "state", "target", "used", "value"}
 )
 SCALARS = frozenset(
     {"cancel_many", "describe_gate", "describe_run", "note_gate", "explain_wait", "version"}
     | {"append_stream", "cancel_children", "send_event", "send_events", "watch_run"}
     | {"create_key", "revoke_key", "store_channel_secret", "renew_run", "refuse_report", "hold_run"}
-    | {"count_runs", "find_runs", "outline_run", "overview", "search_runs"}
+    | {"count_runs", "error_groups", "find_runs", "outline_run", "overview", "redrive"}
+    | {"search_runs"}
     | {
         "adopt",
         "await_work",

@@ -446,6 +446,25 @@ def test_all_that_match_are_counted_first_and_later_runs_are_not_hit(
     assert (event["reason"], event["actor"]) == ("drill", "mira-operator")
 
 
+def test_all_that_failed_and_match_are_counted_and_retried(
+    tab: MakeTab, connection: Connection
+) -> None:
+    made = [failed(connection) for _ in range(3)]
+    mine = tab("operator")
+    assert "No run matches" in bulk(mine, {"status": "queued"}, act="retry", scope="all").text
+    # Only what begins here: others have failed runs in this database too.
+    (begins,) = one(connection, "select created_at from tide.get_run(%s)", made[0])
+    filters = {"status": "failed", "created_after": begins.isoformat()}
+    asked = bulk(mine, filters, act="retry", scope="all")
+    assert "Retry 3 runs?" in asked.text
+    late = failed(connection)
+    assert "<b>3</b> done" in go_on(mine, asked).text
+    assert [status(connection, run_id) for run_id in (*made, late)] == [
+        *["pending"] * 3,
+        "failed",
+    ]
+
+
 def test_a_bulk_act_that_is_sent_again_does_nothing_twice(
     tab: MakeTab, connection: Connection
 ) -> None:

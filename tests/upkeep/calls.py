@@ -324,6 +324,8 @@ SCENES: dict[str, Scene] = {
         "actor": "ann",
     },
     "grant_secret": lambda tide: {"name": "mine", "queues": ["q"], "roles": ["tide_client"]},
+    "error_groups": lambda tide: after(queued(tide), {"max_groups": 9}),
+    "redrive": lambda tide: after(queued(tide), {"filters": {"queue": "q"}}),
     "find_deliveries": lambda tide: after(delivered(tide), {"max_deliveries": 9}),
     "find_runs": lambda tide: after(queued(tide), {"max_runs": 9}),
     "get_step": lambda tide: {"run_id": stepped(tide)["run_id"], "name": "plan"},

@@ -145,6 +145,15 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
             "max_runs": [None, 0, -1, 100_001, HUGE, TINY],
         },
     ),
+    "error_groups": ({}, {"max_groups": [None, 0, -1, 201, HUGE, TINY]}),
+    "redrive": (
+        {"filters": {"queue": "q"}},
+        {
+            "filters": [None, {}, [], {"colour": "red"}, {"status": "failed"}],
+            "max_runs": [None, 0, -1, 10_001, HUGE, TINY],
+            "actor": NOTES,
+        },
+    ),
     "retry": ({"run_id": RUN_ID}, {"actor": NOTES, "run_at": TIMES}),
     "reschedule": (
         {"run_id": "a queued run", "run_at": "2026-12-31"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID
 
@@ -292,6 +293,35 @@ def retry(
     )
 
 
+def redrive(
+    filters: Mapping[str, Any],
+    *,
+    per_second: Decimal | float | None = None,
+    dry_run: bool | None = None,
+    place: Mapping[str, Any] | None = None,
+    max_runs: int | None = None,
+    reset_attempts: bool | None = None,
+    actor: str | None = None,
+) -> Call[dict[str, Any]]:
+    """Retry failed runs by the filters of search_runs, newest first, in batches: at most max_runs a
+    call, per_second of them a second (null = at once), each run once; go on with next as place.
+    dry_run counts them by queue and class, among 10000 a call, and gives the start to retry exactly
+    these. refused = their dedupe key is taken.
+    """
+    return call(
+        "redrive",
+        "redrive::text",
+        _page,
+        filters=optional(filters, "filters"),
+        per_second=per_second,
+        dry_run=dry_run,
+        place=optional(place, "place"),
+        max_runs=max_runs,
+        reset_attempts=reset_attempts,
+        actor=actor,
+    )
+
+
 def revoke_lease(
     run_id: RunId,
     *,
@@ -325,16 +355,16 @@ def reschedule(run_id: RunId, run_at: datetime, *, priority: int | None = None) 
 
 def fork_run(
     run_id: RunId,
-    at_step: str,
+    at_step: str | None = None,
     *,
     input: Any = None,
     overrides: Mapping[str, Any] | None = None,
     fork_id: RunId | None = None,
     key_hash: bytes | None = None,
 ) -> Call[RunRow]:
-    """A new run with the checkpoints of another before a step, outputs replaced by overrides (step
-    name to output) and, if given, another input; the original stays as it is. Who forks requests
-    the fork, with key_hash as enqueue. Unknown step: TD010.
+    """A new run with the checkpoints of another before a step (null = from the start, with none),
+    outputs replaced by overrides (step name to output) and, if given, another input; the original
+    stays as it is. Who forks requests the fork, with key_hash as enqueue. Unknown step: TD010.
     """
     return call(
         "fork_run",
@@ -411,8 +441,8 @@ def find_runs(
     max_runs: int | None = None,
 ) -> Call[dict[str, Any]]:
     """Runs without what they carry, newest first, by status, waiting_on, queue, workflow,
-    failure_class, created_after and created_before. Looks at a bounded number: looked_to says
-    how far, next where to go on.
+    failure_class, created_after, created_before, finished_after, finished_before and the step they
+    failed at. Looks at a bounded number: looked_to says how far, next where to go on.
     """
     return call(
         "find_runs",
@@ -430,8 +460,8 @@ def search_runs(
     before: RunId | None = None,
     max_runs: int | None = None,
 ) -> Call[dict[str, Any]]:
-    """As find_runs, also by contained metadata and by text of the error, with the beginning of each
-    error.
+    """As find_runs, also by contained metadata, by text of the error and by fingerprint as of
+    error_groups, with the beginning of each error.
     """
     return call(
         "search_runs",
@@ -455,6 +485,27 @@ def count_runs(
         _page,
         filters=optional(filters, "filters"),
         before=before,
+    )
+
+
+def error_groups(
+    *,
+    filters: Mapping[str, Any] | None = None,
+    before: RunId | None = None,
+    max_groups: int | None = None,
+) -> Call[dict[str, Any]]:
+    """Failed runs by kind of failure, most first: fingerprint, failure_class, step, type and
+    message with ids, quotations and numbers folded, runs, first_at, last_at, newest_run. Takes the
+    filters of search_runs but status and waiting_on, and looks at the newest 2000 failed runs:
+    looked_to says how far, next where to go on.
+    """
+    return call(
+        "error_groups",
+        "error_groups::text",
+        _page,
+        filters=optional(filters, "filters"),
+        before=before,
+        max_groups=max_groups,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,7 @@ from uuid import UUID
 import click
 
 from tidebase_pg.commands.connect import (
+    BATCH,
     DOCUMENT,
     LENGTH,
     MOMENT,
@@ -26,10 +28,12 @@ from tidebase_pg.commands.output import (
     echo_fact,
     echo_row,
     echo_rows,
+    progress,
     settings,
 )
 from tidebase_pg.commands.screens import document_lines, event_line, run_screen, top_screen
 from tidebase_pg.commands.signals import ended
+from tidebase_pg.display import moment
 from tidebase_pg.registry import EnqueueOptions
 
 STATUSES = ("pending", "queued", "running", "completed", "failed", "cancelled")
@@ -43,6 +47,36 @@ COLUMNS = (
     "created_at",
     "finished_at",
 )
+
+
+def failure_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which failures are meant."""
+    for option in reversed(
+        (
+            click.option("--queue"),
+            click.option("--workflow"),
+            click.option("--failure-class", help="As runs list shows it: error, max_retries …"),
+            click.option("--step", help="The step they failed at, with its further uses."),
+            click.option("--error", help="Text within the error, in any case."),
+            click.option("--fingerprint", help="The kind of failure, as runs errors shows it."),
+            click.option("--metadata", type=DOCUMENT, help="JSON object their metadata contain."),
+            click.option("--created-after", type=MOMENT),
+            click.option("--created-before", type=MOMENT),
+            click.option("--finished-after", type=MOMENT, help="Failed then or later."),
+            click.option("--finished-before", type=MOMENT, help="Failed before then."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def given_filters(filters: dict[str, Any]) -> dict[str, Any]:
+    """The filters that were given, as the database reads them."""
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in filters.items()
+        if value is not None
+    }
 
 
 @click.command(cls=Command)
@@ -210,6 +244,85 @@ def retry(run_id: UUID, keep_attempts: bool) -> None:
 
 
 @runs.command()
+@failure_options
+@click.option("--max-groups", type=int, help="Default 50.")
+def errors(max_groups: int | None, **filters: Any) -> None:
+    """List kinds of failures, the most frequent first, among the newest 2000 failed runs."""
+    with connected() as tide:
+        found = tide.runs.error_groups(filters=given_filters(filters), max_groups=max_groups)
+    groups = [
+        {**group, **{name: moment(group[name]) for name in ("first_at", "last_at")}}
+        for group in found["groups"]
+    ]
+    columns = ("fingerprint", "runs", "last_at", "failure_class", "step", "message", "newest_run")
+    echo_rows(groups, columns)
+    if found["looked_to"] is not None and not settings().json:
+        click.echo(f"looked at {found['looked']} failed runs; older ones are left out", err=True)
+
+
+@runs.command()
+@failure_options
+@click.option(
+    "--status", type=click.Choice(["failed", "cancelled"]), help="Runs that ended so: failed."
+)
+@click.option("--per-second", type=float, help="So many begin a second; default all at once.")
+@click.option("--keep-attempts", is_flag=True, help="Count on from the attempts made so far.")
+@click.option("--dry-run", is_flag=True, help="Count them, by queue and class, and change nothing.")
+@max_runs_option
+def redrive(
+    per_second: float | None, keep_attempts: bool, dry_run: bool, max_runs: int, **filters: Any
+) -> None:
+    """Retry what failed and matches, newest first; at least one filter besides --status is needed.
+
+    In transactions of 1000 runs; runs that fail after it began are left alone. Interrupted, the
+    same command goes on with those that are failed still.
+    """
+    chosen = given_filters(filters)
+    done = refused = 0
+    groups: dict[tuple[str | None, str | None], int] = {}
+    with connected() as tide, progress() as show:
+        place: dict[str, Any] | None = None
+        while done < max_runs:
+            said = tide.runs.redrive(
+                chosen,
+                per_second=per_second,
+                dry_run=dry_run,
+                place=place,
+                max_runs=min(BATCH, max_runs - done),
+                reset_attempts=not keep_attempts,
+                actor=actor(),
+            )
+            done, refused = done + said["runs"], refused + said["refused"]
+            for group in said["groups"] or ():
+                kind = (group["queue"], group["failure_class"])
+                groups[kind] = groups.get(kind, 0) + group["runs"]
+            place = said["next"]
+            show(f"{done} runs {'found' if dry_run else 'retried'}")
+            if place is None:
+                break
+    if not dry_run:
+        left = f", {refused} refused since their dedupe key is taken" if refused else ""
+        echo_fact(f"{done} runs retried{left}", retried=done, refused=refused, dry_run=False)
+        return
+    ordered = sorted(groups.items(), key=lambda kind: -kind[1])
+    kinds = [
+        {"queue": queue, "failure_class": failure_class, "runs": count}
+        for (queue, failure_class), count in ordered
+    ]
+    lines = [
+        f"{count:>8}  {queue or '(no queue)'}  {failure_class or ''}".rstrip()
+        for (queue, failure_class), count in ordered
+    ]
+    echo_fact(
+        "\n".join([f"{done} runs would be retried", *lines]),
+        retried=done,
+        refused=0,
+        dry_run=True,
+        groups=kinds,
+    )
+
+
+@runs.command()
 @click.argument("run_id", type=click.UUID)
 @click.argument("step")
 @click.argument("decision", type=click.Choice(["retry", "use_output", "fail"]))
@@ -223,12 +336,15 @@ def resolve(run_id: UUID, step: str, decision: str, output: Any) -> None:
 
 @runs.command()
 @click.argument("run_id", type=click.UUID)
-@click.argument("at_step")
+@click.argument("at_step", required=False)
 @click.option("--input", type=DOCUMENT, help="JSON handed to the workflow instead.")
 @click.option("--overrides", type=DOCUMENT, help="JSON object: step name to another output.")
 @click.option("--fork-id", type=click.UUID, help="An id of your own; repeating it is harmless.")
-def fork(run_id: UUID, at_step: str, **given: Any) -> None:
-    """Start a new run with the checkpoints before a step; the original stays as it is."""
+def fork(run_id: UUID, at_step: str | None, **given: Any) -> None:
+    """Start a new run with the checkpoints before a step, or from the start without one.
+
+    The original stays as it is.
+    """
     with connected() as tide:
         echo_row(tide.runs.fork(run_id, at_step, **given).facts())
 

@@ -156,8 +156,8 @@ class RevokeLease(Body, kw_only=True):
 
 
 class Fork(Body, kw_only=True):
-    at_step: Text
-    """The name of the first step that is done again."""
+    at_step: Text | None = None
+    """The name of the first step that is done again; without it all are."""
     input: Json = NONE
     overrides: Object = NONE
     """Outputs by name of step."""

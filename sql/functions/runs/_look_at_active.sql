@@ -13,7 +13,8 @@ returns table (
   workflow text,
   failure_class text,
   metadata jsonb,
-  error jsonb
+  error jsonb,
+  finished_at timestamptz
 )
 language plpgsql
 stable
@@ -30,7 +31,8 @@ begin
       r.workflow,
       r.failure_class,
       r.metadata,
-      r.error
+      r.error,
+      r.finished_at
     from (
       select a.*
       from tide.runs_active as a
@@ -68,7 +70,8 @@ begin
       r.workflow,
       r.failure_class,
       r.metadata,
-      r.error
+      r.error,
+      r.finished_at
     from tide.runs_active as r
     where r.waiting_on = 'review'
       and r.run_id >= _look_at_active.oldest
@@ -85,7 +88,8 @@ begin
       r.workflow,
       r.failure_class,
       r.metadata,
-      r.error
+      r.error,
+      r.finished_at
     from tide.runs_active as r
     where r.waiting_on = 'budget'
       and r.run_id >= _look_at_active.oldest
@@ -102,7 +106,8 @@ begin
       r.workflow,
       r.failure_class,
       r.metadata,
-      r.error
+      r.error,
+      r.finished_at
     from tide.runs_active as r
     where r.run_id >= _look_at_active.oldest
       and r.run_id < _look_at_active.before

@@ -13,7 +13,8 @@ returns table (
   workflow text,
   failure_class text,
   metadata jsonb,
-  error jsonb
+  error jsonb,
+  finished_at timestamptz
 )
 language plpgsql
 stable
@@ -30,7 +31,8 @@ begin
         r.workflow,
         r.failure_class,
         r.metadata,
-        r.error
+        r.error,
+        r.finished_at
       from tide.runs_finished as r
       where r.status = 'failed'
         and r.run_id >= _look_at_finished.oldest
@@ -47,7 +49,8 @@ begin
         r.workflow,
         r.failure_class,
         r.metadata,
-        r.error
+        r.error,
+        r.finished_at
       from tide.runs_finished as r
       where r.status = 'cancelled'
         and r.run_id >= _look_at_finished.oldest
@@ -64,7 +67,8 @@ begin
         r.workflow,
         r.failure_class,
         r.metadata,
-        r.error
+        r.error,
+        r.finished_at
       from tide.runs_finished as r
       where r.workflow = _look_at_finished.one_workflow
         and r.run_id >= _look_at_finished.oldest
@@ -81,7 +85,8 @@ begin
         r.workflow,
         r.failure_class,
         r.metadata,
-        r.error
+        r.error,
+        r.finished_at
       from tide.runs_finished as r
       where r.run_id >= _look_at_finished.oldest
         and r.run_id < _look_at_finished.before

@@ -74,6 +74,14 @@ begin
       and (filter.failure_class is null or s.failure_class = filter.failure_class)
       and (filter.metadata is null or s.metadata @> filter.metadata)
       and (filter.error is null or position(lower(filter.error) in lower(s.error::text)) > 0)
+      and (filter.finished_after is null or s.finished_at >= filter.finished_after)
+      and (filter.finished_before is null or s.finished_at < filter.finished_before)
+      and (filter.step is null or tide._failed_at(s.run_id, filter.step))
+      and (
+        filter.fingerprint is null
+        or tide._fingerprint(s.failure_class, tide._failed_step(s.run_id), s.error)
+          = filter.fingerprint
+      )
       and (s.queue is null or s.queue <> all (v_closed))
   )
   select

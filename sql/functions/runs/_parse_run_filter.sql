@@ -28,6 +28,10 @@ begin
   v_filter.workflow := tide._option_text('workflow', filters -> 'workflow', 1000);
   v_filter.failure_class := tide._option_text('failure_class', filters -> 'failure_class', 1000);
   v_filter.error := tide._option_text('error', filters -> 'error', 1000);
+  v_filter.step := tide._option_text('step', filters -> 'step', 1000);
+  v_filter.fingerprint := tide._option_text('fingerprint', filters -> 'fingerprint', 100);
+  v_filter.finished_after := tide._option_time('finished_after', filters -> 'finished_after');
+  v_filter.finished_before := tide._option_time('finished_before', filters -> 'finished_before');
   v_filter.metadata := nullif(filters -> 'metadata', 'null');
   if jsonb_typeof(v_filter.metadata) <> 'object' then
     raise exception 'metadata is not a JSON object: %', left(v_filter.metadata::text, 200)

@@ -21,7 +21,11 @@ begin
   from tide._match_runs(
     tide._parse_run_filter(
       count_runs.filters,
-      '{status,waiting_on,queue,workflow,failure_class,created_after,created_before,metadata,error}',
+      array[
+        'status', 'waiting_on', 'queue', 'workflow', 'failure_class', 'created_after',
+        'created_before', 'finished_after', 'finished_before', 'metadata', 'error', 'step',
+        'fingerprint'
+      ],
       count_runs.before
     ),
     10000

@@ -18,7 +18,10 @@ begin
   return tide._list_found(
     tide._parse_run_filter(
       find_runs.filters,
-      '{status,waiting_on,queue,workflow,failure_class,created_after,created_before}',
+      array[
+        'status', 'waiting_on', 'queue', 'workflow', 'failure_class', 'created_after',
+        'created_before', 'finished_after', 'finished_before', 'step'
+      ],
       find_runs.before
     ),
     find_runs.max_runs,
@@ -29,5 +32,5 @@ $$;
 
 comment on function tide.find_runs is
   'Runs without what they carry, newest first, by status, waiting_on, queue, workflow, failure_class, '
-  'created_after and created_before. Looks at a bounded number: looked_to says how far, next where to '
-  'go on.';
+  'created_after, created_before, finished_after, finished_before and the step they failed at. Looks at '
+  'a bounded number: looked_to says how far, next where to go on.';

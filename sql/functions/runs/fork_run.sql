@@ -1,6 +1,6 @@
 create or replace function tide.fork_run(
   run_id uuid,
-  at_step text,
+  at_step text default null,
   input jsonb default null,
   overrides jsonb default '{}',
   fork_id uuid default null,
@@ -31,9 +31,8 @@ begin
   from tide.steps as s
   where s.run_id = v_old.run_id
     and s.name = fork_run.at_step;
-  if not found then
-    raise exception 'run % has no step %', v_old.run_id,
-        coalesce(quote_literal(left(fork_run.at_step, 200)), 'null')
+  if not found and fork_run.at_step is not null then
+    raise exception 'run % has no step %', v_old.run_id, quote_literal(left(fork_run.at_step, 200))
       using errcode = 'TD010',
             hint = 'See describe_run for its steps.';
   end if;
@@ -126,6 +125,6 @@ end;
 $$;
 
 comment on function tide.fork_run is
-  'A new run with the checkpoints of another before a step, outputs replaced by overrides (step name '
-  'to output) and, if given, another input; the original stays as it is. Who forks requests the '
-  'fork, with key_hash as enqueue. Unknown step: TD010.';
+  'A new run with the checkpoints of another before a step (null = from the start, with none), outputs '
+  'replaced by overrides (step name to output) and, if given, another input; the original stays as it '
+  'is. Who forks requests the fork, with key_hash as enqueue. Unknown step: TD010.';

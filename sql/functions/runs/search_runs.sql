@@ -18,7 +18,11 @@ begin
   return tide._list_found(
     tide._parse_run_filter(
       search_runs.filters,
-      '{status,waiting_on,queue,workflow,failure_class,created_after,created_before,metadata,error}',
+      array[
+        'status', 'waiting_on', 'queue', 'workflow', 'failure_class', 'created_after',
+        'created_before', 'finished_after', 'finished_before', 'metadata', 'error', 'step',
+        'fingerprint'
+      ],
       search_runs.before
     ),
     search_runs.max_runs,
@@ -28,5 +32,5 @@ end;
 $$;
 
 comment on function tide.search_runs is
-  'As find_runs, also by contained metadata and by text of the error, with the beginning of each '
-  'error.';
+  'As find_runs, also by contained metadata, by text of the error and by fingerprint as of '
+  'error_groups, with the beginning of each error.';

@@ -42,6 +42,8 @@ class Bulk:
     bulk_id: str
     before: str | None
     """Runs below this one are still to do."""
+    place: dict[str, Any] | None
+    """Where a redrive of all that match goes on."""
     count: int
     more: bool
     done: int = 0
@@ -64,9 +66,11 @@ async def prepare(visit: Visit) -> Response:
     chosen = [str(UUID(line)) for line in visit.form.get("run", "").split("\n") if line]
     everything = visit.form.get("scope") == "all"
     now = datetime.now(UTC).isoformat()
-    start = Bulk(act, filters, None if everything else chosen, now, str(uuid4()), None, 0, False)
+    start = Bulk(
+        act, filters, None if everything else chosen, now, str(uuid4()), None, None, 0, False
+    )
     if everything:
-        start = await _count(visit, start)
+        start = await (_count_failed if act == "retry" else _count)(visit, start)
     else:
         start = replace(start, count=len(chosen), before=None)
     return visit.page("bulk.html", bulk=start, state=_sealed(visit, start), asked=True, acts=ACTS)
@@ -86,6 +90,23 @@ async def _count(visit: Visit, start: Bulk) -> Bulk:
     return replace(start, count=count, more=before is not None, before=top)
 
 
+async def _count_failed(visit: Visit, start: Bulk) -> Bulk:
+    if "waiting_on" in start.filters or start.filters.get("status") not in (
+        None,
+        "failed",
+        "cancelled",
+    ):
+        return start
+    count, place, first = 0, None, None
+    for _ in range(COUNTING):
+        page = await visit.ask(calls.redrive(start.filters, dry_run=True, place=place))
+        count += page["runs"]
+        first, place = first or page["start"], page["next"]
+        if place is None:
+            break
+    return replace(start, count=count, more=place is not None, place=first)
+
+
 async def go(visit: Visit) -> Response:
     """One batch; the page that answers holds the form of the next."""
     state = visit.studio.sessions.open_state(visit.session, visit.form.get("state", ""))
@@ -94,7 +115,10 @@ async def go(visit: Visit) -> Response:
     bulk = Bulk(**state)
     if visit.form.get("reason"):
         bulk = replace(bulk, reason=visit.form["reason"].strip()[:500])
-    bulk = await (_ticked(visit, bulk) if bulk.chosen is not None else _matching(visit, bulk))
+    if bulk.chosen is not None:
+        bulk = await _ticked(visit, bulk)
+    else:
+        bulk = await (_redriven if bulk.act == "retry" else _matching)(visit, bulk)
     visit.studio.looks.forget()
     return visit.page("bulk.html", bulk=bulk, state=_sealed(visit, bulk), asked=False, acts=ACTS)
 
@@ -124,6 +148,25 @@ async def _matching(visit: Visit, bulk: Bulk) -> Bulk:
         if bulk.over:
             break
     return bulk
+
+
+async def _redriven(visit: Visit, bulk: Bulk) -> Bulk:
+    ends = time.monotonic() + TIME
+    while bulk.place is not None and time.monotonic() < ends:
+        page = await visit.ask(
+            calls.redrive(bulk.filters, place=bulk.place, max_runs=BATCH, actor=visit.actor)
+        )
+        bulk = replace(
+            bulk,
+            place=page["next"],
+            done=bulk.done + page["runs"],
+            skipped=bulk.skipped + page["passed"],
+            refused=bulk.refused + page["refused"],
+            said=f"the dedupe key of run {page['refused_runs'][0]} is taken"
+            if page["refused"]
+            else bulk.said,
+        )
+    return replace(bulk, over=bulk.place is None)
 
 
 async def _one(visit: Visit, bulk: Bulk, run_id: str) -> Bulk:
