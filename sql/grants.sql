@@ -142,7 +142,7 @@ declare
     ]
   }';
   v_views constant text[] := array[
-    'queue_stats', 'health', 'metrics', 'run_overview', 'step_overview', 'event_overview',
+    'queue_stats', 'lane_stats', 'health', 'metrics', 'run_overview', 'step_overview', 'event_overview',
     'gate_overview', 'delivery_overview', 'schedule_overview', 'usage_by_run',
     'usage_by_workflow', 'usage_by_day'
   ];

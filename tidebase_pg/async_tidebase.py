@@ -345,12 +345,15 @@ class AsyncTidebase:
         deadline: Duration | None = None,
         budget: Mapping[str, Any] | None = None,
         version: int | None = None,
+        lane: str | None = None,
+        lane_key: registry.LaneKey | None = None,
     ) -> Callable[[F], F]:
         """Register a function as a workflow; the function stays as it is.
 
         With AsyncTidebase a function that is not async is called in a thread of its own. The
         annotation of its input may be a pydantic model, a dataclass or a TypedDict. `queue`,
-        `max_attempts`, `deadline` (seconds) and `budget` are the defaults of `enqueue`.
+        `max_attempts`, `deadline` (seconds), `budget` and `lane` are the defaults of `enqueue`;
+        `lane_key` is a function that says by the input whom a run counts for within this lane.
 
         With `version`, a whole number from 1, its runs are of workflow "report@2", and only workers
         with that version take them. New runs by name get the newest version registered here; a
@@ -361,7 +364,9 @@ class AsyncTidebase:
         """
 
         def register(function: F) -> F:
-            self._registry.register(name, function, queue, max_attempts, deadline, budget, version)
+            self._registry.register(
+                name, function, queue, max_attempts, deadline, budget, version, lane, lane_key
+            )
             return function
 
         return register

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, NotRequired, Required, TypedDict, Unpack, cast
+from typing import Any, Literal, NotRequired, Required, TypeAlias, TypedDict, Unpack, cast
 
 from tidebase_pg import calls
 from tidebase_pg.call import Call
@@ -32,6 +32,10 @@ PARK_GRACE = 300.0
 """Seconds for which a run that is to be parked waits for what its other branches have under way."""
 
 
+LaneKey: TypeAlias = Callable[[Any], str | None]
+"""Says by the input of a run whom it counts for within its lane."""
+
+
 @dataclass(frozen=True, slots=True)
 class Workflow:
     """A registered function, and how its runs are enqueued unless the caller says otherwise."""
@@ -46,6 +50,8 @@ class Workflow:
     kind: Any = None
     """What its input is, as its annotation says; None = what JSON gives."""
     version: int | None = None
+    lane: str | None = None
+    lane_key: LaneKey | None = None
     asynchronous: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,6 +67,16 @@ class Workflow:
         if self.kind is None and type(codec) is DefaultCodec:
             return leased.input
         return codec.load(leased.input, self.kind, f"the input of run {leased.run_id}")
+
+    def add_lane(self, options: dict[str, Any]) -> None:
+        """Put a run that is made without a lane into that of the workflow."""
+        if self.lane is None or options.get("lane") is not None:
+            return
+        options["lane"] = self.lane
+        if self.lane_key is not None and options.get("lane_key") is None:
+            key = self.lane_key(options.get("input"))
+            if key is not None:
+                options["lane_key"] = text("lane_key", key)
 
 
 class RunOptions(TypedDict, total=False):
@@ -246,6 +262,10 @@ class ScheduleOptions(TypedDict, total=False):
     """Free facts to find the runs by; schedule and fire_at are added."""
     key_hash: bytes | None
     """Which key of the HTTP door requests its runs, as of enqueue; default the login."""
+    lane: str | None
+    """The lane whose limits hold for its runs, beside those of their queue: `tide.lanes.set`."""
+    lane_key: str | None
+    """Whom they count for within their lane, such as a customer."""
     enabled: bool | None
     """False = declared, but never fired; default True."""
 
@@ -277,6 +297,8 @@ class Registry:
         deadline: Duration | None,
         budget: Mapping[str, Any] | None = None,
         version: int | None = None,
+        lane: str | None = None,
+        lane_key: LaneKey | None = None,
     ) -> None:
         """Raises ValueError for a name taken by another function, TypeError for a wrong one."""
         if not callable(function):
@@ -290,6 +312,13 @@ class Registry:
         taken = self._by_name.get(name)
         if taken is not None and not _same_place(taken.function, function):
             raise ValueError(f"workflow {name!r} is registered already, for {taken.function!r}")
+        if lane_key is not None and lane is None:
+            raise ValueError(f"workflow {name!r} has a lane_key and no lane: give the lane too")
+        if lane_key is not None and not callable(lane_key):
+            raise TypeError(
+                f"lane_key of workflow {name!r} must be a function of the input, "
+                f"not {type(lane_key).__name__}"
+            )
         workflow = Workflow(
             name,
             function,
@@ -299,6 +328,8 @@ class Registry:
             budget,
             input_kind(function),
             version,
+            None if lane is None else text("lane", lane),
+            lane_key,
         )
         self._by_name[name] = workflow
         newest = self._newest.get(workflow.unversioned)
@@ -335,6 +366,8 @@ class Registry:
         """The call that enqueues a run; a name that is not registered here is as good."""
         self._add_metadata(cast("dict[str, Any]", options))
         known = self._known(workflow)
+        if known is not None:
+            known.add_lane(cast("dict[str, Any]", options))
         if (handed := options.get("input")) is not None:
             options["input"] = self.codec.dump(handed, "input")
         if known is None:
@@ -354,9 +387,11 @@ class Registry:
         given: dict[str, Any] = dict(options)
         cron, workflow = given.pop("cron", None), given.pop("workflow_name", None)
         self._add_metadata(given)
+        known = self._known(workflow)
+        if known is not None:
+            known.add_lane(given)
         if given.get("input") is not None:
             given["input"] = self.codec.dump(given["input"], f"the input of schedule {name!r}")
-        known = self._known(workflow)
         if known is not None:
             workflow = known.name
             for key in ("queue", "max_attempts", "deadline"):
@@ -389,6 +424,7 @@ class Registry:
                     run.setdefault("deadline", known.deadline)
                 if known.budget is not None:
                     run.setdefault("budget", known.budget)
+                known.add_lane(run)
             if run.pop("queue", queue) not in (queue, None):
                 raise ValueError(f"runs[{place}] names another queue: one call, one queue")
             self._add_metadata(run)
@@ -417,6 +453,8 @@ class Registry:
             for key in ("max_attempts", "deadline", "budget"):
                 if (value := getattr(known, key)) is not None:
                     given.setdefault(key, value)
+            if queue is not None:
+                known.add_lane(given)
         self._add_metadata(given)
         handed = given.pop("input", None)
         if handed is not None:

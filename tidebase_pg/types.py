@@ -668,6 +668,9 @@ class Schedule(Record):
     last_run_id: UUID | None
     created_at: datetime
     updated_at: datetime
+    lane: str | None
+    """The lane of its runs; None = none."""
+    lane_key: str | None
 
     @property
     def input(self) -> Any:

@@ -65,6 +65,7 @@ ACCEPTED = {
     ("0106_former_pick.sql", "ban-drop-function"): "a private one, called by nobody any more",
     ("0110_throttled_lanes.sql", "ban-drop-function"): "made again in the same transaction",
     ("0140_gates_of_a_run.sql", "ban-drop-function"): "made again in the same transaction",
+    ("0112_scheduled_lanes.sql", "ban-drop-function"): "made again in the same transaction",
     ("0110_throttled_lanes.sql", "ban-drop-constraint"): (
         "a check that knows one more kind takes its place in the same transaction"
     ),

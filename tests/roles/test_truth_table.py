@@ -161,6 +161,7 @@ SEE: dict[str, str] = {
     "event_payloads":                "     ",
     "gate_overview":                 "  ov ",
     "health":                        "  ov ",
+    "lane_stats":                    "  ov ",
     "metrics":                       "  ov ",
     "pending_gates":                 "  o a",
     "queue_stats":                   "  ov ",

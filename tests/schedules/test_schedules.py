@@ -129,6 +129,30 @@ def test_fire_is_a_run_like_any_other(tide: Tide, hour: Clock) -> None:
     assert tide.complete(run_id=claimed.run_id, lease_id=claimed.lease_id).status == "completed"
 
 
+def test_runs_of_a_schedule_are_in_its_lane(tide: Tide, hour: Clock) -> None:
+    before = contents(tide.connection)
+    with refused("TD010", "lane 'openai' does not exist"):
+        declared(tide, lane="openai")
+    with refused("22023", "lane_key", "acme"):
+        declared(tide, lane_key="acme")
+    assert contents(tide.connection) == before
+    tide.set_lane(lane="openai", settings={"per_key": 1})
+    declared(tide, lane="openai", lane_key="acme")
+    for _ in range(2):
+        hour.advance(HOUR)
+        tide.reconcile()
+    (run,) = tide.claim(max_runs=9)
+    assert (run.lane, run.lane_key) == ("openai", "acme")
+    (stats,) = tide.connection.execute("select * from tide.lane_stats").fetchall()
+    assert (stats.lane, stats.per_key, stats.running, stats.waiting) == ("openai", 1, 1, 1)
+    waiting = "select value from tide.metrics where lane = 'openai' and metric = %s"
+    assert value(tide.connection, waiting, "tide_lane_waiting_runs") == 1
+    changed = tide.list_setting_changes(kind="schedule")[0]
+    assert (changed.after["lane"], changed.after["lane_key"]) == ("openai", "acme")
+    declared(tide)
+    assert (schedule(tide).lane, schedule(tide).lane_key) == (None, None)
+
+
 def test_attempts_come_from_the_queue_when_the_schedule_says_nothing(
     tide: Tide, hour: Clock
 ) -> None:
@@ -682,7 +706,7 @@ def test_previous_fire_is_the_last_one_of_a_walk_forward(
         ), made as (
           select (
             null, null, %(zone)s, tide._parse_cron(%(cron)s), null, null, null, null, null, null,
-            null, null, null, null, null, null, null, null, null, null, null
+            null, null, null, null, null, null, null, null, null, null, null, null, null
           )::tide.schedules as schedule
         ), asked as (
           select

@@ -316,6 +316,41 @@ def test_a_schedule_is_set_listed_and_deleted(http: Http) -> None:
     assert http("DELETE", f"/schedules/{name}") == (404, {"error": "schedule not found"})
 
 
+def test_runs_children_and_schedules_are_put_into_lanes(http: Http, sql: Connection) -> None:
+    queue, lane = fresh("q"), fresh("lane")
+    sql.execute("select tide.set_lane(%s, '{\"per_key\": 1}')", (lane,))
+    in_lane = {"lane": lane, "laneKey": "acme"}
+    parent = enqueue(http, queue, **in_lane)["run"]["id"]
+    enqueue(http, queue, **in_lane)
+    claimed = claim(http, queue, limit=9)
+    assert [run["id"] for run in claimed["runs"]] == [parent]
+    child = {"name": "c", "workflowName": "w", "queue": queue, **in_lane}
+    http.post(f"/runs/{parent}/children", child)
+    assert claim(http, queue, limit=9)["runs"] == []
+    name = fresh("nightly")
+    body: dict[str, Any] = {"cron": "0 9 * * *", "workflowName": "w", "queue": queue}
+    made = http.put(f"/schedules/{name}", {**body, **in_lane})["schedule"]
+    assert (made["lane"], made["laneKey"]) == (lane, "acme")
+    assert http.put(f"/schedules/{name}", body)["schedule"]["laneKey"] == "acme"
+    http.post(f"/schedules/{name}/fire")
+    assert claim(http, queue, limit=9)["runs"] == []
+    assert value(sql, "select s.waiting from tide.lane_stats as s where s.lane = %s", lane) == 3
+    assert http.put(f"/schedules/{name}", {**body, "lane": None})["schedule"]["lane"] is None
+    release = {"leaseOwner": claimed["leaseOwner"], "delayMs": 60_000, "throttle": "429"}
+    http.post(f"/runs/{parent}/release", release)
+    throttled = "select s.throttle_reason from tide.lane_stats as s where s.lane = %s"
+    assert value(sql, throttled, lane) == "429"
+    unknown = (404, {"error": "lane not found"})
+    wrong = {"lane": "nowhere"}
+    assert http("POST", f"/queues/{queue}/enqueue", {"workflowName": "w", **wrong}) == unknown
+    assert http("PUT", f"/schedules/{name}", {**body, **wrong}) == unknown
+    begun = http.post("/runs/w", {})["run"]["id"]
+    http.post(f"/runs/{begun}/begin")
+    assert http("POST", f"/runs/{begun}/children", {**child, **wrong}) == unknown
+    status, answer = http("POST", f"/queues/{queue}/enqueue", {"workflowName": "w", "laneKey": "a"})
+    assert (status, "lane_key is given without a lane" in str(answer)) == (400, True)
+
+
 def test_what_the_wire_has_no_word_for_stays(http: Http, sql: Connection) -> None:
     name = fresh("nightly")
     sql.execute(

@@ -271,11 +271,15 @@ def test_ready_once_upkeep_runs(module_dsn: str, sql: Connection) -> None:
     sql.execute("update tide.ticks set reconciled_at = null")
 
 
-def test_metrics_are_text_for_prometheus(http: Http) -> None:
+def test_metrics_are_text_for_prometheus(http: Http, sql: Connection) -> None:
+    sql.execute("select tide.set_lane('measured', '{\"total\": 3}')")
     http.post("/queues/measured/enqueue", {"workflowName": "w"})
     answer = http.answer("GET", "/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    assert 'tide_queue_queued{queue="measured"} 1' in answer.text.splitlines()
+    lines = answer.text.splitlines()
+    assert 'tide_queue_queued{queue="measured"} 1' in lines
+    assert 'tide_lane_total{lane="measured"} 3' in lines
+    assert 'tide_lane_throttled{lane="measured"} 0' in lines
 
 
 def test_the_installation_is_paused_and_goes_on(http: Http) -> None:

@@ -29,11 +29,14 @@ def set_schedule(
     enabled: bool | None = None,
     key_hash: bytes | None = None,
     actor: str | None = None,
+    lane: str | None = None,
+    lane_key: str | None = None,
 ) -> Call[Schedule]:
     """Declare a schedule: each fire of cron in time_zone enqueues a run. The same declaration again
     changes nothing and loses no due fire. misfire one, skip or all says what becomes of fires
     nobody was there for, overlap allow or skip whether a run may start beside an earlier one. Who
-    declares a schedule requests its runs, with key_hash as enqueue. Bad: 22023.
+    declares a schedule requests its runs, with key_hash as enqueue; lane and lane_key are those of
+    set_lane. Bad: 22023; a lane that is not set: TD010.
     """
     return call(
         "set_schedule",
@@ -54,6 +57,8 @@ def set_schedule(
         enabled=enabled,
         key_hash=key_hash,
         actor=actor,
+        lane=lane,
+        lane_key=lane_key,
     )
 
 

@@ -50,6 +50,8 @@ def list_() -> None:
 @click.option("--priority", type=int, help="Higher is claimed first; default 0.")
 @click.option("--deadline", type=LENGTH, help="A run is cancelled when not finished by then.")
 @click.option("--metadata", type=DOCUMENT, help="JSON object to find the runs by.")
+@click.option("--lane", help="The lane whose limits hold for its runs.")
+@click.option("--lane-key", help="Whom its runs count for within the lane, such as a customer.")
 @click.option("--disabled", is_flag=True, help="Declare it, but never fire it.")
 def set_(name: str, cron: str, workflow: str, disabled: bool, **given: Any) -> None:
     """Declare a schedule; what is not named gets its default.

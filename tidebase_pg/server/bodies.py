@@ -124,6 +124,11 @@ class CreateChild(Body, kw_only=True):
     metadata: Object = NONE
     recovery_webhook: Text | None = None
     channels: Channels | None = None
+    queue: Name | None = None
+    """Workers claim it there; without it the parent begins it by its id."""
+    lane: Name | None = None
+    """Whose limits hold for it; only with a queue."""
+    lane_key: Text | None = None
     edge_type: Text | None = None
     edge_metadata: Object = NONE
 
@@ -143,6 +148,8 @@ class Retry(Body, kw_only=True):
 class Release(Body, kw_only=True):
     lease_owner: Text
     delay_ms: Milliseconds | None = None
+    throttle: Text | None = None
+    """Why no run of its lane is claimed before either."""
 
 
 class Reschedule(Body, kw_only=True):
@@ -290,6 +297,10 @@ class Enqueue(Body, kw_only=True):
     deadline_ms: Annotated[int, Meta(ge=1, le=10 * 366 * 86_400_000)] | None = None
     recovery_webhook: Text | None = None
     channels: Channels | None = None
+    lane: Name | None = None
+    """Whose limits hold for it, beside those of its queue."""
+    lane_key: Text | None = None
+    """Whom it counts for within its lane."""
 
 
 class Claim(Body, kw_only=True):
@@ -312,6 +323,9 @@ class SetSchedule(Body, kw_only=True):
     queue: Name | None = None
     max_attempts: Attempts | None = None
     enabled: bool | None = None
+    lane: Name | msgspec.UnsetType | None = msgspec.UNSET
+    """Of its runs; absent stays as it is, null = none. With it laneKey counts too."""
+    lane_key: Text | None = None
 
 
 class Follow(Body, kw_only=True):

@@ -170,10 +170,23 @@ async def spawn(ask: Ask, run_id: UUID, body: bodies.CreateChild) -> types.Spawn
         options["recovery_url"] = body.recovery_webhook
     if named := await channels(ask, body.channels):
         options["channels"] = named
-    call = ask.build(calls.spawn, run_id, NO_LEASE, body.name, body.workflow_name, options=options)
+    for name in ("lane", "lane_key"):
+        if (value := getattr(body, name)) is not None:
+            options[name] = value
+    call = ask.build(
+        calls.spawn,
+        run_id,
+        NO_LEASE,
+        body.name,
+        body.workflow_name,
+        queue=body.queue,
+        options=options,
+    )
     try:
         made = await act(ask, "child", call, input=body.input)
-    except NotFound:
+    except NotFound as error:
+        if error.message.startswith("lane "):
+            raise
         raise refusals.missing("parent run") from None
     await alive(ask, run_id)
     return made

@@ -521,6 +521,8 @@ class Schedule(Struct, rename="camel", kw_only=True, frozen=True):
     enabled: bool
     paused: bool
     time_zone: str
+    lane: str | None
+    lane_key: str | None
     next_run_at: Time
     last_enqueued_at: Time | None
     created_at: Time
@@ -538,6 +540,8 @@ class Schedule(Struct, rename="camel", kw_only=True, frozen=True):
             enabled=row.enabled,
             paused=row.paused,
             time_zone=row.time_zone,
+            lane=row.lane,
+            lane_key=row.lane_key,
             next_run_at=known_time(row.next_fire_at),
             last_enqueued_at=time(row.last_fire_at),
             created_at=known_time(row.created_at),

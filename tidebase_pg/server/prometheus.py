@@ -1,4 +1,4 @@
-"""Queues and upkeep in the text format of Prometheus."""
+"""Queues, lanes and upkeep in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tidebase_pg.types import Health, QueueStats
+from tidebase_pg.types import Health, ListedLane, QueueStats
 
 if TYPE_CHECKING:
     from tidebase_pg.server.gateway import Gateway
@@ -16,8 +16,22 @@ _COUNTS = ("queued", "ready", "delayed", "parked", "running", "slots_busy")
 _DAY = ("completed_day", "failed_day", "cancelled_day")
 
 
-def exposition(queues: Sequence[QueueStats], upkeep: Health, gateway: Gateway) -> str:
-    return "\n".join([*_lines(queues, upkeep, gateway), ""])
+def exposition(
+    queues: Sequence[QueueStats], lanes: Sequence[ListedLane], upkeep: Health, gateway: Gateway
+) -> str:
+    return "\n".join([*_lines(queues, upkeep, gateway), *_lane_lines(lanes), ""])
+
+
+def _lane_lines(lanes: Sequence[ListedLane]) -> Iterator[str]:
+    for name in ("running", "waiting", "total", "per_key"):
+        yield f"# TYPE tide_lane_{name} gauge"
+        for row in lanes:
+            if (value := getattr(row, name)) is not None:
+                yield f'tide_lane_{name}{{lane="{_label(row.lane)}"}} {value}'
+    yield "# TYPE tide_lane_throttled gauge"
+    for row in lanes:
+        throttled = int(row.throttled_until is not None)
+        yield f'tide_lane_throttled{{lane="{_label(row.lane)}"}} {throttled}'
 
 
 def _lines(queues: Sequence[QueueStats], upkeep: Health, gateway: Gateway) -> Iterator[str]:

@@ -117,7 +117,7 @@ def busy(error: str = "the database cannot be reached, or is busy") -> Refusal:
     return Refusal(503, error, headers={"retry-after": "1"}, code="unavailable")
 
 
-_NOUN: Final = re.compile(r"(run|gate|schedule|delivery|queue) \S+ does not exist")
+_NOUN: Final = re.compile(r"(run|gate|schedule|delivery|queue|lane) \S+ does not exist")
 _PART: Final = re.compile(r"run \S+ has no (step|child|state stream)")
 _ARGUMENT: Final = re.compile(
     r'(?:children\[(?:"(?:[^"\\]|\\.)*"|null)\]\.|settings\.|options\.)?'

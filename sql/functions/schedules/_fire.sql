@@ -46,6 +46,8 @@ begin
   v_run.queue := schedule.queue;
   v_run.dedupe_key := format('sched:%s:%s', schedule.schedule, v_at);
   v_run.priority := schedule.priority;
+  v_run.lane := schedule.lane;
+  v_run.lane_key := schedule.lane_key;
   v_run.max_attempts := coalesce(
     schedule.max_attempts,
     (

@@ -19,7 +19,9 @@ begin
       'misfire', schedule.misfire,
       'overlap', schedule.overlap,
       'enabled', schedule.enabled,
-      'paused', schedule.paused
+      'paused', schedule.paused,
+      'lane', schedule.lane,
+      'lane_key', schedule.lane_key
     )
   );
 end;

@@ -14,7 +14,7 @@ topic = Topic("children")
 
 @topic.route("POST", "/runs/{id}/children", stops=True, errors=(404, 409))
 async def create_child(ask: Ask, body: bodies.CreateChild) -> ChildRun:
-    """Make a child of a run, once for each name; the parent begins it by its id."""
+    """Make a child of a run, once for each name. Without a queue the parent begins it by its id."""
     run_id = ask.run_id
     made = await fencing.spawn(ask, run_id, body)
     child = await ask(calls.get_run, made.child_id)

@@ -21,7 +21,7 @@ from tidebase_pg.types import QueueStats
 topic = Topic("queues")
 
 
-@topic.route("POST", "/queues/{queue}/enqueue", errors=(409,))
+@topic.route("POST", "/queues/{queue}/enqueue", errors=(404, 409))
 async def enqueue(ask: Ask, body: bodies.Enqueue) -> objects.EnqueuedRun:
     """Queue a run. With a dedupeKey at most one run of the queue with that key is active; with an
     Idempotency-Key the same request again gives the same run."""
@@ -40,6 +40,8 @@ async def enqueue(ask: Ask, body: bodies.Enqueue) -> objects.EnqueuedRun:
         channels=await channels(ask, body.channels),
         recovery_url=body.recovery_webhook,
         key_hash=ask.identity.key_hash,
+        lane=body.lane,
+        lane_key=body.lane_key,
     )
     metadata = traced_text(ask.headers, body.metadata)
     carrying = ask.carrying(input=body.input, metadata=metadata)

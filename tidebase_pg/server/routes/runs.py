@@ -132,7 +132,9 @@ async def release(ask: Ask, body: bodies.Release) -> OneRun:
     """Hand a leased run back unfinished; the attempt is not counted."""
     run_id = ask.run_id
     lease_id = fencing.lease(body.lease_owner, run_id)
-    row = await ask(calls.release, run_id, lease_id, delay=length(body.delay_ms))
+    row = await ask(
+        calls.release, run_id, lease_id, delay=length(body.delay_ms), throttle=body.throttle
+    )
     return OneRun(Run.of(row))
 
 

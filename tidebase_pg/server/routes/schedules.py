@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec import UNSET
+
 from tidebase_pg import calls
 from tidebase_pg.server import bodies, objects
 from tidebase_pg.server.objects import OneSchedule, Schedule, Schedules
@@ -15,7 +17,7 @@ from tidebase_pg.server.tracing import traced
 topic = Topic("schedules")
 
 
-@topic.route("PUT", "/schedules/{name}")
+@topic.route("PUT", "/schedules/{name}", errors=(404,))
 async def set_schedule(ask: Ask, body: bodies.SetSchedule) -> OneSchedule:
     """Declare a schedule. What this route has no word for keeps its value."""
     name = ask.path["name"]
@@ -29,8 +31,12 @@ async def set_schedule(ask: Ask, body: bodies.SetSchedule) -> OneSchedule:
                 "overlap": row.overlap,
                 "priority": row.priority,
                 "deadline": row.deadline,
+                "lane": row.lane,
+                "lane_key": row.lane_key,
             }
             metadata = row.metadata
+    if body.lane is not UNSET:
+        kept |= {"lane": body.lane, "lane_key": body.lane_key}
     row = await ask.carrying(input=body.input)(
         calls.set_schedule,
         name,

@@ -53,12 +53,13 @@ async def ready(ask: Ask) -> objects.Ready | Answer:
 
 @topic.route("GET", "/metrics", media="text/plain")
 async def metrics(ask: Ask) -> Answer:
-    """Queues and upkeep as Prometheus reads them."""
+    """Queues, lanes and upkeep as Prometheus reads them."""
     queues = await ask(calls.queue_stats)
+    lanes = await ask(calls.list_lanes)
     upkeep = await ask(calls.health)
     return Answer(
         200,
-        exposition(queues, upkeep, ask.gateway).encode(),
+        exposition(queues, lanes, upkeep, ask.gateway).encode(),
         {"content-type": "text/plain; version=0.0.4; charset=utf-8"},
     )
 
