@@ -293,7 +293,9 @@ def test_once_every_lost_worker_was_told_to_stop_a_failure_is_the_holders(
     assert may(tide, sequel, None, "address", failing=True, error=ERROR) == "act"
 
 
-def test_an_error_refused_before_is_refused_again(tide: Tide, sequel: Any) -> None:
+def test_an_error_refused_before_is_refused_again_for_minutes(
+    tide: Tide, sequel: Any, hour: Clock
+) -> None:
     tide.refuse_report(
         run_id=sequel.run_id,
         kind="step",
@@ -303,6 +305,18 @@ def test_an_error_refused_before_is_refused_again(tide: Tide, sequel: Any) -> No
     assert may(tide, sequel, None, "address", failing=True, error=ERROR) == "TD005"
     other = {"message": "other"}
     assert may(tide, sequel, None, "address", failing=True, error=other) == "act"
+    hour.advance(timedelta(minutes=5))
+    assert may(tide, sequel, None, "address", failing=True, error=ERROR) == "act"
+
+
+def test_a_failure_that_was_refused_does_not_speak_against_the_next_one(
+    tide: Tide, sequel: Any, hour: Clock
+) -> None:
+    """It may have been the holder's; a worker that fails in the same way each time is heard."""
+    tide.refuse_report(run_id=sequel.run_id, kind="fail", error=ERROR)
+    assert may(tide, sequel, None, "address", failing=True, error=ERROR) == "TD005"
+    hour.advance(2 * MINUTE)
+    assert may(tide, sequel, None, "address", failing=True, error=ERROR) == "act"
 
 
 # --- which leases are lost ------------------------------------------------------------------

@@ -106,8 +106,9 @@ def test_a_token_in_the_query_opens_event_streams_only(locked: Served, key: Http
     run_id = key.run()
     with httpx.stream("GET", f"{locked.url}/runs/{run_id}/events?token={SHARED}") as stream:
         assert stream.status_code == 200
-    refused = httpx.get(f"{locked.url}/runs/{run_id}?token={SHARED}")
-    assert (refused.status_code, refused.json()) == UNAUTHORIZED
+    for method, path in (("GET", f"/runs/{run_id}"), ("POST", f"/runs/{run_id}/events")):
+        refused = httpx.request(method, f"{locked.url}{path}?token={SHARED}", json={"name": "e"})
+        assert (refused.status_code, refused.json()) == UNAUTHORIZED
     both = httpx.get(
         f"{locked.url}/runs/{run_id}/events?token={SHARED}",
         headers={"authorization": "Bearer wrong"},
@@ -171,7 +172,7 @@ def test_a_worker_works_but_decides_nothing(of: dict[str, Http]) -> None:
     assert worker.post(f"/runs/{run_id}/complete", {})["run"]["status"] == "completed"
 
 
-@pytest.mark.parametrize(
+WITH_CHANNELS = pytest.mark.parametrize(
     ("role", "path", "body"),
     [
         ("client", "/queues/inline/enqueue", {"workflowName": "w"}),
@@ -180,6 +181,37 @@ def test_a_worker_works_but_decides_nothing(of: dict[str, Http]) -> None:
         ("worker", "/runs/{run}/children", {"name": "c", "workflowName": "w"}),
     ],
 )
+
+
+@WITH_CHANNELS
+def test_a_channel_names_a_secret_that_its_role_was_granted(
+    of: dict[str, Http], sql: Connection, role: str, path: str, body: dict[str, Any]
+) -> None:
+    of["client"].post("/queues/inline/enqueue", {"workflowName": "w"})
+    run_id = of["worker"].post("/queues/claim", {"queues": ["inline"]})["runs"][0]["id"]
+    path = path.replace("{run}", run_id)
+    channel = {"type": "webhook", "url": f"https://app.example/{run_id}", "secretName": "granted"}
+    count = "select count(*) from tide.channels where secret_name = 'granted' and url = %s"
+
+    def post(**more: str) -> tuple[int, Any]:
+        return of[role]("POST", path, {**body, "channels": [{**channel, **more}]})
+
+    sql.execute("select tide.grant_secret('granted', roles => '{}', queues => '{elsewhere}')")
+    told = []
+    for name in ("granted", "unheard-of"):
+        status, answer = post(secretName=name)
+        assert (status, answer["code"]) == (403, "forbidden")
+        told.append(answer["error"].replace(name, "<name>"))
+    assert told[0] == told[1]
+    status, answer = post(secret="long-enough-a-secret")
+    assert (status, answer["issues"][0]["path"]) == (400, ["channels", 0, "secret"])
+    assert value(sql, count, channel["url"]) == 0
+    sql.execute("select tide.grant_secret('granted', roles => %s)", ([f"tide_{role}"],))
+    assert post()[0] == 200
+    assert value(sql, count, channel["url"]) == 1
+
+
+@WITH_CHANNELS
 def test_a_secret_beside_a_channel_is_taken_only_from_a_key_that_may_set_secrets(
     of: dict[str, Http], key: Http, sql: Connection, role: str, path: str, body: dict[str, Any]
 ) -> None:
@@ -194,7 +226,7 @@ def test_a_secret_beside_a_channel_is_taken_only_from_a_key_that_may_set_secrets
     status, answer = of[role]("POST", path, signed)
     assert (status, answer["code"]) == (403, "forbidden")
     assert secret not in str(answer)
-    assert f"a key of role {role} sets no secrets: leave the secret out" in answer["error"]
+    assert f"a key of role {role} sets no secrets: name one that an operator" in answer["error"]
     assert before == (value(sql, count), value(sql, "select count(*) from tide.runs"))
     assert of[role]("POST", path, {**body, "channels": [channel]})[0] in (200, 201)
     assert key("POST", "/runs/w", {"channels": signed["channels"]})[0] in (200, 201)

@@ -374,6 +374,24 @@ def test_a_lease_is_revoked_and_by_whom_is_logged(http: Http, sql: Connection) -
     assert http.post(f"/runs/{run_id}/revoke-lease")["run"]["status"] == "pending"
 
 
+def test_a_page_out_of_date_takes_no_newer_lease(http: Http) -> None:
+    run_id = http.run()
+    path = f"/runs/{run_id}"
+    shown = http.post(f"{path}/begin")["run"]["startedAt"]
+    assert shown == http.get(path)["run"]["startedAt"]
+    assert http.post(f"{path}/revoke-lease", {"startedAt": shown})["run"]["status"] == "pending"
+    http.post(f"{path}/begin", headers={"x-tidebase-worker": "two"})
+    status, answer = http("POST", f"{path}/revoke-lease", {"startedAt": shown})
+    assert (status, answer["code"]) == (409, "illegal_transition")
+    assert "leased again, by two" in answer["error"]
+    run = http.get(path)["run"]
+    assert (run["status"], run["leaseOwner"]) == ("running", "two")
+    status, answer = http("POST", f"{path}/revoke-lease", {"startedAt": "soon"})
+    assert (status, answer["issues"][0]["path"]) == (400, ["startedAt"])
+    again = {"startedAt": run["startedAt"]}
+    assert http.post(f"{path}/revoke-lease", again)["run"]["status"] == "pending"
+
+
 def test_who_changed_a_queue_is_listed(http: Http) -> None:
     http.put("/queues/q/config", {"concurrency": 4})
     http.post("/queues/q/pause")

@@ -69,7 +69,9 @@ class Channel(Body, kw_only=True):
     type: Literal["webhook"] = "webhook"
     url: Text
     secret: Text | None = None
-    """Signs what is sent; 16 to 256 bytes. Never shown again."""
+    """Signs what is sent; 16 to 256 bytes. Never shown again. From a key that may set secrets."""
+    secret_name: Text | None = None
+    """The secret that signs what is sent, by the name an operator gave it."""
     events: list[str] | None = None
     """Types of events; none = all."""
 
@@ -158,6 +160,8 @@ class Reschedule(Body, kw_only=True):
 
 
 class RevokeLease(Body, kw_only=True):
+    started_at: Text | None = None
+    """The lease that is meant, by the startedAt of the run: a newer one is left alone, 409."""
     note: Text | None = None
     actor: Text | None = None
 

@@ -47,7 +47,8 @@ EVENTS: Final = frozenset({
 
 
 async def channels(ask: Ask, given: Sequence[bodies.Channel] | None) -> list[dict[str, Any]] | None:
-    """As the schema takes them; a secret is stored, and only its name goes with the run."""
+    """As the schema takes them; a secret is stored, and only its name goes with the run. Raises 400
+    for both a secret and a name."""
     if not given:
         return None
     made: list[dict[str, Any]] = []
@@ -56,8 +57,15 @@ async def channels(ask: Ask, given: Sequence[bodies.Channel] | None) -> list[dic
         if channel.events and not wanted:
             continue  # it asks for nothing that there is
         entry: dict[str, Any] = {"type": channel.type, "url": channel.url, "events": wanted}
+        if channel.secret is not None and channel.secret_name is not None:
+            raise BadBody(
+                ["channels", place, "secret"],
+                "give the secret or, as secretName, its name, not both",
+            )
         if channel.secret is not None:
             entry["secret_name"] = await _stored(ask, place, channel.secret)
+        elif channel.secret_name is not None:
+            entry["secret_name"] = channel.secret_name
         made.append(entry)
     return made
 
@@ -70,8 +78,8 @@ async def _stored(ask: Ask, place: int, secret: str) -> str:
     except psycopg.errors.InsufficientPrivilege:
         raise Refusal(
             403,
-            f"a key of role {ask.identity.role} sets no secrets: leave the secret out, and let an "
-            "operator set and grant that of the queue, or use a key that may do all",
+            f"a key of role {ask.identity.role} sets no secrets: name one that an operator set "
+            "and granted, as secretName, leave it out, or use a key that may do all",
             code="forbidden",
         ) from None
     except TideError as error:

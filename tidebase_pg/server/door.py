@@ -84,7 +84,7 @@ class Door:
             worker, segments = segments[1], segments[2:]
         _hide_token(scope, query)
         unlocked = segments in (["health"], ["ready"])
-        token = _token(headers, segments, query)
+        token = _token(method, headers, segments, query)
         identity = await self._gateway.authenticate(token)
         if identity is None and not unlocked:
             raise Refusal(401, "unauthorized", headers={"www-authenticate": "Bearer"})
@@ -217,13 +217,17 @@ def _hide_token(scope: Scope, query: Iterable[tuple[str, str]]) -> None:
 
 
 def _token(
-    headers: Mapping[str, str], segments: list[str], query: Iterable[tuple[str, str]]
+    method: str,
+    headers: Mapping[str, str],
+    segments: list[str],
+    query: Iterable[tuple[str, str]],
 ) -> str | None:
     """The key a request carries; in the query of an event stream only where no header has it."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip() or None
-    if len(segments) == 3 and segments[0] == "runs" and segments[2] == "events":
+    reads = method in ("GET", "HEAD")
+    if reads and len(segments) == 3 and segments[0] == "runs" and segments[2] == "events":
         return dict(query).get("token") or None
     return None
 

@@ -93,6 +93,8 @@ class Run(Struct, rename="camel", kw_only=True, frozen=True):
     cancel_actor: str | None
     failure_class: str | None
     created_at: Time
+    started_at: Time | None
+    """When its last lease began; names that lease where one is revoked."""
     updated_at: Time
     completed_at: Time | None
 
@@ -126,6 +128,7 @@ class Run(Struct, rename="camel", kw_only=True, frozen=True):
             cancel_actor=row.cancel_actor,
             failure_class=None if row.failure_class == "error" else row.failure_class,
             created_at=known_time(row.created_at),
+            started_at=time(row.started_at),
             updated_at=known_time(row.finished_at or row.started_at or row.created_at),
             completed_at=ended,
         )

@@ -68,6 +68,7 @@ class _Run(Struct):
             cancel_actor=self.cancel_actor,
             failure_class=None if self.failure_class == "error" else self.failure_class,
             created_at=known_time(self.created_at),
+            started_at=time(self.started_at),
             updated_at=known_time(self.finished_at or self.started_at or self.created_at),
             completed_at=ended,
         )

@@ -20,12 +20,13 @@ begin
   if v_step_error = _proves_failure.error then
     return true;
   end if;
+  -- And a worker that is told to stop while it reports the step sends the error again at once.
   return not exists (
     select
     from tide.lost_leases as l
     where l.run_id = run.run_id
       and (
-        l.refused_error = v_hash
+        (l.refused_error = v_hash and l.stopped_at > v_now - interval '5 minutes')
         or (l.stopped_at is null and l.lost_at > v_now - 2 * l.lease)
       )
   );

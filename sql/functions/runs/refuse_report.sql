@@ -43,10 +43,13 @@ begin
   update tide.lost_leases as l
   set
     stopped_at = case
-      when refuse_report.lost_lease_id is not null then coalesce(l.stopped_at, tide._now())
+      when refuse_report.lost_lease_id is not null then tide._now()
       else l.stopped_at
     end,
-    refused_error = coalesce(sha256(convert_to(v_error::text, 'UTF8')), l.refused_error),
+    refused_error = coalesce(
+      case when v_kind = 'step' then sha256(convert_to(v_error::text, 'UTF8')) end,
+      l.refused_error
+    ),
     refusals = least(l.refusals + 1, 10)
   where l.run_id = v_lost.run_id
     and l.lease_id = v_lost.lease_id;

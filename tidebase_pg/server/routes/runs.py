@@ -148,8 +148,20 @@ async def reschedule(ask: Ask, body: bodies.Reschedule) -> OneRun:
 
 @topic.route("POST", "/runs/{id}/revoke-lease", optional_body=True, errors=(404, 409))
 async def revoke_lease(ask: Ask, body: bodies.RevokeLease) -> OneRun:
-    """Take a running run from its worker and put it back; the attempt is not counted."""
-    row = await ask(calls.revoke_lease, ask.run_id, note=body.note, actor=body.actor or ask.actor)
+    """Take a running run from its worker and put it back; the attempt is not counted. With the
+    startedAt of the run as it was shown, a lease begun since then is left alone."""
+    began = moment("startedAt", body.started_at)
+    if began is not None:
+        # Shown in milliseconds, and judged by the database to the microsecond.
+        there = (await ask(calls.get_run, ask.run_id)).started_at
+        began = there if objects.time(there) == objects.time(began) else began
+    row = await ask(
+        calls.revoke_lease,
+        ask.run_id,
+        note=body.note,
+        actor=body.actor or ask.actor,
+        started_at=began,
+    )
     return OneRun(Run.of(row))
 
 
