@@ -313,3 +313,199 @@ def test_one_gate_is_opened_by_two_calls_of_one_worker(
         """
     )
     assert value(connection, "select count(*) from tide.gates as g where g.name = 'new'") == 1
+
+
+# --- escalation ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def escalating(stepper: Stepper, connection: Connection, clock: Clock) -> None:
+    """The gate of the facts is for ann, and since a moment for boss as well."""
+    row = one(
+        connection,
+        """
+        select g.gate_id
+        from tide.open_gate(%s, %s, 'pay', '?', rules => %s) as g
+        """,
+        stepper.facts["run"],
+        stepper.facts["lease"],
+        '{"assignees": ["ann"], "escalate_after": "10 minutes", "escalate_to": ["boss"]}',
+    )
+    stepper.facts["gate"] = row.gate_id
+    clock.advance(timedelta(minutes=20))
+
+
+def told(stepper: Stepper, connection: Connection) -> list[str]:
+    """What the log says of the gate after it was opened."""
+    rows = connection.execute(
+        """
+        select e.type || coalesce(' ' || (e.payload ->> 'actor'), '') as said
+        from tide.event_log as e
+        where e.run_id = %s
+          and e.payload ->> 'gate_id' = %s
+          and e.type <> 'gate.created'
+        order by e.seq
+        """,
+        (stepper.facts["run"], str(stepper.facts["gate"])),
+    ).fetchall()
+    return [row.said for row in rows]
+
+
+@pytest.mark.usefixtures("escalating")
+@pytest.mark.parametrize(
+    ("end", "later", "log"),
+    [
+        ("commit", "0", ["gate.resolved ann"]),
+        ("rollback", "1", ["gate.escalated"]),
+    ],
+)
+def test_a_gate_that_is_being_decided_is_not_escalated(
+    stepper: Stepper, connection: Connection, end: str, later: str, log: list[str]
+) -> None:
+    stepper.session("a", approve=DECIDE.format("approved", "ann"))
+    stepper.session("b", escalate=EXPIRE)
+    stepper.play(
+        f"""
+        a.begin
+        a.approve    approved, ann
+        b.escalate   0
+        a.{end}
+        b.escalate   {later}
+        """
+    )
+    assert told(stepper, connection) == log
+
+
+@pytest.mark.usefixtures("escalating")
+@pytest.mark.parametrize(
+    ("end", "log"),
+    [
+        ("commit", ["gate.escalated", "gate.resolved ann"]),
+        ("rollback", ["gate.resolved ann"]),
+    ],
+)
+def test_who_decides_while_a_gate_is_escalated_waits_and_decides_once(
+    stepper: Stepper, connection: Connection, end: str, log: list[str]
+) -> None:
+    stepper.session("a", escalate=EXPIRE)
+    stepper.session("b", approve=DECIDE.format("approved", "ann"))
+    stepper.play(
+        f"""
+        a.begin
+        a.escalate   1
+        b.approve    waiting
+        a.{end}
+        b.approve    approved, ann
+        a.escalate   0
+        """
+    )
+    assert told(stepper, connection) == log
+
+
+@pytest.mark.usefixtures("escalating")
+@pytest.mark.parametrize(
+    ("end", "answer", "decided"),
+    [("commit", "TD022", "gate.resolved boss"), ("rollback", "rejected, ann", "gate.resolved ann")],
+)
+def test_of_two_who_decide_an_escalated_gate_one_wins_and_the_other_is_told(
+    stepper: Stepper, connection: Connection, end: str, answer: str, decided: str
+) -> None:
+    """Whoever was asked first still may."""
+    connection.execute(EXPIRE.encode())
+    stepper.session("boss", approve=DECIDE.format("approved", "boss"))
+    stepper.session("ann", reject=DECIDE.format("rejected", "ann"))
+    stepper.play(
+        f"""
+        boss.begin
+        boss.approve   approved, boss
+        ann.reject     waiting
+        boss.{end}
+        ann.reject     {answer}
+        """
+    )
+    assert told(stepper, connection) == ["gate.escalated", decided]
+
+
+# --- an approval that covers a step -----------------------------------------------------------
+
+BEGIN = """
+select s.action
+from tide.begin_step(
+  %({run})s, %({lease})s, '{step}', '{{"cents": 1}}', approved_by => %({gate})s
+) as s
+"""
+
+
+@pytest.fixture
+def approved(stepper: Stepper, connection: Connection) -> None:
+    """The gate of the facts has approved one cent."""
+    asked = one(
+        connection,
+        """select g.gate_id from tide.open_gate(%s, %s, 'pay', '?', '{"cents": 1}') as g""",
+        stepper.facts["run"],
+        stepper.facts["lease"],
+    )
+    stepper.facts["gate"] = asked.gate_id
+    connection.execute("select tide.decide_gate(%s, 'approved', 'ann')", (asked.gate_id,))
+
+
+@pytest.mark.usefixtures("approved")
+@pytest.mark.parametrize(("end", "answer"), [("commit", "TD025"), ("rollback", "execute")])
+def test_of_two_steps_that_begin_with_one_approval_one_is_executed(
+    stepper: Stepper, connection: Connection, end: str, answer: str
+) -> None:
+    own = {"run": "run", "lease": "lease", "gate": "gate"}
+    stepper.session("a", begin_step=BEGIN.format(step="pay", **own))
+    stepper.session("b", begin_step=BEGIN.format(step="pay again", **own))
+    stepper.play(
+        f"""
+        a.begin
+        a.begin_step   execute
+        b.begin_step   waiting
+        a.{end}
+        b.begin_step   {answer}
+        """
+    )
+    begun = "select count(*) from tide.steps as s where s.approved_by = %s"
+    assert value(connection, begun, stepper.facts["gate"]) == 1
+
+
+@pytest.mark.usefixtures("approved")
+@pytest.mark.parametrize(("end", "answer"), [("commit", "TD025"), ("rollback", "execute")])
+def test_a_run_and_its_fork_use_one_approval_once(
+    stepper: Stepper, connection: Connection, end: str, answer: str
+) -> None:
+    """Each has its own row and its own lease: only the approval stands between them."""
+    facts = stepper.facts
+    connection.execute(b"select tide.begin_step(%(run)s, %(lease)s, 'first')", facts)
+    connection.execute(b"select tide.complete_step(%(run)s, %(lease)s, 'first')", facts)
+    connection.execute(b"select tide.begin_step(%(run)s, %(lease)s, 'second')", facts)
+    facts["fork"] = value(
+        connection, "select f.run_id from tide.fork_run(%s, 'second') as f", facts["run"]
+    )
+    claimed = one(connection, "select c.run_id, c.lease_id from tide.claim(lease => '1 day') as c")
+    assert claimed.run_id == facts["fork"]
+    facts["fork_lease"] = claimed.lease_id
+    copy = one(
+        connection,
+        "select g.gate_id, g.status from tide.open_gate(%s, %s, 'pay', '?', %s) as g",
+        *claimed,
+        '{"cents": 1}',
+    )
+    assert copy.status == "approved"
+    facts["copy"] = copy.gate_id
+    stepper.session("a", begin_step=BEGIN.format(run="run", lease="lease", step="pay", gate="gate"))
+    stepper.session(
+        "b", begin_step=BEGIN.format(run="fork", lease="fork_lease", step="pay", gate="copy")
+    )
+    stepper.play(
+        f"""
+        a.begin
+        a.begin_step   execute
+        b.begin_step   waiting
+        a.{end}
+        b.begin_step   {answer}
+        """
+    )
+    paid = "select count(*) from tide.steps as s where s.name = 'pay'"
+    assert value(connection, paid) == 1

@@ -167,7 +167,8 @@ async def revoke_lease(ask: Ask, body: bodies.RevokeLease) -> OneRun:
 
 @topic.route("POST", "/runs/{id}/fork", errors=(404, 409))
 async def fork(ask: Ask, body: bodies.Fork) -> OneRun:
-    """A new run with the checkpoints of another before a step; the original stays as it is."""
+    """A new run with the checkpoints of another before a step, or from the start without one; the
+    original stays as it is."""
     row = await ask.carrying(input=body.input, overrides=body.overrides)(
         calls.fork_run,
         ask.run_id,
