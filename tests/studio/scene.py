@@ -25,6 +25,16 @@ REPORT = {
 }
 
 
+STREAMED = {
+    "text": [
+        "The Bay of Fundy has the largest tides on earth: at Burntcoat Head the water rises and ",
+        "falls by up to 16 metres, twice a day.\n\nThe bay is as long as a quarter of the tidal ",
+        "wave, so each flood meets the one before it",
+    ],
+    "progress": [{"done": 1, "of": 3}, {"done": 2, "of": 3}],
+}
+
+
 class Scene:
     """The runs by name: `scene.runs["report"]`."""
 
@@ -192,6 +202,11 @@ def working(scene: Scene) -> None:
         (report.run_id,),
     )
     scene.begin(report, "review-language", side_effects=["read"])
+    for stream, chunks in STREAMED.items():
+        scene.connection.execute(
+            "select tide.append_stream(%s, %s, %s, %s, step => 'review-language')",
+            (report.run_id, report.lease_id, stream, Jsonb(chunks)),
+        )
     for topic in ("neap tides", "storm surges"):
         fork = scene.call(
             "fork_run", run_id=report.run_id, at_step="draft", input=REPORT | {"topic": topic}

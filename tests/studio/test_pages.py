@@ -120,7 +120,7 @@ def test_the_first_paint_is_small(house: House) -> None:
     html = pages[0].text
     links = {part.split('"')[0] for part in html.split(f'="{tab.base}/static/')[1:]}
     base = f"{house.served.url}/studio/static/"
-    scripts = {"times.js", "live.js", "keyboard.js", "forms.js"}
+    scripts = {"times.js", "live.js", "streams.js", "keyboard.js", "forms.js"}
     stamp = next(iter(links)).split("/")[0]
     rest = [httpx.get(base + link) for link in links | {f"{stamp}/{s}" for s in scripts}]
     assert all(answer.status_code == 200 for answer in rest)

@@ -177,6 +177,54 @@ begin
         limit 200
       ) as s
     ),
+    -- From name to name, since a stream may have very many rows.
+    'written', (
+      with recursive named as (
+        select
+          (
+            select c.stream
+            from tide.stream_chunks as c
+            where c.run_id = v_run.run_id
+            order by c.stream
+            limit 1
+          ) as stream,
+          1 as number
+        union all
+        select
+          (
+            select c.stream
+            from tide.stream_chunks as c
+            where c.run_id = v_run.run_id
+              and c.stream > n.stream
+            order by c.stream
+            limit 1
+          ),
+          n.number + 1
+        from named as n
+        where n.stream is not null
+          and n.number < 50
+      )
+      select coalesce(
+        jsonb_agg(
+          jsonb_build_object(
+            'stream', n.stream,
+            'last_position', l.position + l.size - 1,
+            'appended_at', l.appended_at
+          )
+          order by n.stream
+        ),
+        '[]'
+      )
+      from named as n
+      cross join lateral (
+        select c.*
+        from tide.stream_chunks as c
+        where c.run_id = v_run.run_id
+          and c.stream = n.stream
+        order by c.position desc
+        limit 1
+      ) as l
+    ),
     'usage', (
       select to_jsonb(u) - 'run_id'
       from tide.usage_by_run as u
@@ -239,5 +287,5 @@ $$;
 
 comment on function tide.outline_run is
   'Everything about a run but what it carries, as jsonb: run, steps (max_steps of them after so many), '
-  'counts, attempts, gates, waits, children, ancestors, original of a fork, forks, streams, usage, '
-  'spent, deliveries, events (the newest).';
+  'counts, attempts, gates, waits, children, ancestors, original of a fork, forks, streams of state, '
+  'streams written (50 of them), usage, spent, deliveries, events (the newest).';

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from tidebase_pg.display import WAITS, ago, count, length, moment, span
+from tidebase_pg.display import WAITS, ago, count, length, moment, span, visible
 from tidebase_pg.types import ListedQueue
 
 STATES: Final[Mapping[str, str]] = {
@@ -303,6 +303,16 @@ def _webhooks(health: Mapping[str, Any]) -> list[Finding]:
             )
         )
     return found
+
+
+def again(step: str | None, attempt: int) -> str:
+    """The mark in a stream where an execution began again.
+
+    >>> again("write", 2)
+    'write begins again, attempt 2; what it wrote before is void'
+    """
+    what = visible(step)[:80] if step else "the workflow"
+    return f"{what} begins again, attempt {attempt}; what it wrote before is void"
 
 
 # Cron ------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from tidebase_pg.server.studio.pages import (
     runs,
     schedules,
     webhooks,
+    written,
 )
 
 
@@ -44,6 +45,7 @@ def routes(front: Front) -> Sequence[BaseRoute]:
         get("/runs/{run_id:uuid}/events", run.events),
         get("/runs/{run_id:uuid}/step", run.step),
         get("/runs/{run_id:uuid}/state", run.state),
+        get("/runs/{run_id:uuid}/stream", written.download),
         get("/runs/{run_id:uuid}/fork", run.fork),
         get("/runs/{run_id:uuid}/payload/{part}", run.payload),
         post("/runs/{run_id:uuid}/cancel", acts.cancel),

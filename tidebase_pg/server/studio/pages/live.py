@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -13,6 +12,8 @@ from starlette.responses import Response, StreamingResponse
 
 from tidebase_pg import calls
 from tidebase_pg.server.studio.application import Visit
+from tidebase_pg.server.studio.pages import written
+from tidebase_pg.server.studio.pages.streaming import ends_within, together
 
 BEAT: Final = 4.0
 """Seconds between two looks of a page at the whole installation; all pages share each look."""
@@ -48,18 +49,8 @@ async def _looks(visit: Visit, look: Callable[[Visit], Awaitable[str]]) -> Async
         news = hashlib.sha256((await look(visit)).encode()).hexdigest()
         yield f"event: look\ndata: {news[:16]}\n\n" if news != last else ": still\n\n"
         last = news
-        if await _ends(visit):
+        if await ends_within(visit, BEAT):
             return
-
-
-async def _ends(visit: Visit) -> bool:
-    """Wait for the next look; whether the server takes its leave meanwhile."""
-    try:
-        async with asyncio.timeout(BEAT):
-            await visit.studio.gateway.ending.wait()
-    except TimeoutError:
-        return False
-    return True
 
 
 def _still(seen: dict[str, Any]) -> str:
@@ -76,13 +67,14 @@ def _quiet(queues: list[Any]) -> str:
 
 
 async def run(visit: Visit) -> Response:
-    """A word for each event of a run, as it happens."""
+    """A word for each event of a run as it happens, and what it writes to its streams."""
     run_id = UUID(visit.path("run_id"))
     given = visit.request.headers.get("last-event-id") or visit.query("after")
     after = int(given) if given.isdecimal() else 0
     if visit.sees_payloads:
         await visit.ask(calls.get_run(run_id))
-        return _stream(visit, _followed(visit, run_id, after))
+        lines = together(_followed(visit, run_id, after), written.follow(visit, run_id))
+        return _stream(visit, lines)
     await visit.look(("log", run_id), calls.outline_run(run_id, max_steps=1))
     return _stream(visit, _polled(visit, run_id, after))
 
@@ -107,7 +99,7 @@ async def _polled(visit: Visit, run_id: UUID, after: int) -> AsyncGenerator[str]
         last = seen["run"]["last_seq"]
         yield f"id: {last}\nevent: look\ndata: {last}\n\n" if last > after else ": still\n\n"
         after = max(after, last)
-        if await _ends(visit):
+        if await ends_within(visit, BEAT):
             return
 
 

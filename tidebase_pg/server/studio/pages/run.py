@@ -14,6 +14,7 @@ from tidebase_pg import calls, display
 from tidebase_pg.display import moment
 from tidebase_pg.errors import NotFound
 from tidebase_pg.server.studio.application import Visit
+from tidebase_pg.server.studio.pages import written
 from tidebase_pg.timeline import timeline
 from tidebase_pg.types import ListedGate, RunRow
 
@@ -48,6 +49,7 @@ async def run(visit: Visit) -> Response:
         timeline=timeline(seen, visit.base),
         reasons=reasons,
         asked=asked,
+        written=await written.ends(visit, seen) if visit.sees_payloads else [],
         documents=documents(carried),
         budget=spending(seen),
         after=after,

@@ -1,6 +1,7 @@
 // Follows what the server tells: at each word the page is loaded again and its parts that differ are
 // put in place. What somebody has open, chosen or is typing into stays.
 import { tick } from "./times.js";
+import { grown, heard } from "./streams.js";
 
 const PAUSE = 900; // between two loads of a page, at least
 
@@ -36,6 +37,12 @@ export function follow(renew) {
     let first = true;
     source.onopen = () => { say("on", "live"); if (!first) plan(); first = false; };
     source.addEventListener("look", (event) => { told = event.lastEventId || event.data; plan(); });
+    for (const kind of ["written", "chunk", "restart"]) {
+      source.addEventListener(kind, (event) => {
+        const facts = JSON.parse(event.data);
+        if (!heard(kind, facts)) { told = `${facts.stream}${facts.position}`.replace(/[^ -~]/g, "").slice(-60); plan(); }
+      });
+    }
     source.onerror = () => {
       say("lost", "connection lost, trying again");
       if (source && source.readyState === EventSource.CLOSED) { close(); setTimeout(() => { if (!document.hidden) open(); }, 3000); }
@@ -54,6 +61,7 @@ function replace(page, renew) {
   for (const part of document.querySelectorAll("[data-part]")) {
     const fresh = page.getElementById(part.id);
     if (!fresh) continue;
+    if ("grows" in part.dataset) { grown(part, fresh, renew); continue; }
     if (busy(part)) continue;
     const ticked = new Set([...part.querySelectorAll("input[name=run]:checked")].map((box) => box.value));
     const opened = new Set([...part.querySelectorAll("details[open]")].map(name));
