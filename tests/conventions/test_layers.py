@@ -109,6 +109,7 @@ MAY = {
         "server.polls",
         "server.streams",
         "server.studio.application",
+        "server.studio.pages.streaming",
         "tasks",
         "testing.check",
         "testing.kit",

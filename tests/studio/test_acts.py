@@ -481,6 +481,68 @@ def test_a_bulk_act_that_is_sent_again_does_nothing_twice(
         assert value(connection, forks, run_id) == 1
 
 
+def forks(connection: Connection, run_id: UUID) -> list[Any]:
+    return connection.execute(
+        "select r.run_id, array(select s.name from tide.steps as s where s.run_id = r.run_id "
+        "order by s.name) as steps from tide.runs as r where r.forked_from = %s", (run_id,)
+    ).fetchall()  # fmt: skip
+
+
+def broken(connection: Connection, *names: str, workflow: str) -> UUID:
+    """A run that failed at the last of these steps."""
+    run = begun(connection, workflow)
+    for name in names:
+        connection.execute("select tide.begin_step(%s, %s, %s)", (run.run_id, run.lease_id, name))
+        end = "fail_step" if name == names[-1] else "complete_step"
+        connection.execute(f"select tide.{end}(%s, %s, %s)", (run.run_id, run.lease_id, name))
+    connection.execute("select tide.fail(%s, %s, '{}', false)", (run.run_id, run.lease_id))
+    return UUID(str(run.run_id))
+
+
+def test_all_that_match_are_forked_from_the_step_that_failed(
+    tab: MakeTab, connection: Connection
+) -> None:
+    short = broken(connection, "a", "b", workflow="broken")
+    long = broken(connection, "a", "b", "c", workflow="broken")
+    whole = failed(connection)
+    connection.execute("select tide.cancel(%s)", (enqueue(connection, "broken"),))
+    mine = tab("operator")
+    asked = bulk(mine, {"workflow": "broken", "status": "failed"}, act="fork", scope="all")
+    assert "Fork 2 runs?" in asked.text
+    assert 'value="failed" checked' in asked.text
+    assert '<option value="c">' in asked.text
+    late = broken(connection, "a", workflow="broken")
+    first, again = (go_on(mine, asked, origin="failed", step="") for _ in range(2))
+    assert "<b>2</b> done" in first.text
+    assert again.status_code == 200
+    assert [fork.steps for fork in forks(connection, short)] == [["a"]]
+    assert [fork.steps for fork in forks(connection, long)] == [["a", "b"]]
+    assert [*forks(connection, late), *forks(connection, whole)] == []
+
+
+def test_the_chosen_are_forked_from_a_step_named_and_those_without_it_passed_over(
+    tab: MakeTab, connection: Connection
+) -> None:
+    with_it = broken(connection, "a", "b", "c", workflow="named")
+    without = broken(connection, "a", "x", workflow="named")
+    mine = tab("operator")
+    asked = bulk(mine, {}, act="fork", run=f"{with_it}\n{without}")
+    unclear = {
+        "Name the step to fork from.": {"origin": "named", "step": ""},
+        "Fork from the step named b, or not?": {"origin": "first", "step": "b"},
+        "there is no &#39;last&#39; to fork from": {"origin": "last"},
+    }
+    for said, fields in unclear.items():
+        answer = go_on(mine, asked, **fields)
+        assert answer.status_code == 400
+        assert said in answer.text
+    done = go_on(mine, asked, origin="named", step="b")
+    assert "<b>1</b> done" in done.text
+    assert "1 passed over" in done.text
+    assert [fork.steps for fork in forks(connection, with_it)] == [["a"]]
+    assert forks(connection, without) == []
+
+
 def test_runs_that_were_ticked_alone_are_acted_on(tab: MakeTab, connection: Connection) -> None:
     one_run, other = enqueue(connection, "tick"), enqueue(connection, "tick")
     mine = tab("operator")

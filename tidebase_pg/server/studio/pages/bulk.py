@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from tidebase_pg import calls
 from tidebase_pg.display import moment
-from tidebase_pg.errors import TideError
+from tidebase_pg.errors import NotFound, TideError
 from tidebase_pg.server.studio.application import Visit
 from tidebase_pg.server.studio.pages.runs import read_filters
 
@@ -26,6 +26,10 @@ ACTS: Final[Mapping[str, str]] = {"cancel": "Cancel", "retry": "Retry", "fork": 
 BATCH: Final = 50
 TIME: Final = 2.0
 """Seconds a batch takes at most, before the page says how far it is."""
+ORIGINS: Final = ("first", "failed", "named")
+STEPS: Final = 1000
+"""Steps of a run, the last of them, among which the failed one is looked for."""
+UNDONE: Final = ("failed", "failed_retryable", "manual_review")
 COUNTING: Final = 10
 """Looks at ten thousand runs each before it says `and more`."""
 
@@ -50,6 +54,10 @@ class Bulk:
     skipped: int = 0
     refused: int = 0
     reason: str = ""
+    origin: str = "first"
+    """Where forks begin: at the first step, the failed one, or the one named."""
+    step: str = ""
+    """The name of that one."""
     said: str = ""
     over: bool = False
 
@@ -73,7 +81,38 @@ async def prepare(visit: Visit) -> Response:
         start = await (_count_failed if act == "retry" else _count)(visit, start)
     else:
         start = replace(start, count=len(chosen), before=None)
-    return visit.page("bulk.html", bulk=start, state=_sealed(visit, start), asked=True, acts=ACTS)
+    if filters.get("status") == "failed":
+        start = replace(start, origin="failed")
+    return await _question(visit, start)
+
+
+async def _question(visit: Visit, bulk: Bulk, wrong: str | None = None) -> Response:
+    """What is about to be done, before anything is; a fork also asks from where."""
+    names: list[str] = []
+    if bulk.act == "fork" and (example := await _example(visit, bulk)):
+        outline = calls.outline_run(example, max_steps=200, max_events=1)
+        names = [step["name"] for step in (await visit.ask(outline))["steps"]]
+    return visit.page(
+        "bulk.html",
+        400 if wrong else 200,
+        bulk=bulk,
+        state=_sealed(visit, bulk),
+        asked=True,
+        acts=ACTS,
+        names=names,
+        wrong=wrong,
+    )
+
+
+async def _example(visit: Visit, bulk: Bulk) -> UUID | None:
+    """The newest of the runs, whose steps are suggested."""
+    if bulk.chosen is not None:
+        return UUID(bulk.chosen[0]) if bulk.chosen else None
+    if bulk.before is None:
+        return None
+    search = calls.search_runs(filters=bulk.filters, before=UUID(bulk.before), max_runs=1)
+    found = (await visit.ask(search))["runs"]
+    return UUID(found[0]["run_id"]) if found else None
 
 
 async def _count(visit: Visit, start: Bulk) -> Bulk:
@@ -115,12 +154,35 @@ async def go(visit: Visit) -> Response:
     bulk = Bulk(**state)
     if visit.form.get("reason"):
         bulk = replace(bulk, reason=visit.form["reason"].strip()[:500])
+    if "origin" in visit.form:
+        bulk = replace(bulk, origin=visit.form["origin"], step=visit.form.get("step", "").strip())
+        if wrong := _unclear(bulk):
+            return await _question(visit, bulk, wrong)
     if bulk.chosen is not None:
         bulk = await _ticked(visit, bulk)
     else:
         bulk = await (_redriven if bulk.act == "retry" else _matching)(visit, bulk)
     visit.studio.looks.forget()
-    return visit.page("bulk.html", bulk=bulk, state=_sealed(visit, bulk), asked=False, acts=ACTS)
+    return visit.page(
+        "bulk.html",
+        bulk=bulk,
+        state=_sealed(visit, bulk),
+        asked=False,
+        acts=ACTS,
+        names=(),
+        wrong=None,
+    )
+
+
+def _unclear(bulk: Bulk) -> str | None:
+    """What the question about the step has to be asked again for."""
+    if bulk.origin not in ORIGINS:
+        return f"there is no {bulk.origin[:40]!r} to fork from"
+    if bulk.origin == "named" and not bulk.step:
+        return "Name the step to fork from."
+    if bulk.origin != "named" and bulk.step:
+        return f"Fork from the step named {bulk.step[:80]}, or not? Choose it, or empty the name."
+    return None
 
 
 async def _ticked(visit: Visit, bulk: Bulk) -> Bulk:
@@ -186,17 +248,34 @@ async def _one(visit: Visit, bulk: Bulk, run_id: str) -> Bulk:
         ):
             await visit.ask(calls.retry(run_id, actor=visit.actor))
         elif bulk.act == "fork":
-            outline = await visit.ask(calls.outline_run(run_id, max_steps=1, max_events=1))
-            if not outline["steps"]:
+            at_step = await _step(visit, bulk, run_id)
+            if at_step is None:
                 return replace(bulk, skipped=bulk.skipped + 1)
-            fork_id = uuid5(UUID(bulk.bulk_id), run_id)
-            at_step, key_hash = outline["steps"][0]["name"], visit.identity.key_hash
+            fork_id = uuid5(UUID(bulk.bulk_id), f"{run_id} {at_step}")
+            key_hash = visit.identity.key_hash
             await visit.ask(calls.fork_run(run_id, at_step, fork_id=fork_id, key_hash=key_hash))
         else:
             return replace(bulk, skipped=bulk.skipped + 1)
     except TideError as error:
         return replace(bulk, refused=bulk.refused + 1, said=str(error)[:300])
     return replace(bulk, done=bulk.done + 1)
+
+
+async def _step(visit: Visit, bulk: Bulk, run_id: str) -> str | None:
+    """From which step of this run its fork begins; None where it has no such step."""
+    if bulk.origin == "named":
+        try:
+            return (await visit.ask(calls.get_step(run_id, bulk.step))).name
+        except NotFound:
+            return None
+    outline = await visit.ask(calls.outline_run(run_id, max_steps=1, max_events=1))
+    steps: list[dict[str, Any]] = outline["steps"]
+    if bulk.origin == "failed":
+        after = max(0, outline["counts"]["steps"] - STEPS)
+        last = calls.outline_run(run_id, after_step=after, max_steps=STEPS, max_events=1)
+        found = (await visit.ask(last))["steps"]
+        steps = [step for step in found if step["status"] in UNDONE][-1:]
+    return steps[0]["name"] if steps else None
 
 
 def _sealed(visit: Visit, bulk: Bulk) -> str:

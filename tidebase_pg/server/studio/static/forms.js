@@ -1,4 +1,4 @@
-// Copies, checks JSON while it is typed, keeps a form from going twice, lets a long act go on.
+// Copies, chooses what is typed into, checks JSON while it is typed, keeps a form from going twice, lets a long act go on.
 export function forms(root) {
   for (const button of root.querySelectorAll("[data-copy]")) {
     button.hidden = false;
@@ -24,6 +24,9 @@ export function forms(root) {
   if (all) {
     all.hidden = false;
     all.addEventListener("change", () => { for (const box of document.querySelectorAll("input[name=run]")) box.checked = all.checked; });
+  }
+  for (const box of root.querySelectorAll("[data-chooses]")) {
+    box.addEventListener("input", () => { box.form.querySelector(`[value="${box.dataset.chooses}"]`).checked = true; });
   }
   for (const form of root.querySelectorAll("[data-cron]")) preview(form);
   for (const form of root.querySelectorAll("[data-goes-on]")) goOn(form);
