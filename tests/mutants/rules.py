@@ -110,8 +110,8 @@ FENCE = [
     ),
     sql(
         "an outcome of another lease settles nothing",
-        "runs/_finish",
-        "and l.lease_id = _finish.lease_ids[array_position(_finish.run_ids, l.run_id)]\n",
+        "queues/_settle",
+        "and r.lease_id = v_lease_ids[array_position(v_run_ids, r.run_id)]\n",
         "",
         "queues/test_settle.py::test_one_bad_outcome_does_not_spoil_the_rest",
     ),
@@ -501,8 +501,8 @@ LIMITS = [
     sql(
         "a claim under a cap holds a slot",
         "queues/_lease",
-        "slot = v_slots[array_position(v_run_ids, r.run_id)]",
-        "slot = null",
+        " slot = reserved.slots[array_position(reserved.run_ids, r.run_id)]",
+        " slot = null",
         "queues/test_caps.py::test_batch_stops_at_the_cap",
     ),
     sql(
@@ -643,9 +643,9 @@ TIME = [
     ),
     sql(
         "a completion after the deadline is a cancellation",
-        "runs/_finish",
-        "when _finish.lease_ids is not null and r.deadline_at <= v_now then 'cancelled'",
-        "when false then 'cancelled'",
+        "queues/_settle",
+        "and (r.deadline_at is null or r.deadline_at > v_now)",
+        "",
         "queues/test_settle.py::test_one_bad_outcome_does_not_spoil_the_rest",
     ),
 ]
@@ -654,8 +654,8 @@ HISTORY = [
     sql(
         "an end has the next number",
         "runs/_finish",
-        "        g.last_seq + 1,\n        g.ended_as,",
-        "        g.last_seq + 2,\n        g.ended_as,",
+        "    r.last_seq + 1,\n    case when",
+        "    r.last_seq + 2,\n    case when",
         "runs/test_cancel.py::test_any_active_run_is_cancelled_at_once",
     ),
     sql(

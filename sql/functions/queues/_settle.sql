@@ -1,4 +1,4 @@
--- Most outcomes only say that a run completed, and are right: those are one statement. Whatever
+-- Most outcomes only say that runs completed, and are right: those are found in one look. Whatever
 -- else there is, a wrong id included, is read one by one, by what can name it.
 create or replace function tide._settle(outcomes jsonb)
 returns tide.verdict[]
@@ -6,7 +6,10 @@ language plpgsql
 volatile
 as $$
 declare
+  v_now constant timestamptz := tide._now();
   v_plain tide.completions;
+  v_run_ids uuid[];
+  v_lease_ids uuid[];
   v_settled uuid[] := array[]::uuid[];
 begin
   if not tide._require_read_committed('settle') or outcomes = '[]' then
@@ -16,12 +19,25 @@ begin
   if v_plain.run_ids is not null then
     -- In slices: each report is looked for among those of its slice.
     for v_first in 1 .. cardinality(v_plain.run_ids) by 500 loop
-      v_settled := v_settled || tide._finish(
-        v_plain.run_ids[v_first:v_first + 499],
-        'completed',
-        results => v_plain.results[v_first:v_first + 499],
-        lease_ids => v_plain.lease_ids[v_first:v_first + 499]
-      );
+      v_run_ids := v_plain.run_ids[v_first:v_first + 499];
+      v_lease_ids := v_plain.lease_ids[v_first:v_first + 499];
+      if cardinality(v_run_ids) = cardinality(
+          array(
+            select r.run_id
+            from tide.runs_active as r
+            where r.run_id = any (v_run_ids)
+              and r.lease_id = v_lease_ids[array_position(v_run_ids, r.run_id)]
+              -- Running, in words that do not name the small index of running runs.
+              and r.leased_until is not null
+              and (r.deadline_at is null or r.deadline_at > v_now)
+            for update skip locked
+          )
+        )
+      then
+        v_settled := v_settled || tide._finish(
+          v_run_ids, 'completed', results => v_plain.results[v_first:v_first + 499]
+        );
+      end if;
     end loop;
     if cardinality(v_settled) = cardinality(v_plain.run_ids) then
       if v_plain.others is null then

@@ -23,20 +23,20 @@ set enable_mergejoin = off
 set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
+declare
+  v_run tide.runs;
 begin
-  return query
-  select c.*
-  from unnest(
-    tide._claim(
-      claim.queues,
-      tide._valid_integer('max_runs', claim.max_runs, 1, 1000),
-      claim.lease,
-      claim.worker,
-      claim.workflows,
-      claim.session_id,
-      claim.holding
-    )
-  ) as c;
+  foreach v_run in array tide._claim(
+    claim.queues,
+    tide._valid_integer('max_runs', claim.max_runs, 1, 1000),
+    claim.lease,
+    claim.worker,
+    claim.workflows,
+    claim.session_id,
+    claim.holding
+  ) loop
+    return next v_run;
+  end loop;
 end;
 $$;
 

@@ -28,6 +28,7 @@ declare
   v_exceptions constant tide.verdict[] := tide._settle(settle_and_claim.outcomes);
   v_exception tide.verdict;
   v_row tide.settled;
+  v_run tide.runs;
 begin
   foreach v_exception in array v_exceptions loop
     v_row.run_id := v_exception.run_id;
@@ -36,45 +37,45 @@ begin
     return next v_row;
   end loop;
   if v_max_runs > 0 then
-    return query
-    select
-      null::boolean,
-      null::text,
-      c.run_id,
-      c.lease_id,
-      c.workflow,
-      c.queue,
-      c.status,
-      c.dedupe_key,
-      c.priority,
-      c.attempt,
-      c.max_attempts,
-      c.last_seq,
-      c.slot,
-      c.run_at,
-      c.created_at,
-      c.started_at,
-      c.deadline_at,
-      c.leased_until,
-      c.lease,
-      c.worker,
-      c.input,
-      c.metadata,
-      c.budget,
-      c.parent_id,
-      c.forked_from,
-      c
-    from unnest(
-      tide._claim(
-        settle_and_claim.queues,
-        v_max_runs,
-        settle_and_claim.lease,
-        settle_and_claim.worker,
-        settle_and_claim.workflows,
-        settle_and_claim.session_id,
-        settle_and_claim.holding
-      )
-    ) as c;
+    foreach v_run in array tide._claim(
+      settle_and_claim.queues,
+      v_max_runs,
+      settle_and_claim.lease,
+      settle_and_claim.worker,
+      settle_and_claim.workflows,
+      settle_and_claim.session_id,
+      settle_and_claim.holding
+    ) loop
+      -- One expression: a query around the array costs more than a claim of one run.
+      return next (
+        null,
+        null,
+        v_run.run_id,
+        v_run.lease_id,
+        v_run.workflow,
+        v_run.queue,
+        v_run.status,
+        v_run.dedupe_key,
+        v_run.priority,
+        v_run.attempt,
+        v_run.max_attempts,
+        v_run.last_seq,
+        v_run.slot,
+        v_run.run_at,
+        v_run.created_at,
+        v_run.started_at,
+        v_run.deadline_at,
+        v_run.leased_until,
+        v_run.lease,
+        v_run.worker,
+        v_run.input,
+        v_run.metadata,
+        v_run.budget,
+        v_run.parent_id,
+        v_run.forked_from,
+        v_run
+      )::tide.settled;
+    end loop;
   end if;
 end;
 $$;
