@@ -78,6 +78,14 @@ def install_for_copies(dsn: str) -> None:
         connection.execute("update tide.identity set system_identifier = null, database_oid = null")
 
 
+def need_floors(connection: Connection) -> None:
+    """Claim floors are written though no entries of runs that are gone lie before the first."""
+    connection.execute(
+        "create or replace function tide._needs_floor(entries bigint) returns boolean "
+        "language sql stable parallel safe as 'select true'"
+    )
+
+
 class Clock:
     """The database's clock, stopped: every connection to the database sees the time set here."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.runs.acts import MINUTE, NOBODY, Tide, contents, refused
-from tests.support import Clock, value
+from tests.support import Clock, need_floors, value
 
 
 def own(run: Any) -> dict[str, Any]:
@@ -170,6 +170,7 @@ def test_child_takes_attempts_of_its_queue_and_options_of_its_own(tide: Tide, ho
 
 
 def test_child_that_should_have_started_earlier_is_found_at_once(tide: Tide, hour: Clock) -> None:
+    need_floors(tide.connection)
     parent = tide.started(lease="1 hour")
     tide.enqueue(workflow="part", queue="parts")
     for _ in range(3):

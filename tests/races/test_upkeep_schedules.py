@@ -9,7 +9,7 @@ import pytest
 
 from tests.races.scenes import history, leased, queued
 from tests.races.stepper import Stepper
-from tests.support import Clock, Connection, value
+from tests.support import Clock, Connection, need_floors, value
 
 RECONCILE = "call tide.reconcile()"
 CLAIM = "select c.run_id from tide.claim() as c"
@@ -54,6 +54,7 @@ def test_a_run_that_falls_due_below_the_floor_is_claimed_at_once(
     stepper: Stepper, connection: Connection, clock: Clock
 ) -> None:
     clock.set(clock.now)
+    need_floors(connection)
     stepper.facts["delayed"] = queued(connection, delay="10 s")
     clock.advance(timedelta(seconds=30))
     stepper.facts["later"] = queued(connection)

@@ -1,8 +1,8 @@
 -- Below a floor lie only index entries of runs that are gone; while an old snapshot keeps vacuum
 -- from removing them, each claim would walk them all. So from the highest priority down, to each
 -- floor belong the runs above its priority and below that of the floor before, all of which are
--- read, and those of its own priority from the floor on; the last floor stands for what lies below
--- all others. Rows are locked as they are asked for, so the limit outside bounds the locks too.
+-- read, and those of its own priority from the floor on; the last floor, which is none, stands for
+-- what lies below all others. Most queues have no floor, and so one range.
 -- A floor of the future is from before the clock was set back: nothing is known by it.
 create or replace function tide._pick_ready(
   queue text,
@@ -16,97 +16,84 @@ volatile
 as $$
 declare
   v_now constant timestamptz := tide._now();
+  v_floors tide.claim_floors[] := array[]::tide.claim_floors[];
   v_picked tide.picked;
 begin
-  select
-    coalesce(array_agg(k.run_id), '{}'),
-    coalesce(bool_or(k.laned), false)
-  into
-    v_picked.run_ids,
-    v_picked.laned
-  from (
-    select
-      l.run_id,
-      l.laned
-    from (
+  if exists (
       select
-        u.priority,
-        u.run_at,
-        u.first_id
-      from (
-        select
+      from tide.claim_floors as o
+      where o.queue = _pick_ready.queue
+    )
+  then
+    v_floors := array(
+      select
+        (
+          o.queue,
           o.priority,
           least(case when o.run_at <= v_now then o.run_at else '-infinity' end, l.run_at),
           case when l.run_at <= o.run_at then tide._lowest_id() else o.first_id end
-        from tide.claim_floors as o
-        cross join lateral (
-          select min(d.run_at) as run_at
-          from tide.lowered_floors as d
-          where d.queue = _pick_ready.queue
-            and d.priority = o.priority
-        ) as l
-        where o.queue = _pick_ready.queue
-        union all
-        select
-          -32769,
-          'infinity',
-          tide._lowest_id()
-      ) as u(priority, run_at, first_id)
-      order by u.priority desc
-    ) as f
-    cross join lateral (
+        )::tide.claim_floors
+      from tide.claim_floors as o
+      left join lateral (
+        select d.run_at
+        from tide.lowered_floors as d
+        where d.queue = o.queue
+          and d.priority = o.priority
+        order by d.run_at
+        limit 1
+      ) as l on true
+      where o.queue = _pick_ready.queue
+      order by o.priority desc
+    );
+  end if;
+  for v_place in 1 .. cardinality(v_floors) + 1 loop
+    select
+      v_picked.run_ids || coalesce(array_agg(a.run_id), '{}'),
+      coalesce(v_picked.laned or bool_or(a.laned), false)
+    into
+      v_picked.run_ids,
+      v_picked.laned
+    from (
       select
-        a.run_id,
-        a.laned
-      from (
-        select
-          r.run_id,
-          r.lane is not null as laned
-        from tide.runs_active as r
-        where r.queue = _pick_ready.queue
-          and r.ready
-          and r.priority > f.priority
-          and r.priority < coalesce(
-            (
-              select min(o.priority)
-              from tide.claim_floors as o
-              where o.queue = _pick_ready.queue
-                and o.priority > f.priority
-            ),
-            32768
-          )
-          and (r.deadline_at is null or r.deadline_at > v_now)
-          and (_pick_ready.workflows is null or r.workflow = any (_pick_ready.workflows))
-          and r.run_id <> all (_pick_ready.seen)
-        order by r.priority desc, r.run_at, r.run_id
-        limit _pick_ready.max_runs
-        for no key update skip locked
-      ) as a
-      union all
+        r.run_id,
+        r.lane is not null as laned
+      from tide.runs_active as r
+      where r.queue = _pick_ready.queue
+        and r.ready
+        and r.priority > coalesce(v_floors[v_place].priority, -32769)
+        and r.priority < coalesce(v_floors[v_place - 1].priority, 32768)
+        and (r.deadline_at is null or r.deadline_at > v_now)
+        and (_pick_ready.workflows is null or r.workflow = any (_pick_ready.workflows))
+        and r.run_id <> all (_pick_ready.seen)
+      order by r.priority desc, r.run_at, r.run_id
+      limit _pick_ready.max_runs - coalesce(cardinality(v_picked.run_ids), 0)
+      for no key update skip locked
+    ) as a;
+    exit when v_place > cardinality(v_floors) or cardinality(v_picked.run_ids) = max_runs;
+    select
+      v_picked.run_ids || coalesce(array_agg(b.run_id), '{}'),
+      v_picked.laned or coalesce(bool_or(b.laned), false)
+    into
+      v_picked.run_ids,
+      v_picked.laned
+    from (
       select
-        b.run_id,
-        b.laned
-      from (
-        select
-          r.run_id,
-          r.lane is not null as laned
-        from tide.runs_active as r
-        where r.queue = _pick_ready.queue
-          and r.ready
-          and f.priority >= -32768
-          and r.priority = f.priority
-          and (r.run_at, r.run_id) >= (f.run_at, f.first_id)
-          and (r.deadline_at is null or r.deadline_at > v_now)
-          and (_pick_ready.workflows is null or r.workflow = any (_pick_ready.workflows))
-          and r.run_id <> all (_pick_ready.seen)
-        order by r.priority desc, r.run_at, r.run_id
-        limit _pick_ready.max_runs
-        for no key update skip locked
-      ) as b
-    ) as l
-    order by f.priority desc
-    limit _pick_ready.max_runs
-  ) as k;
+        r.run_id,
+        r.lane is not null as laned
+      from tide.runs_active as r
+      where r.queue = _pick_ready.queue
+        and r.ready
+        and r.priority = v_floors[v_place].priority
+        and (r.run_at, r.run_id) >= (v_floors[v_place].run_at, v_floors[v_place].first_id)
+        and (r.deadline_at is null or r.deadline_at > v_now)
+        and (_pick_ready.workflows is null or r.workflow = any (_pick_ready.workflows))
+        and r.run_id <> all (_pick_ready.seen)
+      order by r.priority desc, r.run_at, r.run_id
+      limit _pick_ready.max_runs - cardinality(v_picked.run_ids)
+      for no key update skip locked
+    ) as b;
+    exit when cardinality(v_picked.run_ids) = max_runs;
+  end loop;
   return v_picked;
 end;
 $$;

@@ -1,6 +1,7 @@
--- One probe for each queue and priority in use finds its first ready run, and the runs of a batch have
--- one run_at, so its run_id counts too. Where there are too many for a tick, a floor that is not
--- computed again goes: no run can hide below one for longer than a tick.
+-- One probe for each queue and priority in use finds its first ready run, and how many entries of runs
+-- that are gone lie before it. The runs of a batch have one run_at, so its run_id counts too. Where
+-- there are too many for a tick, a floor that is not computed again goes: no run can hide below one
+-- for longer than a tick.
 create or replace function tide._raise_floors(max_floors integer)
 returns integer
 language plpgsql
@@ -11,6 +12,8 @@ declare
   v_queue text := '';
   v_priority integer;
   v_run record;
+  v_read bigint;
+  v_needed boolean;
   v_lowered tid[];
   v_floors tide.claim_floors[] := array[]::tide.claim_floors[];
 begin
@@ -28,6 +31,7 @@ begin
     for update skip locked
   );
   while cardinality(v_floors) < max_floors loop
+    v_read := pg_stat_get_xact_tuples_returned('tide.runs_ready_idx'::regclass);
     select
       r.queue,
       r.priority,
@@ -56,17 +60,20 @@ begin
     end if;
     v_queue := v_run.queue;
     v_priority := v_run.priority;
+    v_needed := tide._needs_floor(
+      pg_stat_get_xact_tuples_returned('tide.runs_ready_idx'::regclass) - v_read
+    );
     v_floors := v_floors || (
       v_queue,
       v_priority,
-      least(v_run.run_at, v_settled),
+      case when v_needed then least(v_run.run_at, v_settled) end,
       case when v_run.run_at < v_settled then v_run.run_id else tide._lowest_id() end
     )::tide.claim_floors;
   end loop;
   perform tide._write_floors(
     v_floors,
     settled => case when cardinality(v_floors) < max_floors then v_settled end,
-    -- Where nothing is ready a higher floor helps only while vacuum is held back.
+    -- Where nothing is ready nothing is read: a floor helps only while vacuum is held back.
     held => pg_stat_get_dead_tuples('tide.runs_active'::regclass) > 1000
   );
   for v_queue, v_priority in
@@ -99,5 +106,5 @@ end;
 $$;
 
 comment on function tide._raise_floors is
-  'Compute claim floors anew: no higher than the first ready run, nor than the time from which on '
-  'a transaction may still be open.';
+  'Compute the claim floors that are needed anew: no higher than the first ready run, nor than the time '
+  'from which on a transaction may still be open.';

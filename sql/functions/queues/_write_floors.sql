@@ -25,21 +25,10 @@ begin
         case
           when n.queue is not null then n.run_at
           when _write_floors.held then _write_floors.settled
-          when f.run_at > _write_floors.settled - interval '1 hour'
-            and f.run_at <= _write_floors.settled
-            -- Each floor of a queue is one more place to look.
-            and not exists (
-              select
-              from tide.claim_floors as o
-              where o.queue = f.queue
-                and o.priority <> f.priority
-            )
-            then f.run_at
         end as run_at,
         case
           when n.queue is not null then n.first_id
-          when _write_floors.held then tide._lowest_id()
-          else f.first_id
+          else tide._lowest_id()
         end as first_id
     ) as w
     where (f.run_at, f.first_id) is distinct from (w.run_at, w.first_id)
@@ -66,12 +55,13 @@ begin
     n.first_id
   from unnest(_write_floors.floors) as n
   -- An insert would wait for whoever updates the row it conflicts with.
-  where not exists (
-    select
-    from tide.claim_floors as f
-    where f.queue = n.queue
-      and f.priority = n.priority
-  )
+  where n.run_at is not null
+    and not exists (
+      select
+      from tide.claim_floors as f
+      where f.queue = n.queue
+        and f.priority = n.priority
+    )
   order by
     n.queue,
     n.priority
@@ -80,6 +70,5 @@ end;
 $$;
 
 comment on function tide._write_floors is
-  'Store computed floors without waiting for anybody. settled = of queues not computed nothing is '
-  'ready: floors of the last hour that are the only ones of their queue stay, and all rise to it '
-  'when held; null = they go.';
+  'Store computed floors without waiting for anybody; one without a run_at goes. settled = of queues '
+  'not computed nothing is ready: their floors rise to it when held, and go otherwise; null = they go.';
