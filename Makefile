@@ -11,11 +11,13 @@ PACKAGING := $(VENV)/packaging/bin/python
 EPOCH  = $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 TESTS  ?=
 TEST_JOBS ?= 2
-# All tests go to so many processes, each with a server of its own; some of them to one.
-PYTEST := $(BIN)/python -m pytest $(or $(TESTS),-n $(TEST_JOBS) --dist loadfile)
+# All tests go to so many processes, each with a server of its own; some of them to one. Files are
+# handed out in the order of tests/conftest.py, the longest first.
+SPREAD := -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest $(or $(TESTS),$(SPREAD))
 
 .DEFAULT_GOAL := help
-.PHONY: help sync demo demo-agent dev quick test test-agents test-all test-pg15 test-busy test-patroni \
+.PHONY: help sync demo demo-agent dev quick test test-agents test-all test-long test-pg15 test-busy test-patroni \
   test-pgbouncer lint sql-lint types screenshots conventions bench bench-quick fuzz-http fuzz-sql fuzz-roles \
   storm-approvals mutants chaos chaos-driver chaos-long docs docs-test wheel reproducible audit sbom clean
 
@@ -40,7 +42,7 @@ ifdef TESTS
 	$(PYTEST)
 else
 	$(PYTEST) --ignore tests/studio --ignore tests/site
-	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile tests/studio
+	$(BIN)/python -m pytest $(SPREAD) tests/studio
 endif
 
 quick: $(READY) ## Form, types, catalogue, one race: what most mistakes meet, in under a minute
@@ -102,6 +104,11 @@ fuzz-sql: $(READY) ## Call every function at random and run random programs, som
 
 fuzz-roles: $(READY) ## Look for what is marked by a hundred thousand random calls of logins of each role
 	TIDE_TEST_CALLS=100000 $(BIN)/python -m pytest --timeout 3600 tests/roles/test_fuzz.py
+
+# What `make test` measures with a tenth of the rows.
+test-long: $(READY) ## Run what is measured beside millions of rows at full size, some 5 minutes
+	TIDE_TEST_LONG=1 $(BIN)/python -m pytest --timeout 3600 $(SPREAD) tests/queues/test_claim_plans.py \
+	  tests/queues/test_growth.py tests/races/test_parked_million.py
 
 storm-approvals: $(READY) ## Replay approved runs ten thousand times with other arguments, also by mutants
 	TIDE_TEST_REPLAYS=10000 $(BIN)/python -m pytest --timeout 3600 tests/races/test_approval_storm.py

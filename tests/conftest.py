@@ -1,4 +1,5 @@
-"""Fixtures: a real Postgres, and for every test a database of its own.
+"""Fixtures: a real Postgres, and for every test a database of its own; tests marked `untouched`,
+which only read or are refused, share one and a connection.
 
 TIDE_TEST_POSTGRES=15|16|17|18 chooses the server (18), TIDE_TEST_DSN joins a running one,
 TIDE_TEST_PGBOUNCER=1 puts PgBouncer in transaction mode before it, TIDE_TEST_TEMPLATE names a
@@ -20,9 +21,47 @@ from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
 
 from tests.servers import Absent, Bouncer, OwnServer, RunningServer, join, scratch
-from tests.support import Clock, Connection, Databases, install_for_copies, open_connection
+from tests.support import (
+    Clock,
+    Connection,
+    Databases,
+    contents,
+    install_for_copies,
+    open_connection,
+)
 
 NAME = f"tide_{os.getpid()}"
+
+LONGEST = (
+    "tests/server/sdk/test_python_sdks.py",
+    "tests/server/test_generated.py",
+    "tests/queues/test_growth.py",
+    "tests/server/test_program.py",
+    "tests/conventions/test_sql_files.py",
+    "tests/examples/test_documents.py",
+    "tests/races/test_parked_million.py",
+    "tests/queues/test_claim_plans.py",
+    "tests/fuzz/test_every_function.py",
+    "tests/fuzz/test_lifecycle_model.py",
+    "tests/driver/test_transactions.py",
+    "tests/driver/test_processes.py",
+    "tests/driver/test_former_primary.py",
+    "tests/driver/test_silent_server.py",
+    "tests/driver/test_streams.py",
+    "tests/races/test_end_storms.py",
+    "tests/races/test_claim_storms.py",
+    "tests/races/test_schedule_storm.py",
+    "tests/races/test_approval_storm.py",
+    "tests/races/test_lane_storm.py",
+    "tests/roles/test_fuzz.py",
+    "tests/roles/test_grant_matrix.py",
+)
+"""Files that take longest come first: whichever were left to the end would leave a process idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {path: place for place, path in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
@@ -85,9 +124,35 @@ def front(server: RunningServer) -> Iterator[RunningServer]:
         yield bouncer.start()
 
 
+@pytest.fixture(scope="session")
+def untouched(databases: Databases, template: str, server: RunningServer) -> Iterator[str]:
+    """The name of the database of all tests marked `untouched`."""
+    with databases.database(template) as name:
+        with open_connection(server.dsn(name)) as connection:
+            before = contents(connection)
+            yield name
+            assert contents(connection) == before, "a test marked untouched has written"
+
+
+@pytest.fixture(scope="session")
+def looker(untouched: str, front: RunningServer) -> Iterator[Connection]:
+    """The connection of all tests marked `untouched`."""
+    with open_connection(front.dsn(untouched)) as connection:
+        yield connection
+
+
+def is_untouched(request: pytest.FixtureRequest) -> bool:
+    return request.node.get_closest_marker("untouched") is not None
+
+
 @pytest.fixture
-def database_name(databases: Databases, template: str) -> Iterator[str]:
+def database_name(
+    request: pytest.FixtureRequest, databases: Databases, template: str
+) -> Iterator[str]:
     """The name of this test's database, with the schema installed."""
+    if is_untouched(request):
+        yield request.getfixturevalue("untouched")
+        return
     with databases.database(template) as name:
         yield name
 
@@ -125,9 +190,13 @@ def connect(dsn: str) -> Iterator[Callable[..., Connection]]:
 
 
 @pytest.fixture
-def connection(connect: Callable[..., Connection]) -> Connection:
+def connection(request: pytest.FixtureRequest) -> Connection:
     """A connection in autocommit mode whose rows are named tuples: `row.status`."""
-    return connect()
+    if is_untouched(request):
+        looker: Connection = request.getfixturevalue("looker")
+        return looker
+    opened: Connection = request.getfixturevalue("connect")()
+    return opened
 
 
 @pytest.fixture

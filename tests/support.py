@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,12 @@ T = TypeVar("T")
 Connection = psycopg.Connection[Any]
 
 MIDNIGHT = datetime(2030, 1, 1, tzinfo=UTC)
+LONG = os.environ.get("TIDE_TEST_LONG") == "1"
+
+
+def size(usual: int, long: int) -> int:
+    """How many of something a test makes: usually, and in `make test-long`."""
+    return long if LONG else usual
 
 
 def open_connection(dsn: str, *, autocommit: bool = True) -> Connection:
@@ -41,6 +48,24 @@ def one(connection: Connection, query: str, *arguments: Any) -> Any:
 def value(connection: Connection, query: str, *arguments: Any) -> Any:
     """The single value of a query."""
     return one(connection, query, *arguments)[0]
+
+
+def contents(connection: Connection) -> dict[str, str]:
+    """A digest of the rows of every table of the schema: equal before and after = not written."""
+    tables = connection.execute(
+        """
+        select c.relname
+        from pg_class as c
+        where c.relnamespace = 'tide'::regnamespace
+          and c.relkind = 'r'
+        """
+    ).fetchall()
+    query = " union all ".join(
+        f"select '{name}' as name, md5(string_agg(t::text, ';' order by t::text)) as digest "
+        f"from tide.{name} as t"
+        for (name,) in tables
+    )
+    return dict(connection.execute(query.encode()).fetchall())
 
 
 class Databases:

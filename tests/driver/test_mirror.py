@@ -11,6 +11,8 @@ import pytest
 from tests.support import Connection
 from tidebase_pg import calls, types
 
+pytestmark = pytest.mark.untouched
+
 VIEWS = {"queue_stats", "pending_gates", "health"}
 FUNCTIONS = sorted(set(calls.__all__) - VIEWS)
 ROWS = {

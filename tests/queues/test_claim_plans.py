@@ -1,4 +1,7 @@
-"""What a claim costs beside a large backlog and a long history: buffers touched, never time."""
+"""What a claim costs beside a large backlog and a long history: buffers touched, never time.
+
+`make test-long` has millions of runs, `make test` a tenth: a scan of those still touches thousands.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.servers import RunningServer
-from tests.support import Connection, Databases, open_connection, value
+from tests.support import Connection, Databases, open_connection, size, value
 
-MANY = 1_000_000
+MANY = size(100_000, 1_000_000)
 FEW = 120
 """Buffers one call may touch; some 30 are usual, a scan of the backlog takes thousands."""
 
@@ -42,7 +45,7 @@ from generate_series(1, {MANY}) as n(i);
 
 @pytest.fixture(scope="module")
 def backlog(databases: Databases, template: str, server: RunningServer) -> Iterator[str]:
-    """A database with a million ready, a million delayed and a million finished runs, whose
+    """A database with so many ready, as many delayed and as many finished runs, whose
     statistics were taken while it was empty."""
     with databases.database(template) as name:
         dsn = server.dsn(name)
@@ -173,14 +176,14 @@ def test_what_nobody_uses_costs_next_to_nothing(connection: Connection, query: s
     assert warmed(connection, query) <= BOUNDS[query]
 
 
-WAITING = """
+WAITING = f"""
 insert into tide.schedules (
   schedule, cron, time_zone, timing, workflow, input, queue, priority, metadata, misfire, overlap,
   enabled, next_fire_at, created_at, updated_at
 )
 select
-  'nightly ' || n.i, '@daily', 'UTC', tide._parse_cron('@daily'), 'work', '{}', 'plain', 0, '{}',
-  'one', 'allow', true, now() + interval '1 day', now(), now()
+  'nightly ' || n.i, '@daily', 'UTC', tide._parse_cron('@daily'), 'work', '{{}}', 'plain', 0,
+  '{{}}', 'one', 'allow', true, now() + interval '1 day', now(), now()
 from generate_series(1, 10000) as n(i);
 insert into tide.deliveries (
   run_id, delivery_id, type, url, endpoint, secret_name, body, max_attempts, due_at, expires_at,
@@ -188,14 +191,14 @@ insert into tide.deliveries (
 )
 select
   gen_random_uuid(), gen_random_uuid(), 'run.completed', 'https://' || n.i % 50 || '.example.com/',
-  'https://' || n.i % 50 || '.example.com', 'default', '{}', 20, now() + interval '1 hour',
+  'https://' || n.i % 50 || '.example.com', 'default', '{{}}', 20, now() + interval '1 hour',
   now() + interval '3 days', now()
-from generate_series(1, 100000) as n(i);
+from generate_series(1, {size(20_000, 100_000)}) as n(i);
 insert into tide.waiters (queue, waiter, since, until)
 select 'elsewhere', 'worker ' || n.i, now(), now() + interval '1 hour'
 from generate_series(1, 10000) as n(i);
 insert into tide.channels (run_id, channel, url, secret_name, events)
-select gen_random_uuid(), 1, 'https://example.com/', 'default', '{}'
+select gen_random_uuid(), 1, 'https://example.com/', 'default', '{{}}'
 from generate_series(1, 10000) as n(i);
 """
 

@@ -121,6 +121,7 @@ def test_same_settings_again_change_no_slot_and_no_permit(tide: Tide) -> None:
     assert {name for name in before if before[name] != after[name]} <= {"queues"}
 
 
+@pytest.mark.untouched
 def test_unknown_key_is_refused_by_name(tide: Tide) -> None:
     before = contents(tide.connection)
     with refused("22023", "settings", "'concurency'"):
@@ -128,6 +129,7 @@ def test_unknown_key_is_refused_by_name(tide: Tide) -> None:
     assert contents(tide.connection) == before
 
 
+@pytest.mark.untouched
 @pytest.mark.parametrize(
     ("key", "wrong"),
     [
@@ -159,6 +161,7 @@ def test_wrong_value_is_refused_by_the_name_of_its_key(tide: Tide, key: str, wro
     assert tide.connection.execute("select queue from tide.queues").fetchall() == []
 
 
+@pytest.mark.untouched
 @pytest.mark.parametrize("settings", ["null", "[]", "3", '"paused"', None])
 def test_settings_must_be_an_object(tide: Tide, settings: str | None) -> None:
     with refused("22023", "settings"):

@@ -1,4 +1,7 @@
-"""A million parked runs beside the work: claims and upkeep read no more than without them."""
+"""A million parked runs beside the work: claims and upkeep read no more than without them.
+
+`make test-long` has the million, `make test` a tenth of it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ import pytest
 
 from tests.races.scenes import leased
 from tests.servers import RunningServer
-from tests.support import Connection, Databases, open_connection, value
+from tests.support import Connection, Databases, open_connection, size, value
 
-PARKED = 1_000_000
+PARKED = size(100_000, 1_000_000)
 
 # Trees of a million entries are a level or two deeper than those of a thousand: so many pages for
 # each run that is looked up, locked and put into other indexes.

@@ -14,6 +14,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.support import Clock, Connection, one, value
+from tests.support import contents as contents
 
 MINUTE = timedelta(minutes=1)
 NOBODY = UUID("00000000-0000-7000-8000-000000000000")
@@ -174,21 +175,3 @@ def refused(sqlstate: str, *words: object) -> Iterator[pytest.ExceptionInfo[psyc
     message = caught.value.diag.message_primary or ""
     for word in words:
         assert str(word) in message, message
-
-
-def contents(connection: Connection) -> dict[str, str]:
-    """A digest of the rows of every table of the schema: equal before and after = not written."""
-    tables = connection.execute(
-        """
-        select c.relname
-        from pg_class as c
-        where c.relnamespace = 'tide'::regnamespace
-          and c.relkind = 'r'
-        """
-    ).fetchall()
-    query = " union all ".join(
-        f"select '{name}' as name, md5(string_agg(t::text, ';' order by t::text)) as digest "
-        f"from tide.{name} as t"
-        for (name,) in tables
-    )
-    return dict(connection.execute(query.encode()).fetchall())

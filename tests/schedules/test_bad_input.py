@@ -127,6 +127,7 @@ def test_longest_names_fire(tide: Tide, hour: Clock) -> None:
     assert [run.metadata["schedule"] for run in claimed] == [name, name]
 
 
+@pytest.mark.untouched
 @pytest.mark.parametrize("max_fires", [None, 0, -1, 10_001, HUGE, TINY])
 def test_bad_page_is_refused(tide: Tide, max_fires: int | None) -> None:
     with refused("22023", "max_fires", "null" if max_fires is None else max_fires):

@@ -1,3 +1,4 @@
+-- Without statistics the planner would sort all that may go, and ask for each whether it may.
 create or replace function tide.prune(
   older_than interval default null,
   max_runs integer default 1000,
@@ -9,6 +10,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
 set jit = off
 as $$
 declare
