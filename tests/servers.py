@@ -21,12 +21,13 @@ ROOT = Path(__file__).parent.parent
 PGBOUNCER = Path("/usr/sbin/pgbouncer")
 
 # Durable settings cost time and prove nothing here; tests of crashes stop the server in their way.
+# All buffers are looked through whenever a database is made or dropped.
 SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
     "max_connections": "200",
     "max_wal_size": "2GB",
-    "shared_buffers": "256MB",
+    "shared_buffers": "64MB",
     "log_min_messages": "warning",
 }
 

@@ -4,7 +4,7 @@ Producers, workers of the driver in both colours, one of each through PgBouncer,
 over HTTP that play the zombie, two gateways, two dispatchers and who receives their webhooks,
 people who decide, cancel and retry, watchers of events and of the cap. Meanwhile the server and
 PgBouncer are killed, backends are ended, workers, gateways and dispatchers are killed or stopped
-for longer than leases, the clock goes forth and back, and strangers hold rows.
+for longer than leases, the clock goes forth and back, the disk is full, and strangers hold rows.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from uuid import UUID, uuid4
 import psycopg
 
 from tests.chaos.application import BACKOFF, LEASE
+from tests.chaos.disk import SmallDisk
 from tests.chaos.history import Log, coverage, gather, violations
 from tests.chaos.wire import QUEUE, SECRET, Receiver, Wire
-from tests.servers import PGBOUNCER, ROOT, Bouncer, OwnServer, RunningServer
+from tests.servers import PGBOUNCER, ROOT, Absent, Bouncer, OwnServer, RunningServer
 from tests.support import Clock, Connection, open_connection
 from tidebase_pg import admin
 
@@ -46,6 +47,10 @@ NEEDED = {
 """What a campaign of ten minutes has to have met, or it was too weak to say anything."""
 
 FEWEST_FAULTS = 10
+DISK = 1536
+"""Megabytes of the disk that is filled: what a campaign of minutes leaves behind, and some."""
+LONGEST_ON_DISK = 1800.0
+"""Seconds of a campaign that fits on it."""
 
 
 @dataclass
@@ -58,6 +63,8 @@ class Report:
     met: dict[str, int]
     violations: dict[str, list[str]]
     too_weak: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    """Faults that could not be had here, and why."""
 
     @property
     def good(self) -> bool:
@@ -98,10 +105,13 @@ class Campaign:
         self.bouncer: Bouncer | None = None
         self.receiver: Receiver | None = None
         self.wire: Wire
+        self.disk: SmallDisk | None = None
+        self.left_out: list[str] = []
 
     # The server and what lies in it
 
     def prepare(self) -> None:
+        self.prepare_disk()
         self.server = self.own.start()
         self.dsn = self.server.dsn("postgres")
         admin.install(self.dsn)
@@ -114,6 +124,17 @@ class Campaign:
             connection.execute(
                 "select tide.set_schedule('tick', '* * * * *', 'tick', queue => 'orders')"
             )
+
+    def prepare_disk(self) -> None:
+        """A disk of the server's own, if it may be mounted and is large enough."""
+        try:
+            if self.seconds > LONGEST_ON_DISK:
+                raise Absent("a campaign of hours needs more than a small disk")
+            self.disk = SmallDisk(self.folder / "server", DISK)
+        except Absent as absent:
+            self.left_out.append(f"disk full: {absent}")
+        else:
+            self.own.server.settings["max_wal_size"] = "256MB"
 
     def prepare_lines(self) -> None:
         """What stands between clients and the server, and who receives webhooks."""
@@ -350,6 +371,18 @@ class Campaign:
         lines = (self.own.server.data / "postmaster.pid").read_text().splitlines()
         os.kill(int(lines[0]), signal.SIGKILL)
         self.faults["servers killed"] += 1
+        self.bring_back()
+
+    def fill_disk(self) -> None:
+        """Whatever the server has to write fails, which may end it."""
+        if self.disk is not None:
+            self.disk.fill()
+            self.ended.wait(1 + 2 * self.chance.random())
+            self.disk.empty()
+            self.faults["disk filled"] += 1
+            self.bring_back()
+
+    def bring_back(self) -> None:
         for _ in range(200):  # backends outlive their postmaster for a moment
             try:
                 self.own.start()
@@ -390,6 +423,7 @@ class Campaign:
         return [
             (self.kill_worker, 6), (self.stop_worker, 4), (self.end_backends, 4),
             (self.kill_bouncer, 2), (self.move_clock, 1), (self.kill_server, 1),
+            (self.fill_disk, 1),
         ]  # fmt: skip
 
     def run(self) -> Report:
@@ -448,7 +482,9 @@ class Campaign:
             f"{name}: {met[name]}" for name, least in NEEDED.items() if met[name] < least * scale
         ]
         seconds = round(time.monotonic() - began, 1)
-        return Report(seconds, self.seed, dict(self.faults), met, violations(facts), weak)
+        return Report(
+            seconds, self.seed, dict(self.faults), met, violations(facts), weak, self.left_out
+        )
 
     def close(self) -> None:
         """End what is not a worker."""
@@ -457,6 +493,8 @@ class Campaign:
         if self.receiver is not None:
             self.receiver.close()
         self.own.stop()
+        if self.disk is not None:
+            self.disk.unmount()
 
     def keep(self, folder: Path | None) -> None:
         """Copy the logs of the clients to a folder that stays."""

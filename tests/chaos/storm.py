@@ -101,6 +101,9 @@ class Storm(Campaign):
 
     line: Line
 
+    def prepare_disk(self) -> None:
+        """Disks are filled by the campaign."""
+
     def prepare_lines(self) -> None:
         with open_connection(self.dsn) as connection:
             connection.execute("create role besieged login in role tide_worker, tide_client")

@@ -305,7 +305,7 @@ def test_an_application_that_is_away_uses_up_one_run_at_a_time(tide: Tide, hour:
     until = hour.now + timedelta(hours=3)
     while hour.now < until:
         send(tide, 503)
-        later(tide, hour, 5 * SECOND)
+        later(tide, hour, 20 * SECOND)
     runs = [tide.get_run(run_id=run_id) for run_id in run_ids]
     assert {run.status for run in runs} == {"queued"}
     assert max(run.dispatches for run in runs) < 15
