@@ -18,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest $(or $(TESTS),$(SPREAD))
 
 .DEFAULT_GOAL := help
 .PHONY: help sync demo demo-agent dev quick test test-agents test-all test-long test-pg15 test-busy test-patroni \
-  test-pgbouncer lint sql-lint types screenshots conventions bench bench-quick fuzz-http fuzz-sql fuzz-roles \
+  test-pgbouncer lint sql-lint types screenshots conventions bench bench-quick bench-saver fuzz-http fuzz-sql fuzz-roles \
   storm-approvals mutants chaos chaos-driver chaos-long docs docs-test wheel reproducible audit sbom clean
 
 help: ## Show this list
@@ -95,6 +95,9 @@ bench: $(READY) ## Measure Tidebase beside hand-written SQL and its peers, some 
 
 bench-quick: $(READY) ## The same, small and without peers, some 3 minutes
 	$(BIN)/python -m benchmarks --scale quick
+
+bench-saver: $(AGENTS) ## Measure LangGraph's savers beside each other, some 2 minutes
+	$(VENV)/agents/bin/python -m benchmarks.savers
 
 fuzz-http: $(READY) ## Ask each route of the HTTP door ten thousand made-up requests
 	TIDE_FUZZ_REQUESTS=10000 $(BIN)/python -m pytest tests/server/test_generated.py --timeout 36000

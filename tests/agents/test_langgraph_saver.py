@@ -224,6 +224,58 @@ def test_every_kind_of_value_reads_back_as_it_was(saver: TideSaver, name: str) -
     assert found.pending_writes == [("task", name, ODD[name])]
 
 
+def test_large_values_are_compressed_where_that_saves_and_read_back_as_they_were(
+    saver: TideSaver, database: Any
+) -> None:
+    sizes = []
+    for value_ in (WORDS * 1000, Random(7).randbytes(75_000), Random(7).randbytes(3000)):
+        checkpoint, versions = values_of(value=value_)
+        at = saver.put(config(), checkpoint, {}, versions)
+        saver.put_writes(at, [("value", [value_, {"in": value_}])], "task")
+        found = saver.get_tuple(at)
+        assert found is not None
+        assert found.checkpoint["channel_values"] == {"value": value_}
+        assert found.pending_writes == [("task", "value", [value_, {"in": value_}])]
+        sizes.append(stored(database) / len(value_))
+        saver.delete_thread("t")
+    assert sizes[0] < 0.1
+    assert sizes[1] > 2
+    assert sizes[2] > 2
+
+
+def test_a_read_meets_all_conditions_newest_first_in_any_place(saver: TideSaver) -> None:
+    ids: dict[tuple[str, str], list[str]] = {}
+    for number in range(30):
+        place = (f"t{number % 2}", ("", "inner")[number % 3 == 0])
+        checkpoint, versions = values_of(value={"number": number})
+        where = {"configurable": {"thread_id": place[0], "checkpoint_ns": place[1]}}
+        saver.put(where, checkpoint, {"step": number % 5}, versions)
+        ids.setdefault(place, []).insert(0, checkpoint["id"])
+
+    def listed(thread_id: str | None, namespace: str | None, **options: Any) -> list[str]:
+        given = {"thread_id": thread_id, "checkpoint_ns": namespace}
+        asked: Any = {"configurable": {k: v for k, v in given.items() if v is not None}}
+        return [found.checkpoint["id"] for found in saver.list(asked, **options)]
+
+    for place, known in ids.items():
+        assert listed(*place) == known
+        assert listed(*place, limit=2) == known[:2]
+        before: Any = {"configurable": {"checkpoint_id": known[1]}}
+        assert listed(*place, before=before) == known[2:]
+        assert listed(*place, before=before, limit=1) == known[2:3]
+        for wanted in (known[0], known[-1]):
+            one: Any = {"thread_id": place[0], "checkpoint_ns": place[1], "checkpoint_id": wanted}
+            found = saver.get_tuple({"configurable": one})
+            assert found is not None and found.checkpoint["id"] == wanted
+    whole = sorted((one for known in ids.values() for one in known), reverse=True)
+    of_first = sorted(ids["t0", ""] + ids["t0", "inner"], reverse=True)
+    assert listed("t0", None) == of_first
+    assert listed("t0", None, limit=3) == of_first[:3]
+    assert listed(None, None) == whole
+    assert len(listed(None, None, filter={"step": 3})) == 6
+    assert listed("unknown", "") == []
+
+
 def test_what_cannot_be_serialized_is_named_and_nothing_is_stored(
     saver: TideSaver, database: Any
 ) -> None:

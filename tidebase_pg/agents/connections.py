@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Final, Self
 
 import psycopg
@@ -30,18 +31,23 @@ class Statement:
     arguments: dict[str, Any]
     stored: Callable[[], None] = lambda: None
 
-    def query(self, schema: Schema) -> sql.Composed:
-        return sql.SQL("select * from {}({})").format(
-            sql.Identifier(schema.name, self.function),
-            sql.SQL(", ").join(
-                sql.SQL("{} => {}").format(
-                    sql.Identifier(name),
-                    # Arrays of bytes in hexadecimal would cost more than all the rest.
-                    sql.Placeholder(name, "b" if isinstance(value, list) else "s"),
-                )
-                for name, value in self.arguments.items()
-            ),
-        )
+    def query(self, schema: Schema) -> bytes:
+        # Arrays of bytes in hexadecimal would cost more than all the rest.
+        formats = [
+            (name, "b" if isinstance(value, list) else "s")
+            for name, value in self.arguments.items()
+        ]
+        return _query(schema.name, self.function, tuple(formats))
+
+
+@cache
+def _query(schema: str, function: str, arguments: tuple[tuple[str, str], ...]) -> bytes:
+    named = (
+        sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder(name, form))
+        for name, form in arguments
+    )
+    called = sql.Identifier(schema, function)
+    return sql.SQL("select * from {}({})").format(called, sql.SQL(", ").join(named)).as_bytes(None)
 
 
 class Connected:

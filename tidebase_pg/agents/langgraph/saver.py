@@ -31,13 +31,15 @@ from tidebase_pg.agents.connections import (
 )
 from tidebase_pg.agents.langgraph.schema import SCHEMA
 from tidebase_pg.agents.langgraph.values import (
+    PACKED,
+    Blob,
     Draft,
     Memory,
     common,
-    digest,
     is_inline,
     is_list,
     unflatten,
+    unpacked,
 )
 from tidebase_pg.errors import BadPayload, NotFound
 
@@ -211,22 +213,26 @@ class _Saver(BaseCheckpointSaver[str]):
 
     # What is answered -----------------------------------------------------------------------
 
+    def _loaded(self, parts: Sequence[Blob]) -> list[Any]:
+        load = self.serde.loads_typed
+        return [load(unpacked(part) if part[0].endswith(PACKED) else part) for part in parts]
+
     def _tuple(self, row: Any) -> CheckpointTuple:
         known = self._memory.of(row.thread)
         checkpoint = cast(Checkpoint, json.loads(row.checkpoint))
         blobs = list(zip(row.types or [], row.datas or [], strict=True))
-        for channel, version, (listed, parts) in zip(
+        known.hashes.update(row.hashes or [])
+        for channel, version, (listed, parts), (_, hashes) in zip(
             row.channels or [],
             row.versions or [],
             unflatten(row.counts or [], blobs),
+            unflatten(row.counts or [], row.hashes or []),
             strict=True,
         ):
-            value = [self.serde.loads_typed(part) for part in parts]
+            value = self._loaded(parts)
             checkpoint["channel_values"][channel] = value if listed else value[0]
             if listed:
-                hashes = [digest(part) for part in parts]
                 known.lists[row.namespace, channel] = (version, hashes)
-                known.hashes.update(hashes)
         writes: list[PendingWrite] = []
         blobs = list(zip(row.write_types or [], row.write_datas or [], strict=True))
         for task_id, channel, (listed, parts) in zip(
@@ -235,7 +241,7 @@ class _Saver(BaseCheckpointSaver[str]):
             unflatten(row.write_counts or [], blobs),
             strict=True,
         ):
-            value = [self.serde.loads_typed(part) for part in parts]
+            value = self._loaded(parts)
             writes.append((task_id, channel, value if listed else value[0]))
         return CheckpointTuple(
             _config(row.thread, row.namespace, row.id),

@@ -1,5 +1,6 @@
 -- Lists come flat: counts says how many of types and datas belong to each channel and each write,
--- -1 = one value that is no list.
+-- -1 = one value that is no list. Data
+-- is read last of all, so that nothing sorts or carries it.
 create or replace function tide_langgraph.read(
   thread_id text default null,
   checkpoint_ns text default null,
@@ -18,6 +19,7 @@ returns table (
   channels text[],
   versions text[],
   counts integer[],
+  hashes bytea[],
   types text[],
   datas bytea[],
   write_tasks text[],
@@ -31,42 +33,38 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+set enable_memoize = off
 set jit = off
 as $$
 begin
   return query
-  with found as materialized (
-    select
-      t.thread_id,
-      c.*
-    from tide_langgraph.checkpoints as c
-    join tide_langgraph.threads as t on t.thread_no = c.thread_no
-    where (read.thread_id is null or t.thread_id = read.thread_id)
-      and (read.checkpoint_ns is null or c.checkpoint_ns = read.checkpoint_ns)
-      and (read.checkpoint_id is null or c.checkpoint_id = read.checkpoint_id)
-      and (read.before is null or c.checkpoint_id < read.before)
-      and (read.filter is null or c.metadata @> read.filter)
-    order by c.checkpoint_id desc
-    limit read.max_checkpoints
-  )
   select
-    f.thread_id,
-    f.checkpoint_ns,
-    f.checkpoint_id,
-    f.parent_id,
+    f.thread,
+    f.namespace,
+    f.id,
+    f.parent,
     f.checkpoint::text,
     f.metadata::text,
     v.channels,
     v.versions,
     v.counts,
-    v.types,
-    v.datas,
+    v.hashes,
+    b.types,
+    b.datas,
     w.tasks,
     w.channels,
     w.counts,
-    w.types,
-    w.datas
-  from found as f
+    d.types,
+    d.datas
+  from tide_langgraph._found(
+    read.thread_id,
+    read.checkpoint_ns,
+    read.checkpoint_id,
+    read.filter,
+    read.before,
+    read.max_checkpoints
+  ) as f
   cross join lateral (
     select
       array_agg(n.channel order by n.channel) filter (where n.place is null or n.place = 1)
@@ -75,22 +73,24 @@ begin
         as versions,
       array_agg(n.count order by n.channel) filter (where n.place is null or n.place = 1)
         as counts,
-      array_agg(n.type order by n.channel, n.place) filter (where n.place is not null) as types,
-      array_agg(n.data order by n.channel, n.place) filter (where n.place is not null) as datas
+      array_agg(n.hash order by n.channel, n.place) filter (where n.place is not null) as hashes
     from (
       select
         c.channel,
         c.version,
         coalesce(c.length, -1) as count,
         e.place,
-        b.type,
-        b.data
+        e.hash
       from jsonb_each_text(f.checkpoint -> 'channel_versions') as g(channel, version)
-      join tide_langgraph.channels as c
-        on c.thread_no = f.thread_no
-        and c.checkpoint_ns = f.checkpoint_ns
-        and c.channel = g.channel
-        and c.version = g.version
+      cross join lateral (
+        select k.*
+        from tide_langgraph.channels as k
+        where k.thread_no = f.thread_no
+          and k.checkpoint_ns = f.namespace
+          and k.channel = g.channel
+          and k.version = g.version
+        limit 1
+      ) as c
       left join lateral (
         select
           1 as place,
@@ -103,11 +103,9 @@ begin
         from tide_langgraph._elements(c.list_no, c.length) as m
         where c.list_no is not null
       ) as e on true
-      left join tide_langgraph.blobs as b
-        on b.thread_no = f.thread_no
-        and b.hash = e.hash
     ) as n
   ) as v
+  cross join lateral tide_langgraph._blobs(f.thread_no, v.hashes) as b
   cross join lateral (
     select
       array_agg(n.task_id order by n.number) filter (where n.place is null or n.place = 1)
@@ -116,8 +114,7 @@ begin
         as channels,
       array_agg(n.count order by n.number) filter (where n.place is null or n.place = 1)
         as counts,
-      array_agg(n.type order by n.number, n.place) filter (where n.place is not null) as types,
-      array_agg(n.data order by n.number, n.place) filter (where n.place is not null) as datas
+      array_agg(n.hash order by n.number, n.place) filter (where n.place is not null) as hashes
     from (
       select
         w.task_id,
@@ -125,8 +122,7 @@ begin
         case when w.is_list then cardinality(w.hashes) else -1 end as count,
         w.number,
         h.place,
-        b.type,
-        b.data
+        h.hash
       from (
         select
           x.*,
@@ -135,16 +131,14 @@ begin
           ) as number
         from tide_langgraph.writes as x
         where x.thread_no = f.thread_no
-          and x.checkpoint_ns = f.checkpoint_ns
-          and x.checkpoint_id = f.checkpoint_id
+          and x.checkpoint_ns = f.namespace
+          and x.checkpoint_id = f.id
       ) as w
       left join lateral unnest(w.hashes) with ordinality as h(hash, place) on true
-      left join tide_langgraph.blobs as b
-        on b.thread_no = f.thread_no
-        and b.hash = h.hash
     ) as n
   ) as w
-  order by f.checkpoint_id desc;
+  cross join lateral tide_langgraph._blobs(f.thread_no, w.hashes) as d
+  order by f.id desc;
 end;
 $$;
 
