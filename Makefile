@@ -58,13 +58,8 @@ test-busy: $(READY) ## Run the races while busy loops take all processors, for 1
 test-pgbouncer: $(READY) ## Run the tests through PgBouncer in transaction mode
 	TIDE_TEST_PGBOUNCER=1 $(PYTEST)
 
-test-all: postgres-15 postgres-16 postgres-17 ## Run them on 15 to 18, also through PgBouncer
-	@test -x /usr/sbin/pgbouncer || \
-	  { echo "no PgBouncer here (Debian: apt-get install pgbouncer)" >&2; exit 1; }
-	@set -eu; for server in 15 16 17 18; do for bouncer in 0 1; do \
-	  echo "PostgreSQL $$server, $$([ $$bouncer = 1 ] && echo through PgBouncer || echo directly)"; \
-	  TIDE_TEST_POSTGRES=$$server TIDE_TEST_PGBOUNCER=$$bouncer $(PYTEST); \
-	done; done
+test-all: $(READY) postgres-15 postgres-16 postgres-17 ## Run them on every server and Python there is, and write the table of it, some 2 hours
+	$(BIN)/python tools/matrix.py --jobs $(TEST_JOBS) $(if $(ONLY),--only "$(ONLY)") $(if $(TESTS),--tests $(TESTS))
 
 test-agents: $(AGENTS) ## Run the tests of the adapters beside the frameworks, and check their types
 	$(VENV)/agents/bin/python -m pytest $(or $(TESTS),tests/agents)

@@ -2,8 +2,8 @@
 which only read or are refused, share one and a connection.
 
 TIDE_TEST_POSTGRES=15|16|17|18 chooses the server (18), TIDE_TEST_DSN joins a running one,
-TIDE_TEST_PGBOUNCER=1 puts PgBouncer in transaction mode before it, TIDE_TEST_TEMPLATE names a
-database of a running server that tests get copies of.
+TIDE_TEST_PGBOUNCER=1 puts PgBouncer in transaction mode before it, TIDE_TEST_LOCALE is its ICU
+locale, TIDE_TEST_TEMPLATE names a database of a running server that tests get copies of.
 """
 
 from __future__ import annotations

@@ -108,8 +108,13 @@ class OwnServer:
     """A server of the tests' own in a folder that the caller removes."""
 
     def __init__(self, folder: Path, major: str) -> None:
+        locale = os.environ.get("TIDE_TEST_LOCALE")
         self.server = Server(
-            folder, binaries_folder=binaries_of(major), settings=SETTINGS, port=free_port()
+            folder,
+            binaries_folder=binaries_of(major),
+            settings=SETTINGS,
+            port=free_port(),
+            initdb_options=[f"--icu-locale={locale}", "--locale-provider=icu"] if locale else [],
         )
 
     def start(self) -> RunningServer:

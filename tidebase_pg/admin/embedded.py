@@ -61,6 +61,7 @@ class Server:
         binaries_folder: Path | None = None,
         settings: Mapping[str, str] | None = None,
         port: int | None = None,
+        initdb_options: Sequence[str] = (),
     ) -> None:
         self.folder = folder.expanduser().resolve()
         self.data = self.folder / "data"
@@ -68,6 +69,7 @@ class Server:
         self.binaries = (binaries_folder or binaries()).resolve()
         self.settings = dict(settings or {})
         self.port = port
+        self.initdb_options = initdb_options
 
     @property
     def running(self) -> bool:
@@ -103,7 +105,7 @@ class Server:
             if not (self.data / "PG_VERSION").exists():
                 self._call(
                     "initdb", f"--username={SUPERUSER}", "--auth=trust", "--encoding=UTF8",
-                    "--locale=C", "--no-sync", "--no-instructions",
+                    "--locale=C", "--no-sync", "--no-instructions", *self.initdb_options,
                 )  # fmt: skip
             self._call(
                 "pg_ctl", "start", "--wait", f"--log={self.log}", f"--options={self.options}"
