@@ -106,7 +106,7 @@ fuzz-roles: $(READY) ## Look for what is marked by a hundred thousand random cal
 # What `make test` measures with a tenth of the rows.
 test-long: $(READY) ## Run what is measured beside millions of rows at full size, some 5 minutes
 	TIDE_TEST_LONG=1 $(BIN)/python -m pytest --timeout 3600 $(SPREAD) tests/queues/test_claim_plans.py \
-	  tests/queues/test_growth.py tests/races/test_parked_million.py
+	  tests/queues/test_growth.py tests/races/test_parked_million.py tests/examples/test_benchmarks.py
 
 storm-approvals: $(READY) ## Replay approved runs ten thousand times with other arguments, also by mutants
 	TIDE_TEST_REPLAYS=10000 $(BIN)/python -m pytest --timeout 3600 tests/races/test_approval_storm.py

@@ -37,7 +37,6 @@ LONGEST = (
     "tests/server/test_generated.py",
     "tests/queues/test_growth.py",
     "tests/server/test_program.py",
-    "tests/conventions/test_sql_files.py",
     "tests/examples/test_documents.py",
     "tests/races/test_parked_million.py",
     "tests/queues/test_claim_plans.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -38,7 +39,39 @@ TOPICS = {
     "values",
 }
 ROUTINES = routines()
-each_routine = pytest.mark.parametrize("routine", ROUTINES, ids=str)
+
+
+def each_of(things: Sequence[Any]) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
+    """A rule that all of these keep. One test, which names those that do not: thousands of small
+    ones would take longer than what they look at."""
+
+    def rule_for_all(rule: Callable[[Any], None]) -> Callable[[], None]:
+        def test() -> None:
+            broken: list[str] = []
+            for thing in things:
+                try:
+                    rule(thing)
+                except AssertionError as error:
+                    broken.append(f"{thing}: {error}")
+            assert not broken, "\n\n".join(broken)
+
+        test.__name__ = rule.__name__
+        return test
+
+    return rule_for_all
+
+
+each_routine = each_of(ROUTINES)
+
+
+def test_a_rule_names_all_that_break_it() -> None:
+    @each_of([1, 2, 3])
+    def rule(number: int) -> None:
+        assert number == 2, "not two"
+
+    with pytest.raises(AssertionError, match=r"(?s)1: not two.*3: not two"):
+        rule()
+
 
 WRITES = (ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt)
 
@@ -269,11 +302,7 @@ def test_what_is_raised_is_in_the_table_of_errors() -> None:
     assert raised == described
 
 
-@pytest.mark.parametrize(
-    "path",
-    sorted(SQL.rglob("*.sql")),
-    ids=lambda path: str(path.relative_to(SQL)),
-)
+@each_of(sorted(SQL.rglob("*.sql")))
 def test_sql_is_lower_case_and_narrow(path: Any) -> None:
     for number, line in enumerate(path.read_text().splitlines(), 1):
         # A text for people is not cut for a few letters.

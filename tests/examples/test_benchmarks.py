@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from benchmarks import charts, costs, page, report
 from benchmarks.measures import ORDER
 from benchmarks.results import Result
 from tests.servers import ROOT
+from tests.support import LONG
 
 RESULTS = ROOT / "benchmarks" / "results"
 RUN = re.compile(r"\]\(\.\./benchmarks/results/([\w-]+)\.json\)")
@@ -27,10 +27,7 @@ REPEATED = {"enqueue_one", "batches", "limits", "slow_commits", "gates", "pooler
 """Measurements that do with other functions and sizes what the others do."""
 TRIED = sorted(set(ORDER) - REPEATED)
 
-own_server = pytest.mark.skipif(
-    os.environ.get("TIDE_TEST_POSTGRES", "18") != "18" or "TIDE_TEST_PGBOUNCER" in os.environ,
-    reason="the benchmarks have a server of their own",
-)
+in_length = pytest.mark.skipif(not LONG, reason="run: make test-long")
 
 
 @cache
@@ -56,7 +53,7 @@ def test_plots_of_the_page_are_those_of_the_kept_run() -> None:
     assert {name: (RESULTS / name).read_text() for name in drawn} == drawn
 
 
-@own_server
+@in_length
 def test_benchmarks_measure_and_judge_at_the_smallest_scale(tmp_path: Path) -> None:
     output = tmp_path / "run.json"
     done = subprocess.run(
