@@ -30,7 +30,7 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
         "session_id",
     ),
     values.identifiers: ("gate_ids", "holding", "run_ids", "lease_ids"),
-    values.texts: ("queues", "workflows", "edges", "verbs", "roles"),
+    values.texts: ("queues", "lanes", "workflows", "edges", "verbs", "roles"),
     values.integer: (
         "after_step",
         "batch",

@@ -37,6 +37,8 @@ PAGES = {
     "decision": "/gates/{refund}",
     "queues": "/queues",
     "queue": "/queues/emails",
+    "lanes": "/lanes",
+    "lane": "/lanes/openai",
     "schedules": "/schedules",
     "schedule": "/schedules/daily-digest",
     "workers": "/workers",

@@ -33,6 +33,7 @@ def test_runs_of_a_workflow_are_in_its_lane_unless_they_name_another(
 
     for lane in ("openai", "other"):
         tide.lanes.set(lane)
+    assert [found.lane for found in tide.lanes.list(lanes=["other", "none"])] == ["other"]
     acme = {"customer": "acme"}
     tide.enqueue(chat, input=acme)
     tide.enqueue("chat")

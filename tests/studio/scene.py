@@ -6,7 +6,7 @@ Made by public functions alone, so what the pages show is what a user's database
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -110,6 +110,10 @@ def furnish(connection: Connection, minutes: int = 40) -> Scene:
     }
     for queue, chosen in settings.items():
         scene.call("set_queue", queue=queue, settings=chosen)
+    scene.call("set_lane", lane="openai", settings={"total": 20, "per_key": 2})
+    scene.call(
+        "throttle", lane="openai", until=datetime.now(UTC) + timedelta(hours=3), reason="status 429"
+    )
     finished(scene, minutes)
     working(scene)
     deciding(scene)

@@ -32,6 +32,8 @@ PATHS = (
     "/gates/{refund}",
     "/queues",
     "/queues/reports",
+    "/lanes",
+    "/lanes/openai",
     "/schedules",
     "/schedules/daily-digest",
     "/workers",
@@ -111,6 +113,8 @@ ACTS = (
     ("/runs/bulk", {"act": "cancel", "scope": "all"}),
     ("/runs/bulk/go", {"state": "x"}),
     ("/queues/reports", {"act": "pause"}),
+    ("/lanes/openai", {"act": "throttle", "minutes": "5"}),
+    ("/lanes/openai", {"total": "1", "old_total": "20"}),
     ("/schedules/daily-digest", {"act": "pause"}),
     ("/doctor/pause", {"reason": "forged"}),
     ("/doctor/resume", {}),
@@ -126,6 +130,7 @@ def told(connection: Connection) -> object:
         "'events', (select count(*) from tide.events where payload::text like '%%forged%%'), "
         "'paused', (select count(*) from tide.queues where paused), "
         "'schedules', (select count(*) from tide.schedules where paused), "
+        "'lanes', (select jsonb_agg(l order by l.lane) from tide.lanes as l), "
         "'all', (select paused_at from tide.ticks))",
     )
 

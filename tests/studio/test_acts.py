@@ -148,6 +148,53 @@ def test_a_change_of_a_queue_says_who_changed_what_and_when(
     assert "queue <b>audited</b>" in tab("operator").get("/doctor").text
 
 
+def test_a_lane_is_changed_and_throttled_as_the_page_showed_it_or_not_at_all(
+    tab: MakeTab, connection: Connection
+) -> None:
+    connection.execute("select tide.set_lane('tuned', '{\"total\": 1, \"per_key\": 1}')")
+    for key in ("acme", "bolt"):
+        enqueue(connection, queue="in-lanes", lane="tuned", lane_key=key)
+    connection.execute("select tide.claim('{in-lanes}', 9)")
+    mine = tab("operator")
+    page = "/lanes/tuned"
+    token = mine.form_token(page)
+
+    def act(**fields: str) -> str:
+        return note(mine.post(page, csrf=token, **fields))
+
+    listed = mine.get("/lanes").text
+    assert re.search(r'/lanes/tuned">tuned</a>.*?1 <span class="dim">of 1</span>', listed, re.S)
+    text = mine.get(page).text
+    assert 'name="old_total" value="1"' in text
+    assert re.search("acme</th>.*?bolt</th>", text, re.S)
+    assert act(total="3", old_total="1") == "done: tuned: total = 3."
+    assert "total is 3 by now, not 1" in act(total="9", old_total="1")
+    assert "no whole number" in act(total="many", old_total="3")
+    assert "total is out of range: 0" in act(total="0", old_total="3")
+    assert act(total="", old_total="3") == "done: tuned: total = not set."
+    assert act(total="", old_total="") == "done: Nothing to change."
+    throttle = {"act": "throttle", "minutes": "30", "reason": "status <429>"}
+    assert act(**throttle, old_until="").startswith("done: tuned is throttled until 20")
+    assert "It is throttled until 20" in act(**throttle, old_until="")
+    shown = mine.get(page).text
+    assert "status &lt;429&gt;" in shown
+    assert "throttle_reason <code>not set</code>" in shown
+    until = mine.fields(page, page)["old_until"]
+    for minutes in ("soon", "nan", "-1", "1e9"):
+        answer = act(act="throttle", minutes=minutes, old_until=until)
+        assert "minutes" in answer, answer
+    assert "Nothing was changed" in act(act="lift", old_until="2035-01-01T00:00:00+00:00")
+    assert act(act="lift", old_until=until) == "done: tuned goes on."
+    assert act(act="lift", old_until=until) == "done: tuned is not throttled any more."
+    (lane,) = connection.execute("select * from tide.list_lanes('{tuned}')").fetchall()
+    assert (lane.total, lane.per_key, lane.throttled_until) == (None, 1, None)
+    actors = "select distinct c.actor from tide.list_setting_changes('lane', 'tuned') as c"
+    assert {row.actor for row in connection.execute(actors)} == {None, "mira-operator"}
+    connection.execute("select tide.drop_lane('tuned')")
+    assert "was dropped" in act(total="5", old_total="")
+    assert mine.get(page).status_code == 404
+
+
 def test_a_pause_of_a_schedule_and_of_all_says_who_did_it(
     tab: MakeTab, connection: Connection
 ) -> None:

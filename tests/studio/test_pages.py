@@ -10,6 +10,7 @@ import pytest
 
 from tests.browser import violations
 from tests.studio.conftest import House, Tab, Window
+from tests.support import value
 
 MakeWindow = Callable[..., Window]
 
@@ -30,6 +31,8 @@ PAGES = {
     "run that asks": "/runs/{return}",
     "queues": "/queues",
     "queue": "/queues/reports",
+    "lanes": "/lanes",
+    "lane": "/lanes/openai",
     "schedules": "/schedules",
     "schedule": "/schedules/daily-digest",
     "workers": "/workers",
@@ -111,6 +114,25 @@ def test_the_first_screen_says_what_is_wrong_without_scrolling(
         assert box["y"] + box["height"] <= 800
     first.get_by_role("link").click()
     assert page.get_by_text("Did charge happen?").is_visible()
+
+
+def test_a_lane_is_throttled_and_lifted_in_the_browser(window: MakeWindow, house: House) -> None:
+    house.connection.execute("select tide.set_lane('by-hand', '{\"total\": 2}')")
+    page = window("operator").go("/")
+    page.get_by_role("link", name="Lanes", exact=True).click()
+    page.get_by_role("link", name="by-hand").click()
+    page.get_by_text("Throttle…").click()
+    page.get_by_label("Minutes from now").fill("15")
+    page.get_by_label("Why").fill("status 429")
+    page.get_by_role("button", name="Throttle by-hand").click()
+    page.get_by_text("by-hand is throttled until").wait_for()
+    page.get_by_text("Its runs are claimed again").wait_for()
+    throttled = "select throttle_reason from tide.list_lanes('{by-hand}')"
+    assert value(house.connection, throttled) == "status 429"
+    page.get_by_text("Lift the throttle…").click()
+    page.get_by_role("button", name="Lift the throttle of by-hand").click()
+    page.get_by_text("by-hand goes on.").wait_for()
+    assert value(house.connection, throttled) is None
 
 
 def test_the_first_paint_is_small(house: House) -> None:

@@ -27,6 +27,7 @@ NAVIGATION: Final[tuple[tuple[str, str, str], ...]] = (
     ("/runs", "Runs", "r"),
     ("/gates", "Decisions", "d"),
     ("/queues", "Queues", "q"),
+    ("/lanes", "Lanes", "l"),
     ("/schedules", "Schedules", "s"),
     ("/workers", "Workers", "w"),
     ("/webhooks", "Webhooks", "h"),

@@ -14,10 +14,10 @@ from tidebase_pg.server.studio.application import Visit
 from tidebase_pg.server.studio.charts import series
 from tidebase_pg.server.studio.pages.changes import changes
 from tidebase_pg.server.studio.pages.overview import DAY, HOUR, MINUTE, QUARTER, pressure
+from tidebase_pg.server.studio.pages.settings import OutOfDate, said, wanted
 
 NUMBERS: Final = ("concurrency", "rate_limit", "max_attempts")
-TEXTS: Final = ("push_url",)
-LENGTHS: Final = ("rate_period", "retention")
+TEXTS: Final = ("push_url", "rate_period", "retention")
 SHOWN: Final = 100
 
 
@@ -77,45 +77,19 @@ async def change(visit: Visit) -> Response:
     listed = await visit.ask(calls.list_queues(queues=[name]))
     found = listed[0] if listed else None
     now: Mapping[str, Any] = (found.settings if found else None) or {}
-    wanted: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     if visit.form.get("act") in ("pause", "resume"):
         paused = visit.form["act"] == "pause"
         if bool(now.get("paused")) == paused:
-            said = "paused" if paused else "open"
-            return visit.done(where, f"{name} is {said} already.")
-        wanted["paused"] = paused
+            state = "paused" if paused else "open"
+            return visit.done(where, f"{name} is {state} already.")
+        settings["paused"] = paused
     else:
-        for field in (*NUMBERS, *TEXTS, *LENGTHS):
-            if field not in visit.form:
-                continue
-            given, old = visit.form[field].strip(), visit.form.get(f"old_{field}", "")
-            if given == old:
-                continue
-            current = as_field(now.get(field))
-            if current != old:
-                text = (
-                    f"{field} is {current or 'not set'} by now, not {old or 'unset'} as the page "
-                    "showed. Nothing was changed; look, and decide again."
-                )
-                return visit.done(where, text, "refused")
-            wanted[field] = _read(field, given)
-    if not wanted:
+        try:
+            settings = wanted(visit.form, now, numbers=NUMBERS, texts=TEXTS)
+        except OutOfDate as stale:
+            return visit.done(where, str(stale), "refused")
+    if not settings:
         return visit.done(where, "Nothing to change.")
-    await visit.ask(calls.set_queue(name, wanted, actor=visit.actor))
-    said = ", ".join(f"{field} = {as_field(value) or 'not set'}" for field, value in wanted.items())
-    return visit.done(where, f"{name}: {said}.")
-
-
-def as_field(value: Any) -> str:
-    """A setting as its field in the form holds it."""
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _read(field: str, given: str) -> Any:
-    if not given:
-        return None
-    if field in NUMBERS:
-        if not given.lstrip("-").isdecimal():
-            raise ValueError(f"{field} = {given[:40]!r} is no whole number")
-        return int(given)
-    return given
+    await visit.ask(calls.set_queue(name, settings, actor=visit.actor))
+    return visit.done(where, f"{name}: {said(settings)}.")
