@@ -64,6 +64,7 @@ ACCEPTED = {
     ("0101_run_lanes.sql", "ban-drop-function"): "made again in the same transaction",
     ("0106_former_pick.sql", "ban-drop-function"): "a private one, called by nobody any more",
     ("0107_former_finish.sql", "ban-drop-function"): "made again in the same transaction",
+    ("0108_ready_runs.sql", "ban-drop-function"): "made again in the same transaction",
     ("0110_throttled_lanes.sql", "ban-drop-function"): "made again in the same transaction",
     ("0140_gates_of_a_run.sql", "ban-drop-function"): "made again in the same transaction",
     ("0112_scheduled_lanes.sql", "ban-drop-function"): "made again in the same transaction",

@@ -239,8 +239,8 @@ UNIQUE = [
     sql(
         "a run met by its key or its id is not inserted again",
         "queues/_enqueue",
-        "not (v_given or run.dedupe_key is not null)",
-        "not v_given",
+        "run.dedupe_key is null and run.given_id is not true",
+        "run.given_id is not true",
         "races/test_dedupe_schedules.py::test_an_enqueue_waits_for_the_other_insert_and_takes_its_fate",
     ),
     sql(

@@ -18,7 +18,6 @@ declare
   v_queue text;
   v_settings tide.queues;
   v_reserved tide.reservation;
-  v_leased tide.runs[];
   v_runs tide.runs[] := array[]::tide.runs[];
 begin
   if not tide._guard(_claim.queues, _claim.max_runs, _claim.worker, _claim.workflows) then
@@ -54,8 +53,7 @@ begin
       v_queue, v_settings, max_runs - cardinality(v_runs), workflows, push => false
     );
     if v_reserved.run_ids is not null then
-      v_leased := tide._lease(v_reserved, v_lease, worker, session_id);
-      v_runs := case when cardinality(v_runs) = 0 then v_leased else v_runs || v_leased end;
+      v_runs := v_runs || tide._lease(v_reserved, v_lease, worker, session_id);
     end if;
     exit when cardinality(v_runs) >= max_runs;
   end loop;

@@ -14,15 +14,16 @@ declare
   v_made tide.runs;
   v_answer tide.enqueued;
   v_inserted uuid[];
-  v_given constant boolean := coalesce(run.given_id, false);
+  v_free constant boolean := run.dedupe_key is null and run.given_id is not true;
 begin
-  if (run.dedupe_key is not null or v_given)
-    and not tide._require_read_committed('enqueue with a dedupe key or a run_id')
-  then
-    return null;
-  end if;
-  if run.dedupe_key is not null then
-    if v_given and tide._repeats_run(run.run_id, run.workflow, run.input) then
+  if not v_free then
+    if not tide._require_read_committed('enqueue with a dedupe key or a run_id') then
+      return null;
+    end if;
+    if run.dedupe_key is not null
+      and run.given_id
+      and tide._repeats_run(run.run_id, run.workflow, run.input)
+    then
       v_made := tide._find_run(run.run_id);
       return (v_made.run_id, false, v_made.status)::tide.enqueued;
     end if;
@@ -45,16 +46,17 @@ begin
       end if;
     end if;
 
-    v_inserted := tide._insert_runs(array[run], not (v_given or run.dedupe_key is not null));
-    if cardinality(v_inserted) = 1 then
-      perform tide._make_ready(run.queue, run.priority, run.run_at);
+    v_inserted := tide._insert_runs(array[run], v_free);
+    if cardinality(v_inserted) = 1
+      and tide._make_ready(run.queue, run.priority, run.run_at)
+    then
       if channels is not null then
         perform tide._add_channels(run.run_id, channels);
         perform tide._tell(array[run.run_id], array[1], 'run.enqueued');
       end if;
       return (run.run_id, false, 'queued')::tide.enqueued;
     end if;
-    if v_given
+    if run.given_id
       and tide._repeats_run(run.run_id, run.workflow, run.input)
     then
       v_made := tide._find_run(run.run_id);

@@ -57,6 +57,9 @@ begin
     v_routine
   from tide.ticks as t
   left join tide.workers as w on w.worker = _guard.worker;
+  if v_known and v_routine and not v_restricted then
+    return true;
+  end if;
   if not v_known then
     perform tide._valid_worker(_guard.worker);
     if coalesce(cardinality(queues), 0) not between 1 and 1000

@@ -5,7 +5,7 @@ create or replace function tide._make_ready(
   run_at timestamptz,
   runs integer default 1
 )
-returns void
+returns boolean
 language plpgsql
 volatile
 as $$
@@ -22,9 +22,10 @@ begin
       perform tide._wake_workers(_make_ready.queue, _make_ready.runs);
     end if;
   end if;
+  return true;
 end;
 $$;
 
 comment on function tide._make_ready is
   'Let claims find runs that are, or will soon be, ready: lower the claim floor and wake idle workers. '
-  'run_at = the earliest of them; queue null = they have none.';
+  'run_at = the earliest of them; queue null = they have none. True.';

@@ -7,20 +7,21 @@ volatile
 as $$
 declare
   v_completions tide.completions;
-  v_first jsonb;
 begin
-  if jsonb_array_length(outcomes) > 10000 then
-    return null;
-  end if;
   -- One alone needs no aggregates.
-  v_first := outcomes -> 0;
   if jsonb_array_length(outcomes) = 1
-    and v_first - '{run_id,lease_id}'::text[] = '{}'
-    and v_first ?& '{run_id,lease_id}'
+    and (outcomes -> 0) ?& '{run_id,lease_id}'
+    and (outcomes -> 0) - '{run_id,lease_id}'::text[] = '{}'
   then
-    v_completions.run_ids := array[(v_first ->> 'run_id')::uuid];
-    v_completions.lease_ids := array[(v_first ->> 'lease_id')::uuid];
-    return v_completions;
+    return (
+      array[(outcomes -> 0 ->> 'run_id')::uuid],
+      array[(outcomes -> 0 ->> 'lease_id')::uuid],
+      null,
+      null,
+      null
+    )::tide.completions;
+  elsif jsonb_array_length(outcomes) > 10000 then
+    return null;
   end if;
   select
     array_agg(o.run_id) filter (where o.plain),

@@ -13,7 +13,8 @@ language plpgsql
 volatile
 as $$
 declare
-  v_now constant timestamptz := tide._now();
+  v_limited constant boolean := num_nonnulls(settings.concurrency, settings.rate_limit) > 0;
+  v_now timestamptz;
   v_reserved tide.reservation;
   v_picked tide.picked;
   v_admitted uuid[];
@@ -23,18 +24,25 @@ begin
   if settings.paused or (settings.push_url is not null) <> push then
     return null;
   end if;
-  if settings.concurrency is not null then
-    v_unslotted := tide._count_unslotted(settings);
-  end if;
-  if settings.concurrency is not null or settings.rate_limit is not null then
+  if v_limited then
+    v_now := tide._now();
+    if settings.concurrency is not null then
+      v_unslotted := tide._count_unslotted(settings);
+    end if;
     v_capacity := tide._capacity(settings, _reserve.max_runs, v_unslotted);
     if v_capacity = 0 then
       return null;
     end if;
   end if;
-  v_reserved.settings := settings;
   v_picked := tide._pick_ready(_reserve.queue, v_capacity, _reserve.workflows);
+  if cardinality(v_picked.run_ids) = 0 then
+    return null;
+  end if;
+  v_reserved.settings := settings;
   v_reserved.run_ids := v_picked.run_ids;
+  if not v_limited and not v_picked.laned then
+    return v_reserved;
+  end if;
   if v_picked.laned then
     v_reserved := tide._admit(_reserve.queue, v_reserved, v_capacity, _reserve.workflows);
     v_admitted := v_reserved.run_ids;

@@ -7,7 +7,6 @@ volatile
 as $$
 declare
   v_now constant timestamptz := tide._now();
-  v_single constant boolean := cardinality(runs) = 1;
   v_inserted uuid[] := array[(runs[1]).run_id];
   v_apart boolean := tide._lies_apart((runs[1]).input);
   v_ended uuid[];
@@ -16,7 +15,7 @@ begin
     insert into tide.runs_active
     select r.*
     from tide._first_rows(_insert_runs.runs, v_now) as r;
-    if not v_single then
+    if cardinality(runs) > 1 then
       select
         coalesce(array_agg(n.run_id), '{}'),
         bool_or(tide._lies_apart(n.input))
@@ -25,56 +24,58 @@ begin
         v_apart
       from unnest(_insert_runs.runs) as n;
     end if;
-  elsif v_single then
-    -- Of one run the row count says it, without a query around the insert.
-    insert into tide.runs_active
-    select r.*
-    from tide._first_rows(_insert_runs.runs, v_now) as r
-    on conflict do nothing;
-    if not found then
-      v_inserted := '{}';
-    end if;
   else
-    with inserted as (
-      insert into tide.runs_active as a
+    if cardinality(runs) = 1 then
+      -- Of one run the row count says it, without a query around the insert.
+      insert into tide.runs_active
       select r.*
       from tide._first_rows(_insert_runs.runs, v_now) as r
-      on conflict do nothing
-      returning
-        a.run_id,
-        a.input
-    )
-    select
-      coalesce(array_agg(i.run_id), '{}'),
-      bool_or(i.input is null)
-    into
-      v_inserted,
-      v_apart
-    from inserted as i;
-  end if;
-  if not free and (not v_single or (runs[1]).given_id) then
-    -- A run with a given id may have ended while the insert waited for its active row: a statement
-    -- with a newer snapshot sees it. Not exists would be a join, with all of the history maybe.
-    v_ended := array(
-      select i.run_id
-      from unnest(v_inserted) as i(run_id)
-      where i.run_id = (
-          select f.run_id
-          from tide.runs_finished as f
-          where f.run_id = i.run_id
-        )
-    );
-    if cardinality(v_ended) > 0 then
-      delete from tide.runs_active as r
-      where r.run_id = any (v_ended);
-      v_inserted := array(
+      on conflict do nothing;
+      if not found then
+        v_inserted := '{}';
+      end if;
+    else
+      with inserted as (
+        insert into tide.runs_active as a
+        select r.*
+        from tide._first_rows(_insert_runs.runs, v_now) as r
+        on conflict do nothing
+        returning
+          a.run_id,
+          a.input
+      )
+      select
+        coalesce(array_agg(i.run_id), '{}'),
+        bool_or(i.input is null)
+      into
+        v_inserted,
+        v_apart
+      from inserted as i;
+    end if;
+    if cardinality(runs) > 1 or (runs[1]).given_id then
+      -- A run with a given id may have ended while the insert waited for its active row: a statement
+      -- with a newer snapshot sees it. Not exists would be a join, with all of the history maybe.
+      v_ended := array(
         select i.run_id
         from unnest(v_inserted) as i(run_id)
-        where i.run_id not in (
-            select e.run_id
-            from unnest(v_ended) as e(run_id)
+        where i.run_id = (
+            select f.run_id
+            from tide.runs_finished as f
+            where f.run_id = i.run_id
           )
       );
+      if cardinality(v_ended) > 0 then
+        delete from tide.runs_active as r
+        where r.run_id = any (v_ended);
+        v_inserted := array(
+          select i.run_id
+          from unnest(v_inserted) as i(run_id)
+          where i.run_id not in (
+              select e.run_id
+              from unnest(v_ended) as e(run_id)
+            )
+        );
+      end if;
     end if;
   end if;
   if v_apart then
