@@ -50,10 +50,17 @@ def _query(schema: str, function: str, arguments: tuple[tuple[str, str], ...]) -
     return sql.SQL("select * from {}({})").format(called, sql.SQL(", ").join(named)).as_bytes(None)
 
 
-class Connected:
-    """What has connections: those of a psycopg pool, or its own to a DSN."""
+class Installed:
+    """What keeps things in a schema; one that needs more in it has its own `_install`."""
 
     schema: ClassVar[Schema]
+
+    def _install(self, connection: psycopg.Connection[Any]) -> None:
+        self.schema.install(connection)
+
+
+class Connected(Installed):
+    """What has connections: those of a psycopg pool, or its own to a DSN."""
 
     def __init__(self, source: str | Pool, **options: Any) -> None:
         super().__init__(**options)
@@ -82,7 +89,7 @@ class Connected:
     def setup(self) -> None:
         """Make or upgrade the schema. Safe to repeat; needs create on the database."""
         with self._pool.connection() as connection:
-            self.schema.install(connection)
+            self._install(connection)
 
     def _execute(self, statement: Statement) -> list[Any]:
         with self._pool.connection() as connection:
@@ -94,10 +101,8 @@ class Connected:
         return rows
 
 
-class AsyncConnected:
+class AsyncConnected(Installed):
     """`Connected` for asyncio."""
-
-    schema: ClassVar[Schema]
 
     def __init__(self, source: str | AsyncPool, **options: Any) -> None:
         super().__init__(**options)
@@ -132,7 +137,7 @@ class AsyncConnected:
             dsn, password = connection.info.dsn, connection.info.password
         # Once in the life of a database: not worth a second, asynchronous installer.
         with psycopg.connect(dsn, password=password or None, autocommit=True) as plain:
-            self.schema.install(plain)
+            self._install(plain)
 
     async def _opened(self) -> None:
         if self._own and self._pool.closed:

@@ -34,6 +34,10 @@ class Schema:
             yield path.name, path.read_text()
         yield self._common("grants.sql")
 
+    def lock(self, connection: psycopg.Connection[Any]) -> None:
+        """Let nobody else change the schema until the transaction ends."""
+        connection.execute("select pg_advisory_xact_lock(hashtext(%s))", (f"{self.name}.install",))
+
     def _common(self, name: str) -> tuple[str, str]:
         text = (COMMON / name).read_text()
         return name, text.replace("{schema}", self.name).replace("{purpose}", self.purpose)
@@ -58,9 +62,7 @@ class Schema:
         ledger = sql.Identifier(self.name, "migrations")
         applied: list[str] = []
         with connection.transaction():
-            connection.execute(
-                "select pg_advisory_xact_lock(hashtext(%s))", (f"{self.name}.install",)
-            )
+            self.lock(connection)
             connection.execute("set local check_function_bodies = off")
             connection.execute("set local client_min_messages = warning")
             done: dict[str, str] = {}

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, Final, TypedDict, cast
 
+import psycopg
 from langgraph.store.base import (
     BaseStore,
     GetOp,
@@ -28,10 +29,19 @@ from tidebase_pg.agents.connections import (
     AsyncConnected,
     AsyncPool,
     Connected,
+    Installed,
     Pool,
     Statement,
 )
 from tidebase_pg.agents.langgraph.schema import SCHEMA
+from tidebase_pg.agents.langgraph.vectors import (
+    Meaning,
+    VectorIndex,
+    Vectors,
+    document,
+    install,
+    is_vectors,
+)
 from tidebase_pg.documents import encode
 
 OPERATORS: Final = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte")
@@ -48,19 +58,28 @@ class TextIndex(TypedDict, total=False):
     """Paths to what is searched, as LangGraph has them; default all texts of the document."""
 
 
-class _Store(BaseStore):
+class _Store(Installed, BaseStore):
     """What both stores are: operations into statements, rows into items."""
 
     schema = SCHEMA
     supports_ttl = True
 
-    def __init__(self, *, index: TextIndex | None = None, ttl: TTLConfig | None = None) -> None:
+    def __init__(
+        self, *, index: TextIndex | VectorIndex | None = None, ttl: TTLConfig | None = None
+    ) -> None:
         self.ttl_config = ttl
-        self._index = index
-        self._language = (index or {}).get("language", LANGUAGE)
+        by_meaning = is_vectors(index)
+        self._index = None if by_meaning else cast("TextIndex | None", index)
+        self._meaning = Meaning(cast(VectorIndex, index)) if by_meaning else None
+        self._language = (self._index or {}).get("language", LANGUAGE)
+
+    def _install(self, connection: psycopg.Connection[Any]) -> None:
+        super()._install(connection)
+        if self._meaning is not None:
+            install(connection, self._meaning)
 
     def _asked(
-        self, ops: Iterable[Op], results: list[Result]
+        self, ops: Iterable[Op], results: list[Result], vectors: Vectors
     ) -> Generator[tuple[Statement, Callable[[list[Any]], None]]]:
         """The statements of a batch, each with what takes in its rows; reads come before writes."""
         gets: list[tuple[int, GetOp]] = []
@@ -75,29 +94,31 @@ class _Store(BaseStore):
                 case PutOp():
                     puts[op.namespace, op.key] = op
                 case SearchOp():
-                    reads.append((self._search(op), _into(results, place, _found)))
+                    reads.append((self._search(op, vectors), _into(results, place, _found)))
                 case ListNamespacesOp():
                     reads.append((_list(op), _into(results, place, _namespaces)))
                 case _:
                     raise TypeError(f"this is no operation of a store: {op!r}")
         # Before anything is written: what cannot be stored is refused as a whole.
-        written = self._put(list(puts.values())) if puts else None
+        written = self._put(list(puts.values()), vectors) if puts else None
         if gets:
             yield _get(gets), _given(gets, results)
         yield from reads
         if written is not None:
             yield written, _nothing
 
-    def _put(self, ops: Sequence[PutOp]) -> Statement:
+    def _put(self, ops: Sequence[PutOp], vectors: Vectors) -> Statement:
         parts: list[str] = []
         removed: list[dict[str, Any]] = []
         for op in ops:
-            what = f"the document {op.key!r} in {op.namespace}"
+            what = document(op)
             named: dict[str, Any] = {"namespace": op.namespace, "key": op.key}
             if op.value is None:
                 removed.append(named)
                 continue
             named |= {"ttl": op.ttl} | self._indexed(op)
+            if self._meaning is not None:
+                named["vectors"] = [vectors[text] for text in self._meaning.texts_of(op)]
             parts.append(f'{encode(named, what)[:-1]},"value":{encode(dict(op.value), what)}}}')
         given: dict[str, Any] = {"items": _text(f"[{','.join(parts)}]"), "language": self._language}
         return Statement("put_items", given | ({"removed": Jsonb(removed)} if removed else {}))
@@ -111,18 +132,18 @@ class _Store(BaseStore):
             return {"indexed": "some", "text": " ".join(text for texts in found for text in texts)}
         return {} if self._index is None else {"indexed": "all"}
 
-    def _search(self, op: SearchOp) -> Statement:
+    def _search(self, op: SearchOp, vectors: Vectors) -> Statement:
+        given = {
+            "prefix": list(op.namespace_prefix),
+            "conditions": Jsonb(list(_conditions(op.filter or {}))),
+            "max_items": op.limit,
+            "skip": op.offset,
+            "refresh": op.refresh_ttl,
+        }
+        if self._meaning is not None and op.query:
+            return Statement("search_vectors", {**given, "embedding": vectors[op.query]})
         return Statement(
-            "search_items",
-            {
-                "prefix": list(op.namespace_prefix),
-                "query": op.query or None,
-                "conditions": Jsonb(list(_conditions(op.filter or {}))),
-                "max_items": op.limit,
-                "skip": op.offset,
-                "refresh": op.refresh_ttl,
-                "language": self._language,
-            },
+            "search_items", {**given, "query": op.query or None, "language": self._language}
         )
 
 
@@ -214,7 +235,8 @@ class TideStore(Connected, _Store):
     """Keeps LangGraph's memories in schema tide_langgraph: `graph.compile(store=…)`.
 
     `source` is a DSN or a psycopg pool. Documents are found by words at once, and by an index with
-    `index`: `{"language": "english", "fields": ["text"]}`. With `ttl`, or a time given to `put`,
+    `index`: `{"language": "english", "fields": ["text"]}`. An index with `dims` and `embed` finds
+    them by what they mean, with pgvector. With `ttl`, or a time given to `put`,
     documents go when nobody has read or written them for so many minutes. Raises BadPayload
     naming the place of what is no JSON.
 
@@ -228,16 +250,27 @@ class TideStore(Connected, _Store):
         self,
         source: str | Pool,
         *,
-        index: TextIndex | None = None,
+        index: TextIndex | VectorIndex | None = None,
         ttl: TTLConfig | None = None,
     ) -> None:
         super().__init__(source, index=index, ttl=ttl)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        results: list[Result] = []
-        for statement, take in self._asked(ops, results):
+        ops, results = list(ops), cast("list[Result]", [])
+        for statement, take in self._asked(ops, results, self._vectors(ops)):
             take(self._execute(statement))
         return results
+
+    def _vectors(self, ops: Sequence[Op]) -> Vectors:
+        if self._meaning is None:
+            return {}
+        texts, questions = self._meaning.wanted(ops)
+        embeddings = self._meaning.embeddings
+        found = [embeddings.embed_query(question) for question in questions]
+        vectors = self._meaning.vectors(questions, found)
+        if texts:
+            vectors |= self._meaning.vectors(texts, embeddings.embed_documents(texts))
+        return vectors
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         return await asyncio.to_thread(self.batch, list(ops))
@@ -264,7 +297,7 @@ class AsyncTideStore(AsyncConnected, _Store):
         self,
         source: str | AsyncPool,
         *,
-        index: TextIndex | None = None,
+        index: TextIndex | VectorIndex | None = None,
         ttl: TTLConfig | None = None,
     ) -> None:
         super().__init__(source, index=index, ttl=ttl)
@@ -272,10 +305,21 @@ class AsyncTideStore(AsyncConnected, _Store):
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         self._loop = asyncio.get_running_loop()
-        results: list[Result] = []
-        for statement, take in self._asked(ops, results):
+        ops, results = list(ops), cast("list[Result]", [])
+        for statement, take in self._asked(ops, results, await self._vectors(ops)):
             take(await self._execute(statement))
         return results
+
+    async def _vectors(self, ops: Sequence[Op]) -> Vectors:
+        if self._meaning is None:
+            return {}
+        texts, questions = self._meaning.wanted(ops)
+        embeddings = self._meaning.embeddings
+        found = [await embeddings.aembed_query(question) for question in questions]
+        vectors = self._meaning.vectors(questions, found)
+        if texts:
+            vectors |= self._meaning.vectors(texts, await embeddings.aembed_documents(texts))
+        return vectors
 
     async def _opened(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -76,10 +76,12 @@ begin
     created_at = case when i.expires_at <= v_now then v_now else i.created_at end,
     updated_at = v_now,
     expires_at = excluded.expires_at;
+  perform tide_langgraph._keep_vectors(put_items.items);
   perform tide_langgraph._delete_expired(10);
 end;
 $$;
 
 comment on function tide_langgraph.put_items is
-  'Store documents, [{"namespace", "key", "value", "ttl", "indexed", "text"}], and remove others. ttl in '
-  'minutes; indexed: no, all, some (then by text), null = when searched.';
+  'Store documents, [{"namespace", "key", "value", "ttl", "indexed", "text", "vectors"}], and remove '
+  'others. ttl in minutes; indexed: no, all, some (then by text), null = when searched; vectors, ["[1, 2]"], '
+  'where the database keeps them.';
