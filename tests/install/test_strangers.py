@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from tests.servers import Absent, RunningServer
 from tests.support import Connection, value
-from tidebase_pg import Tidebase, admin
+from tidebase_pg import Run, Tidebase, admin
 from tidebase_pg.errors import SchemaError
 
 MakeRole = Callable[[str], str]
@@ -149,6 +152,41 @@ def test_a_grant_on_a_view_survives_an_upgrade(
     database.execute("delete from tide.installs")
     admin.install(empty_dsn)
     assert value(database, "select has_table_privilege(%s, 'tide.run_payloads', 'select')", role)
+
+
+def test_without_the_roles_the_owner_of_the_schema_does_everything(
+    empty_dsn: str, database: Connection, make_role: MakeRole
+) -> None:
+    """Where the installer may make no role, it says so and goes on."""
+    owner = make_role("login")
+    database.execute(f"grant create on database {database.info.dbname} to {owner}".encode())
+    dsn, prefix = make_conninfo(empty_dsn, user=owner), f"{owner}_"
+    told = admin.install(dsn, role_prefix=prefix).notices
+    assert any(f"role {prefix}client does not exist" in notice for notice in told)
+    assert not value(database, "select exists (select from pg_roles where rolname ^@ %s)", prefix)
+    with Tidebase(dsn) as tide:
+
+        @tide.workflow("w")
+        def w(run: Run, given: Any) -> Any:
+            return [run.step("a", lambda: 1), run.gate("ok", "?", assignees=["ann"]).actor]
+
+        run_id = tide.enqueue(w).run_id
+        tide.queues.configure("default", concurrency=1)
+        tide.schedules.set("daily", cron="@daily", workflow_name=w)
+        tide.keys.create("mine", "operator")
+        tide.work(drain=True)
+        (gate,) = tide.gates.pending()
+        tide.gates.decide(gate.gate_id, "approved", "ann")
+        tide.work(drain=True)
+        assert tide.runs.get(run_id).result == [1, "ann"]
+        tide.prune(older_than=0)
+    admin.install(dsn, upgrade=True)
+
+
+def test_nothing_that_is_installed_drops_or_alters_a_role() -> None:
+    release = admin.current()
+    for script in (release.header, *release.migrations, *release.repeatables):
+        assert not re.search(r"(?i)\b(drop|alter)\s+(role|user|group)\b", script.body), script.name
 
 
 # --- dumps ----------------------------------------------------------------------------------

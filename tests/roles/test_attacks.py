@@ -316,6 +316,25 @@ def test_the_log_has_no_lease_no_token_and_no_payload(tide: Tide, connection: Co
         assert SECRET not in event, event
 
 
+def test_errors_and_what_is_said_of_usage_are_in_the_log(tide: Tide) -> None:
+    """What the page warns of: whoever reads the log reads these."""
+    run = tide.started()
+    tide.record_usage(run_id=run.run_id, input_tokens=3, metadata={"of": "a customer"})
+    tide.fail(run_id=run.run_id, lease_id=run.lease_id, error={"message": "no card 4111"})
+    told = str([event.payload for event in tide.list_events(run_id=run.run_id)])
+    assert "a customer" in told
+    assert "no card 4111" in told
+
+
+def test_a_lease_tells_nothing_of_another(tide: Tide) -> None:
+    """122 random bits each: no time and no counter in them."""
+    tide.enqueue_many(queue="default", runs=[{"workflow": "w"}] * 20)
+    leases = {run.lease_id for run in tide.claim(max_runs=20)}
+    leases.add(tide.begin_run(run_id=tide.create_run(workflow="w").run_id).lease_id)
+    assert {lease.version for lease in leases} == {4}
+    assert len({lease.bytes[:8] for lease in leases} | {lease.bytes[8:] for lease in leases}) == 42
+
+
 def test_a_payload_that_is_refused_is_not_quoted(tide: Tide, log_in: LogIn) -> None:
     tide.connection.execute("update tide.settings set max_payload_bytes = 4096")
     client = Tide(log_in("tide_client"))

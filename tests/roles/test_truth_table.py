@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from tests.conventions.bodies import routines, views
-from tests.runs.acts import Tide
+from tests.runs.acts import Tide, refused
 from tests.support import Connection, one, value
 from tidebase_pg.admin.drift import ROLES
 
@@ -446,6 +446,70 @@ def test_a_viewer_sees_how_it_goes_and_nothing_that_runs_carry(tide: Tide, log_i
             assert secret not in row.all, name
             assert str(run.lease_id) not in row.all, name
     assert seen > 20
+
+
+def test_a_viewer_sees_names_and_reasons(tide: Tide, log_in: LogIn) -> None:
+    """What people write there is seen by all who look; the page says so."""
+    tide.enqueue(workflow="a-workflow")
+    (run,) = tide.claim(worker="a-worker")
+    tide.begin_step(run_id=run.run_id, lease_id=run.lease_id, name="a-step")
+    viewer = log_in(V)
+    shown = str(viewer.execute("select worker, workflow from tide.run_overview").fetchall())
+    shown += str(viewer.execute("select name from tide.step_overview").fetchall())
+    tide.cancel(run_id=run.run_id, reason="a-reason")
+    shown += str(viewer.execute("select cancel_reason from tide.run_overview").fetchall())
+    for word in ("a-worker", "a-workflow", "a-step", "a-reason"):
+        assert word in shown, word
+
+
+def test_an_approver_reads_what_gates_ask_and_decides(tide: Tide, log_in: LogIn) -> None:
+    run = tide.started()
+    held = {"run_id": run.run_id, "lease_id": run.lease_id}
+    gates = [tide.open_gate(**held, name=name, prompt="May I?", data={"n": 1}) for name in "abc"]
+    approver = Tide(log_in("tide_approver"))
+    pending = approver.connection.execute("select prompt, data from tide.pending_gates").fetchall()
+    assert [tuple(row) for row in pending] == [("May I?", {"n": 1})] * 3
+    assert len(approver.list_gates()) == 3
+    shown = approver.describe_gate(gate_id=gates[0].gate_id)
+    assert shown["prompt"] == approver.get_gate(gate_id=gates[0].gate_id).prompt == "May I?"
+    own = approver.connection.info.user
+    approver.note_gate(gate_id=gates[0].gate_id, note="viewed", actor=own)
+    decided = approver.decide_gate(gate_id=gates[0].gate_id, decision="approved", actor=own)
+    assert (decided.status, decided.actor) == ("approved", own)
+    (shown,) = approver.gate_tokens(gate_ids=[gates[1].gate_id])
+    approver.resolve_gate(gate_id=gates[1].gate_id, token=shown.token, decision="rejected")
+    assert tide.get_gate(gate_id=gates[1].gate_id).status == "rejected"
+    with refused("42501"):
+        approver.get_run(run_id=run.run_id)
+
+
+# --- what is no wall ------------------------------------------------------------------------
+
+
+def test_workers_of_one_queue_do_the_work_of_each_other(tide: Tide, log_in: LogIn) -> None:
+    one, other = (Tide(log_in("tide_worker")) for _ in range(2))
+    run_id = tide.enqueue(
+        workflow="w", input={"of": "one"}, channels=[{"url": "http://example.com"}]
+    ).run_id
+    (run,) = one.claim()
+    one.release(run_id=run_id, lease_id=run.lease_id)
+    (run,) = other.claim()
+    assert (run.run_id, run.input) == (run_id, {"of": "one"})
+    assert {delivery.run_id for delivery in other.claim_deliveries()} == {run_id}
+
+
+def test_the_owner_reads_what_no_role_does(tide: Tide, log_in: LogIn) -> None:
+    tide.set_webhook_secret(name="default", secret="a-secret-of-some-length")
+    owner = value(
+        tide.connection,
+        "select pg_get_userbyid(n.nspowner) from pg_namespace as n where n.nspname = 'tide'",
+    )
+    read = "select secret from tide.webhook_secrets"
+    tide.connection.execute(f"set role {owner}")
+    assert value(tide.connection, read) == "a-secret-of-some-length"
+    tide.connection.execute("reset role")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        log_in(*ROLES).execute(read)
 
 
 def test_payloads_are_a_grant_of_their_own(
