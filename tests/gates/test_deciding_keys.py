@@ -190,6 +190,36 @@ def test_the_key_that_requested_does_not_decide_and_another_of_its_login_does(
     assert (made.status, made.actor) == ("approved", "bob")
 
 
+@pytest.mark.parametrize("quorum", [1, 2])
+def test_a_fork_keeps_no_decision_of_who_forked_where_requesters_do_not_decide(
+    tide: Tide, log_in: LogIn, quorum: int
+) -> None:
+    """Else whoever approved the run of another takes that approval into a run of their own."""
+    door = Tide(log_in("tide_client", "tide_worker", "tide_operator"))
+    ann, bob, eve = (key(tide, name, "operator") for name in ("ann", "bob", "eve"))
+    run = held(tide, made_by_enqueue(door, eve))
+    own = {"run_id": run.run_id, "lease_id": run.lease_id}
+    asked = {"name": "pay", "prompt": "?", "data": {"cents": 1}}
+    rules = {"not_requester": True, "quorum": quorum}
+    gate = tide.open_gate(**own, **asked, rules=rules)
+    for key_hash in (ann, bob)[:quorum]:
+        decided = decide(door, gate, key_hash)
+    assert decided.status == "approved"
+    tide.begin_step(**own, name="send")
+
+    def forked(key_hash: bytes) -> Any:
+        fork = held(
+            tide, door.fork_run(run_id=run.run_id, at_step="send", key_hash=key_hash).run_id
+        )
+        return tide.open_gate(run_id=fork.run_id, lease_id=fork.lease_id, **asked, rules=rules)
+
+    again = forked(ann)
+    assert again.status == "pending"
+    with refused("42501", "requested the run"):
+        decide(door, again, ann)
+    assert forked(eve).status == "approved"
+
+
 @pytest.mark.parametrize("made_by", MAKERS)
 def test_without_a_key_the_login_requested(
     tide: Tide, log_in: LogIn, made_by: Callable[..., Any]

@@ -8,6 +8,11 @@ language plpgsql
 volatile
 as $$
 declare
+  v_requester constant text := (
+    select r.requested_by
+    from tide.runs_active as r
+    where r.run_id = _copy_decisions.fork_id
+  );
   v_edge text;
 begin
   -- Retention passes over children whose row is held, and then finds the edges of the fork.
@@ -74,16 +79,26 @@ begin
   where g.run_id = _copy_decisions.run_id
     and g.status <> 'pending'
     and g.resolved_at < _copy_decisions.before
-    -- What a step of the original has used up is asked again, unless that step replays.
-    and (
-      coalesce(o.used_step, g.used_step) is null
-      or exists (
+    -- What a step of the original has used up is asked again, unless that step replays; and so is
+    -- what the requester of the fork has decided, where requesters do not decide.
+    and case
+      when coalesce(o.used_step, g.used_step) is not null then exists (
         select
         from tide.steps as s
         where s.run_id = _copy_decisions.fork_id
           and s.name = coalesce(o.used_step, g.used_step)
       )
-    );
+      when g.not_requester then
+        v_requester not in (g.actor, 'key ' || g.actor)
+        and not exists (
+          select
+          from tide.gate_votes as v
+          where v.run_id = coalesce(o.run_id, g.run_id)
+            and v.gate_id = coalesce(o.gate_id, g.gate_id)
+            and v_requester in (v.actor, 'key ' || v.actor, v.login)
+        )
+      else true
+    end;
   insert into tide.waits (
     run_id, kind, name, status, due_at, payload, created_at, ended_at, event
   )
