@@ -50,6 +50,36 @@ begin
     where p.pronamespace = 'tide'::pg_catalog.regnamespace
       and g.grantee = x.grantee
       and x.grantee not in (0, p.proowner)
+    union all
+    select distinct
+      'type',
+      t.oid::pg_catalog.regtype::text,
+      x.grantee::pg_catalog.regrole::text
+    from pg_catalog.pg_type as t
+    cross join lateral pg_catalog.aclexplode(t.typacl) as x
+    join pg_catalog.pg_default_acl as d
+      on d.defaclrole = t.typowner
+      and d.defaclobjtype = 'T'
+      and d.defaclnamespace in (0, t.typnamespace)
+    cross join lateral pg_catalog.aclexplode(d.defaclacl) as g
+    where t.typnamespace = 'tide'::pg_catalog.regnamespace
+      and t.typelem = 0
+      and g.grantee = x.grantee
+      and x.grantee not in (0, t.typowner)
+    union all
+    select distinct
+      'schema',
+      'tide',
+      x.grantee::pg_catalog.regrole::text
+    from pg_catalog.pg_namespace as n
+    cross join lateral pg_catalog.aclexplode(n.nspacl) as x
+    join pg_catalog.pg_default_acl as d
+      on d.defaclrole = n.nspowner
+      and d.defaclobjtype = 'n'
+    cross join lateral pg_catalog.aclexplode(d.defaclacl) as g
+    where n.nspname = 'tide'
+      and g.grantee = x.grantee
+      and x.grantee not in (0, n.nspowner)
     order by
       1,
       2,

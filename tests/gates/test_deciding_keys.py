@@ -63,6 +63,14 @@ def test_a_key_of_an_operator_speaks_for_others(tide: Tide, log_in: LogIn) -> No
     assert decide(door, gate, key(tide, "boss", "operator"), "ann").actor == "ann"
 
 
+def test_who_is_called_as_a_role_is_assigned_is_not_in_it(tide: Tide, log_in: LogIn) -> None:
+    gate = opened(tide, assignees=["role:finance"])
+    named = key(tide, "role:finance")
+    for actor in ("role:finance", None):
+        with refused("42501", "assigned to others"):
+            decide(Tide(log_in("tide_approver")), gate, named, actor)
+
+
 def test_a_token_lets_nobody_speak_for_others(tide: Tide) -> None:
     """Who has a token came by a link, whatever the login behind the link may do."""
     gate = opened(tide, assignees=["ann"])

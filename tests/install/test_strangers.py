@@ -75,6 +75,24 @@ def test_a_schema_in_which_others_make_things_is_refused(
     remedy = f"revoke create on schema tide from {role};"
     with pytest.raises(SchemaError, match=remedy):
         admin.install(empty_dsn)
+    with pytest.raises(psycopg.Error, match="others may make things in the schema tide"):
+        text = admin.render(admin.current()).replace("\\set ON_ERROR_STOP on", "")
+        database.execute(text.encode())
+    database.execute("rollback")
+    database.execute(remedy.encode())
+    admin.install(empty_dsn)
+
+
+def test_an_upgrade_refuses_a_schema_in_which_others_make_things(
+    empty_dsn: str, database: Connection, make_role: MakeRole
+) -> None:
+    """A function made there, whose arguments fit better, would be called instead."""
+    admin.install(empty_dsn)
+    role = make_role("nologin")
+    database.execute(f"grant create on schema tide to {role}; delete from tide.installs".encode())
+    remedy = f"revoke create on schema tide from {role};"
+    with pytest.raises(SchemaError, match=remedy):
+        admin.install(empty_dsn)
     database.execute(remedy.encode())
     admin.install(empty_dsn)
 
@@ -118,7 +136,8 @@ def test_what_default_privileges_gave_is_taken_back(
     empty_dsn: str, database: Connection, make_role: MakeRole
 ) -> None:
     role = make_role("login")
-    for what in ("usage on schemas", "all on tables", "all on sequences", "execute on functions"):
+    for what in ("all on schemas", "all on tables", "all on sequences", "execute on functions",
+                 "usage on types"):  # fmt: skip
         database.execute(f"alter default privileges grant {what} to {role}".encode())
     try:
         notices = admin.install(empty_dsn).notices
@@ -135,10 +154,21 @@ def test_what_default_privileges_gave_is_taken_back(
           from pg_proc as p
           cross join lateral aclexplode(p.proacl) as x
           where p.pronamespace = 'tide'::regnamespace
+          union all
+          select x.grantee
+          from pg_type as t
+          cross join lateral aclexplode(t.typacl) as x
+          where t.typnamespace = 'tide'::regnamespace
+          union all
+          select x.grantee
+          from pg_namespace as n
+          cross join lateral aclexplode(n.nspacl) as x
+          where n.nspname = 'tide'
         ) as g
         where g.grantee = %s::regrole
         """
         assert value(database, rights, role) == 0
+        admin.install(empty_dsn)
     finally:
         database.execute(f"drop owned by {role}".encode())
 

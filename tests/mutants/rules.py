@@ -391,6 +391,14 @@ GRANTS = [
 
 APPROVALS = [
     sql(
+        "a fork brings no decision of who requests it",
+        "runs/_copy_decisions",
+        "      when g.not_requester then\n",
+        "      when false then\n",
+        "gates/test_deciding_keys.py::"
+        "test_a_fork_keeps_no_decision_of_who_forked_where_requesters_do_not_decide",
+    ),
+    sql(
         "an approval covers the input it showed",
         "gates/_consume_approval",
         "when v_gate.data is distinct from coalesce(input, '{}') then",

@@ -289,6 +289,18 @@ begin
     raise exception 'the schema tide was made by another role before; nothing was changed'
       using hint = 'Look who did it, then: drop schema tide;';
   end if;
+  if exists (
+    select
+    from pg_namespace as n
+    cross join lateral aclexplode(n.nspacl) as x
+    where n.nspname = 'tide'
+      and x.privilege_type = 'CREATE'
+      and x.grantee <> n.nspowner
+      and pg_get_userbyid(x.grantee) <> current_user
+  ) then
+    raise exception 'others may make things in the schema tide; nothing was changed'
+      using hint = 'Look who did it, then: revoke create on schema tide from them;';
+  end if;
   if v_found <> v_expected then
     raise exception 'the ledger tide.migrations is not as this text expects it'
       using detail = format('Expected %s, found %s.', v_expected, v_found),

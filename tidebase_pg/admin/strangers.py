@@ -22,7 +22,9 @@ join pg_roles as r on r.oid = n.nspowner
 where n.nspname = 'tide'
   and r.rolname <> current_user
   and not r.rolsuper
-union all
+"""
+
+MAKERS: Final = """
 select
   format('%%s may make things in the schema tide', x.grantee::regrole),
   format('revoke create on schema tide from %%s;', x.grantee::regrole)
@@ -179,7 +181,7 @@ def refuse_strangers(
     with connection.cursor(row_factory=tuple_row) as cursor:
         prefix = (fresh and role_prefix) or drift.role_prefix(cursor)
     roles = {"roles": list(drift.roles(prefix))}
-    queries = [SCHEMA if fresh else OWNERS, ROLES]
+    queries = [SCHEMA if fresh else OWNERS, MAKERS, ROLES]
     found = [row for query in queries for row in connection.execute(query.encode(), roles)]
     if found:
         raise SchemaError(
