@@ -10,6 +10,23 @@ end
 $$;
 
 create schema if not exists tide;
+do $$
+begin
+  -- Also one that was made in the moment since somebody looked.
+  if pg_catalog.to_regclass('tide.migrations') is null and exists (
+    select
+    from pg_catalog.pg_namespace as n
+    join pg_catalog.pg_roles as r on r.oid = n.nspowner
+    where n.nspname = 'tide'
+      and r.rolname <> current_user
+      and not r.rolsuper
+  ) then
+    raise exception 'the schema tide was made by another role before; nothing was changed'
+      using errcode = '42501',
+            hint = 'Look who did it, then: drop schema tide;';
+  end if;
+end
+$$;
 comment on schema tide is 'Tidebase: durable runs, queues and steps. Installed and upgraded by tidebase-pg.';
 
 create table if not exists tide.migrations (

@@ -183,6 +183,21 @@ WITH_CHANNELS = pytest.mark.parametrize(
 )
 
 
+def test_an_idempotency_key_belongs_to_the_key_that_sends_it(
+    of: dict[str, Http], sql: Connection, locked: Served
+) -> None:
+    """Else who guesses it gets there first: the other is given a run that is not its own."""
+    path, same = "/queues/idempotent/enqueue", {"idempotency-key": "report-of-june"}
+    other = value(sql, "select tide.create_key('another-client', 'client')")
+    with holding(locked, other) as another:
+        made = [
+            http.post(path, {"workflowName": "w"}, headers=same)["run"]["id"]
+            for http in (of["client"], another, of["client"], another)
+        ]
+    assert made[:2] == made[2:]
+    assert made[0] != made[1]
+
+
 @WITH_CHANNELS
 def test_a_channel_names_a_secret_that_its_role_was_granted(
     of: dict[str, Http], sql: Connection, role: str, path: str, body: dict[str, Any]

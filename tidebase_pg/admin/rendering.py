@@ -278,16 +278,6 @@ begin
     select from pg_proc as p where p.pronamespace = to_regnamespace('tide')::oid
   ) then
     raise exception 'this database has another schema named tide; nothing was changed';
-  elsif exists (
-    select
-    from pg_namespace as n
-    join pg_roles as r on r.oid = n.nspowner
-    where n.nspname = 'tide'
-      and r.rolname <> current_user
-      and not r.rolsuper
-  ) then
-    raise exception 'the schema tide was made by another role before; nothing was changed'
-      using hint = 'Look who did it, then: drop schema tide;';
   end if;
   if exists (
     select

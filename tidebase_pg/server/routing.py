@@ -154,9 +154,13 @@ class Ask:
 
     @property
     def idempotent_id(self) -> UUID | None:
-        """The id that the same request again makes again."""
+        """The id that the same request again makes again; of a named key what no other key can make
+        or guess."""
         key = self.idempotency_key
-        return None if key is None else uuid5(NAMESPACE, key)
+        if key is None:
+            return None
+        own = self.identity.key_hash
+        return uuid5(NAMESPACE, key if own is None else f"{own.hex()} {key}")
 
     def carrying(self, **documents: msgspec.Raw) -> Ask:
         """The same request, whose next call takes these JSON documents as they came, unread."""
