@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -19,9 +22,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from tests.support import open_connection, value
+from tests.support import one, open_connection, value
 from tidebase_pg import AsyncRun, AsyncTidebase, Run, Tidebase
-from tidebase_pg.agents.otel import instrument, observe_queues, traced
+from tidebase_pg.agents.otel import instrument, observe_queues, traced, webhook_span
+from tidebase_pg.errors import BadSignature
+from tidebase_pg.webhooks.signing import signatures, tidebase_signature
 
 AGAIN = {"base": 0, "jitter": 0}
 
@@ -169,6 +174,89 @@ async def test_one_trace_goes_from_a_request_through_the_worker_into_the_webhook
     assert f"{began.context.trace_id:032x}" == parent.split("-")[1]
     assert received.trace_id == began.context.trace_id
     assert received.span_id == began.context.span_id
+
+
+SECRET = "a secret of more than sixteen bytes"
+
+
+def signed(delivery: Any) -> tuple[bytes, dict[str, str]]:
+    """The body and the headers as a dispatcher sends them."""
+    body = delivery.body.encode()
+    sent_at = str(int(time.time()))
+    headers = {**delivery.headers, "webhook-timestamp": sent_at}
+    return body, headers | signatures([SECRET], headers["webhook-id"], sent_at, body)
+
+
+def as_wsgi(headers: dict[str, str]) -> dict[str, str]:
+    return {f"HTTP_{name.upper().replace('-', '_')}": text for name, text in headers.items()}
+
+
+@pytest.mark.parametrize("form", [dict, as_wsgi])
+def test_who_receives_a_webhook_goes_on_with_its_trace_by_one_call(
+    dsn: str, direct_dsn: str, traces: Traces, form: Any
+) -> None:
+    hook = {"type": "webhook", "url": "https://hooks.example.com/", "events": ["run.completed"]}
+    with Tidebase(dsn) as tide, open_connection(direct_dsn) as connection:
+        instrument(tide, tracer_provider=traces.provider)
+        tide.workflow("report")(lambda run, given: None)
+        with traces.tracer.start_as_current_span("request") as request:
+            caller = request.get_span_context()
+            run_id = tide.enqueue("report", channels=[hook]).run_id
+        tide.work(drain=True)
+        body, headers = signed(one(connection, "select * from tide.claim_deliveries()"))
+    provider = traces.provider
+    with webhook_span(body, form(headers), SECRET, tracer_provider=provider) as delivery:
+        assert delivery.run_id == run_id
+        with traces.tracer.start_as_current_span("answer"):
+            pass
+    with pytest.raises(OSError):
+        with webhook_span(body, form(headers), SECRET, tracer_provider=provider):
+            raise OSError("disk full")
+    received, failed = traces.named("webhook run.completed")
+    assert received.context.trace_id == failed.context.trace_id == caller.trace_id
+    assert received.parent.span_id == caller.span_id
+    assert received.attributes["messaging.message.id"] == str(run_id)
+    assert received.attributes["tidebase.webhook.delivery_id"] == headers["webhook-id"]
+    assert failed.status.status_code is StatusCode.ERROR
+    (answer,) = traces.named("answer")
+    assert answer.parent.span_id == received.context.span_id
+
+
+def test_a_webhook_that_is_not_ours_makes_no_span_and_one_without_trace_its_own(
+    traces: Traces,
+) -> None:
+    body = json.dumps({"type": "run.failed", "run_id": str(uuid4())}).encode()
+    headers = {"x-tidebase-signature": tidebase_signature(SECRET, body)}
+    given: Any = {"dated": False, "tracer_provider": traces.provider}
+    with pytest.raises(BadSignature):
+        with webhook_span(body + b" ", headers, SECRET, **given):
+            pass
+    assert traces.exporter.get_finished_spans() == ()
+    for parent in ({}, {"traceparent": "00-nonsense"}):
+        with webhook_span(body, headers | parent, SECRET, **given):
+            pass
+    assert [span.parent for span in traces.named("webhook run.failed")] == [None, None]
+
+
+def test_a_pushed_run_is_in_the_trace_of_who_enqueued_it(
+    dsn: str, direct_dsn: str, traces: Traces
+) -> None:
+    with Tidebase(dsn) as tide, open_connection(direct_dsn) as connection:
+        instrument(tide, tracer_provider=traces.provider)
+        tide.workflow("report")(lambda run, given: None)
+        with traces.tracer.start_as_current_span("request") as request:
+            caller = request.get_span_context()
+            connection.execute(
+                "select tide.set_queue('pushed', '{\"push_url\": \"https://hooks.example.com/\"}')"
+            )
+            run_id = tide.enqueue("report", queue="pushed").run_id
+        tide.reconcile()
+        body, headers = signed(one(connection, "select * from tide.claim_deliveries()"))
+        answer = tide.webhook(body, headers, secrets=[SECRET])
+    assert (answer.status, answer.delivery.run_id) == (200, run_id)
+    (attempt,) = traces.named("process report")
+    assert attempt.parent.span_id == caller.span_id
+    assert answer.delivery.trace["traceparent"].split("-")[2] == f"{caller.span_id:016x}"
 
 
 @pytest.mark.parametrize("recorded", ["add", "record"])

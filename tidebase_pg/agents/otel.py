@@ -12,7 +12,15 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 
 from tidebase_pg import AsyncTidebase, Tidebase
 from tidebase_pg.errors import RunParked, Snooze, Stop
+from tidebase_pg.values import Duration
 from tidebase_pg.version import __version__
+from tidebase_pg.webhooks.signing import (
+    TOLERANCE,
+    Body,
+    Delivery,
+    Secrets,
+    verify_webhook_signature,
+)
 
 METADATA: Final = "trace"
 """Where the context of the caller stands in the metadata of a run."""
@@ -144,6 +152,46 @@ def instrument(
         def around_step_sync(run: Any, name: str, proceed: Callable[[], Any]) -> Any:
             with step(run, name):
                 return proceed()
+
+
+@contextmanager
+def webhook_span(
+    body: Body,
+    headers: Mapping[Any, Any],
+    secrets: Secrets,
+    *,
+    tolerance: Duration = TOLERANCE,
+    dated: bool = True,
+    tracer_provider: TracerProvider | None = None,
+) -> Generator[Delivery]:
+    """Verify a webhook as `verify_webhook_signature` does, and go on with the trace of its run in
+    a span. What is not ours raises as there, and makes no span.
+
+    >>> with webhook_span(request.body, request.headers, secret) as delivery:
+    ...     handle(delivery)
+    """
+    delivery = verify_webhook_signature(body, headers, secrets, tolerance=tolerance, dated=dated)
+    attributes = {
+        "messaging.system": "tidebase",
+        "messaging.operation.name": "process",
+        "messaging.message.id": str(delivery.run_id),
+        "tidebase.webhook.type": delivery.type,
+    }
+    if delivery.delivery_id is not None:
+        attributes["tidebase.webhook.delivery_id"] = str(delivery.delivery_id)
+    tracer = trace.get_tracer("tidebase_pg", __version__, tracer_provider)
+    with (
+        tracer.start_as_current_span(
+            f"webhook {delivery.type}",
+            context=propagate.extract(delivery.trace) if delivery.trace else None,
+            kind=SpanKind.CONSUMER,
+            attributes=attributes,
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span,
+        _noted(span),
+    ):
+        yield delivery
 
 
 @contextmanager

@@ -41,6 +41,7 @@ VARIABLE: Final = "TIDEBASE_WEBHOOK_SECRET"
 DEFAULT_SECRET: Final = "default"
 TOLERANCE: Final = 300.0
 MOST_SIGNATURES: Final = 20
+TRACE: Final = ("traceparent", "tracestate")
 RUN: Final = frozenset({"run.invoke", "run.resume"})
 
 
@@ -69,6 +70,8 @@ class Delivery:
     """The facts of an event."""
     token: str | None = field(default=None, repr=False)
     """Resolves the gate of gate.created, with `gates.resolve`."""
+    trace: dict[str, str] = field(default_factory=dict[str, str])
+    """The headers of W3C Trace Context it came with, which no signature covers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +189,7 @@ def verify_webhook_signature(
     if "x-tidebase-signature" in given:
         digest = given["x-tidebase-signature"].strip().removeprefix("sha256=").lower()
         _require_one([digest], [tidebase_signature(one, content)[7:] for one in known])
-        return read(content, {})
+        return read(content, given, signed=False)
     raise BadSignature("the webhook is not signed")
 
 
@@ -220,10 +223,10 @@ def _require_one(given: Sequence[str], expected: Sequence[str]) -> None:
         raise BadSignature("the signature does not fit the body and any of the secrets")
 
 
-def read(body: Body, headers: Mapping[Any, Any]) -> Delivery:
+def read(body: Body, headers: Mapping[Any, Any], *, signed: bool = True) -> Delivery:
     """What an unverified webhook says. Raises BadPayload when it is none of ours.
 
-    Of the headers webhook-id counts, where it is signed.
+    Of the headers webhook-id counts, unless the signature does not cover it, and the trace.
     """
     try:
         text = _bytes(body).decode()
@@ -233,7 +236,8 @@ def read(body: Body, headers: Mapping[Any, Any]) -> Delivery:
     if not isinstance(found, dict):
         raise BadPayload("the webhook is no JSON object")
     message = cast("dict[str, Any]", found)
-    signed = _headers(headers).get("webhook-id")
+    given = _headers(headers)
+    delivery_id = given.get("webhook-id") if signed else None
     try:
         return Delivery(
             type=_text(message, "type", required=True) or "",
@@ -243,12 +247,13 @@ def read(body: Body, headers: Mapping[Any, Any]) -> Delivery:
             attempt=message.get("attempt") if isinstance(message.get("attempt"), int) else None,
             gate_id=_identifier(message, "gate_id"),
             delivery_id=_identifier(
-                message | {"delivery_id": signed} if signed else message, "delivery_id"
+                message | {"delivery_id": delivery_id} if delivery_id else message, "delivery_id"
             ),
             seq=message.get("seq") if isinstance(message.get("seq"), int) else None,
             created_at=_time(message, "created_at"),
             payload=message.get("payload"),
             token=_text(message, "token"),
+            trace={name: given[name] for name in TRACE if name in given},
         )
     except (TypeError, ValueError) as error:
         raise BadPayload(f"the webhook is none of ours: {error}") from None
