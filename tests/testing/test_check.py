@@ -50,9 +50,10 @@ def application(code: Code = original, name: str = "flow") -> Tidebase:
     return app
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def live(tide_server: TestServer) -> Iterator[TideTest]:
-    """Three runs of the original, parked at their last gate, and one that has not begun."""
+    """Three runs of the original, parked at their last gate, and one that has not begun; one
+    database for all checks, since they write nothing."""
     with tide_server.tide_test(application()) as kit:
         runs = [kit.enqueue("flow", input={"n": n}) for n in range(3)]
         kit.drain()
