@@ -71,6 +71,7 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
     ),
     values.interval: (
         "bucket",
+        "debounce",
         "deadline",
         "delay",
         "duration",
@@ -82,7 +83,7 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
         "timeout",
     ),
     values.interval_or_text: ("budget",),
-    values.integer_or_moment: ("after",),
+    values.place_moment_or_runs: ("after",),
     values.identifier_or_moment: ("before",),
     values.moment: ("run_at", "started_at", "until"),
     values.octets: ("key_hash", "token_hash"),

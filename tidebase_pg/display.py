@@ -24,6 +24,7 @@ WAITS: Final[Mapping[str, str]] = {
     "budget": "over budget",
     "push": "pushed, not begun",
     "lane": "waiting for a place in its lane",
+    "after": "waits for runs it comes after",
 }
 """What a parked run waits for, in words."""
 

@@ -100,8 +100,10 @@ class RunOptions(TypedDict, total=False):
     """Cancelled when not finished so many seconds from now."""
     metadata: Mapping[str, Any] | None
     """Free facts to find the run by."""
-    on_conflict: Literal["return", "replace", "raise"] | None
+    on_conflict: Literal["return", "replace", "raise", "cancel"] | None
     """When the dedupe key is taken; default "return", the run that has it."""
+    debounce: Duration | None
+    """Later enqueues of the key replace it and put it off, to so many seconds from the first."""
     run_id: RunId | None
     """An id of your own (`new_run_id()`), so that the call may be sent again."""
     backoff: Mapping[str, Any] | None
@@ -116,6 +118,10 @@ class RunOptions(TypedDict, total=False):
     """The lane whose limits hold for it, beside those of its queue: `tide.lanes.set`."""
     lane_key: str | None
     """Whom it counts for within its lane, such as a customer."""
+    after_mode: Literal["all", "any"] | None
+    """"all" (the default) have to complete, or "any" one of them."""
+    after_failure: Literal["cancel", "fail", "run"] | None
+    """What it means for this run that they did not: default "cancel"."""
 
 
 class EnqueueOptions(RunOptions, total=False):
@@ -123,12 +129,16 @@ class EnqueueOptions(RunOptions, total=False):
 
     key_hash: bytes | None
     """Which key of the HTTP door requests it, by the sha256 of its token; default the login."""
+    after: Sequence[RunId] | None
+    """Runs that have to end first."""
 
 
 class NewRun(RunOptions):
     """One run of enqueue_many."""
 
     workflow: str | Callable[..., Any]
+    after: NotRequired[Sequence[RunId | int] | None]
+    """Runs that have to end first; ids, or places from 0 of runs before it among the many."""
 
 
 class ChildOptions(TypedDict, total=False):
@@ -509,11 +519,21 @@ def _write(options: dict[str, Any]) -> None:
             options[name] = write(name, options[name])
 
 
-_WRITERS: Mapping[str, Callable[[str, object], str]] = {
+def _before(name: str, value: object) -> list[int | str]:
+    """Runs that have to end first: ids, or places of elements before."""
+    return [
+        named if isinstance(named, int) else str(identifier(name, named))
+        for named in cast("Sequence[Any]", value)
+    ]
+
+
+_WRITERS: Mapping[str, Callable[[str, object], object]] = {
+    "after": _before,
     "run_id": lambda name, value: str(identifier(name, value)),
     "run_at": lambda name, value: moment(name, value).isoformat(),
     "delay": lambda name, value: interval_text(interval(name, value)),
     "deadline": lambda name, value: interval_text(interval(name, value)),
+    "debounce": lambda name, value: interval_text(interval(name, value)),
 }
 _LENGTHS: Sequence[str] = ("rate_period", "backoff_base", "backoff_max", "retention")
 

@@ -77,8 +77,10 @@ def interval_or_text(name: str, value: object) -> timedelta | str:
     return value if isinstance(value, str) else interval(name, value)
 
 
-def integer_or_moment(name: str, value: object) -> int | datetime:
-    """For an argument that is a place in one function and a time in another."""
+def place_moment_or_runs(name: str, value: object) -> int | datetime | list[UUID]:
+    """For an argument that is a place in one function, a time in another and ids in a third."""
+    if isinstance(value, list | tuple):
+        return identifiers(name, cast("Sequence[Any]", value))
     return moment(name, value) if isinstance(value, datetime) else integer(name, value)
 
 

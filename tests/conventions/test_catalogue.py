@@ -17,6 +17,7 @@ NEVER_FINISHED = {"waiting_on", "waiting_for", "open_gates", "slot", "ready", "l
     "recoveries",
     "dispatched_until",
     "dispatches",
+    "followed",
 }
 """Columns a finished run never fills: it waits for nothing, holds nothing, is called by nobody."""
 

@@ -199,6 +199,27 @@ def test_failures_are_grouped_counted_and_retried_at_a_pace(program: Program, ds
     assert (refused.exit_code, "nothing but a status" in refused.stderr) == (1, True)
 
 
+def test_a_run_comes_after_others(program: Program, dsn: str) -> None:
+    first = program.json("enqueue", "w")["run_id"]
+    second = program.json("enqueue", "w", "--after", first, "--after-failure", "run")["run_id"]
+    assert "waits for runs it comes after" in program.run("runs", "show", second).stdout
+    with Tidebase(dsn) as tide:
+        rows = tide.enqueue_many(
+            [{"workflow": "w"}, {"workflow": "w", "after": [0, UUID(second)], "after_mode": "any"}]
+        )
+        third = tide.enqueue("w", after=[row.run_id for row in rows], after_failure="fail").run_id
+        assert tide.runs.explain_wait(third)["reasons"][0]["open"] == 2
+        tide.runs.cancel(first)
+    program.json("reconcile")
+    shown = program.json("runs", "list", "--status", "queued")
+    assert {run["run_id"]: run["ready"] for run in shown} == {
+        second: True,
+        str(rows[0].run_id): True,
+        str(rows[1].run_id): False,
+        str(third): False,
+    }
+
+
 def test_tables_say_when_they_are_empty_and_how_long_ago_things_were(program: Program) -> None:
     empty = program.run("runs", "list", "--queue", "none")
     assert (empty.stdout, empty.stderr, empty.exit_code) == ("", "nothing found\n", 0)

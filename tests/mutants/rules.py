@@ -380,6 +380,27 @@ GRANTS = [
         "roles/test_queue_grants.py::test_who_may_only_claim_from_a_queue_retries_nothing_of_it",
     ),
     sql(
+        "an end waits for an enqueue that names its run",
+        "runs/_add_predecessors",
+        "  set followed = true\n",
+        "  set followed = null\n",
+        "queues/test_after.py::test_a_run_is_ready_in_the_transaction_in_which_the_last_before_it_ends",
+    ),
+    sql(
+        "ends that do not see each other are looked at again",
+        "runs/_predecessors_ended",
+        "noticed = p.run_id = any (v_locked)",
+        "noticed = true",
+        "races/test_after_schedules.py::test_two_ends_at_the_same_instant_leave_it_to_upkeep",
+    ),
+    sql(
+        "an element comes only after those before it",
+        "queues/_add_batch_predecessors",
+        "where f.place > v_places[e.ordinal]",
+        "where false",
+        "queues/test_after.py::test_what_an_element_cannot_come_after_is_named_and_nothing_is_written",
+    ),
+    sql(
         "a redrive retries nothing that failed after it began",
         "runs/redrive",
         "and r.finished_at <= v_place.failed_until\n        and (r.queue is null or r.queue <> all "

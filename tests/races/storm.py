@@ -194,4 +194,4 @@ MOVES = {
 ENDS = ("run.completed", "run.failed", "run.cancelled")
 _ATTEMPTS = "(C(R|PW))*"
 _END = "(X|CE|CX|CPX|CPE)"
-LIFE = re.compile(f"Q+({_ATTEMPTS}{_END}YQ*)*{_ATTEMPTS}(C|CP|{_END})?")
+LIFE = re.compile(f"Q+W?({_ATTEMPTS}{_END}YQ*)*{_ATTEMPTS}(C|CP|{_END})?")

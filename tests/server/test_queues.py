@@ -351,6 +351,19 @@ def test_runs_children_and_schedules_are_put_into_lanes(http: Http, sql: Connect
     assert (status, "lane_key is given without a lane" in str(answer)) == (400, True)
 
 
+def test_a_run_comes_after_others(http: Http) -> None:
+    queue = fresh("q")
+    first = enqueue(http, queue)["run"]["id"]
+    run = enqueue(http, queue, after=[first], afterMode="any", afterFailure="run")["run"]
+    claimed = claim(http, queue, limit=9)
+    assert [one["id"] for one in claimed["runs"]] == [first]
+    http.post(f"/runs/{first}/cancel", {})
+    assert [one["id"] for one in claim(http, queue)["runs"]] == [run["id"]]
+    for gone in ("nothing", f"run_{'0' * 32}"):
+        body = {"workflowName": "w", "after": [gone]}
+        assert http("POST", f"/queues/{queue}/enqueue", body) == (404, {"error": "run not found"})
+
+
 def test_what_the_wire_has_no_word_for_stays(http: Http, sql: Connection) -> None:
     name = fresh("nightly")
     sql.execute(

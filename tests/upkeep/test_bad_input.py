@@ -188,6 +188,10 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
             "metadata": [*PAYLOADS, *METADATA],
             "on_conflict": [None, "", "RETURN", "ignore", "x" * 100_000],
             "backoff": BACKOFFS,
+            "after": ["{null}", [NOBODY] * 1001],
+            "after_mode": ["all", "some"],
+            "after_failure": ["cancel", "ignore"],
+            "debounce": ["0", "-1 s", "1 hour"],
         },
     ),
     "enqueue_many": (

@@ -29,6 +29,7 @@ SWEEPS = {
     "gate_timeouts",
     "due_waits",
     "ended_children",
+    "dependents",
     "cascades",
     "dispatches",
     "push",

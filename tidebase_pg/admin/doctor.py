@@ -518,6 +518,7 @@ OWNED: Final = {
     "lost_leases": "run_id",
     "lane_waits": "run_id",
     "stream_chunks": "run_id",
+    "predecessors": "run_id",
     "waits": "run_id",
     "signals": "run_id",
     "state_streams": "run_id",
@@ -572,7 +573,7 @@ from (
       when r.lease_id is null and r.status = 'running'
         then 'run under a lease nobody can show, until it expires'
       when r.waiting_on not in (
-        'review', 'gate', 'children', 'timer', 'event', 'budget', 'push', 'lane'
+        'review', 'gate', 'children', 'timer', 'event', 'budget', 'push', 'lane', 'after'
       ) then 'wait for what nothing ends'
       when r.attempt < 0 or r.max_attempts not between 1 and 100
         then 'have counted their attempts wrong'

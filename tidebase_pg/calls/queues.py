@@ -48,12 +48,20 @@ def enqueue(
     key_hash: bytes | None = None,
     lane: str | None = None,
     lane_key: str | None = None,
+    after: Sequence[RunId] | None = None,
+    after_mode: str | None = None,
+    after_failure: str | None = None,
+    debounce: Duration | None = None,
 ) -> Call[Enqueued]:
     """Queue a run. With a dedupe key, at most one run of the queue with that key is active:
-    on_conflict return gives that run, replace gives it all that is new unless it has begun, raise
-    is TD023. run_id makes the call repeatable; channels are sent the events of the run. key_hash,
-    the sha256 of its token, says which key of the HTTP door requests it. lane and lane_key are
-    those of set_lane; a lane that is not set: TD010.
+    on_conflict return gives that run, replace gives it all that is new unless it has begun,
+    raise is TD023, cancel ends that run and makes the new one. debounce, with delay, is replace
+    that puts off the start to at most so long after the first enqueue. run_id makes the call
+    repeatable; channels are sent the events of the run. key_hash, the sha256 of its token, says
+    which key of the HTTP door requests it. lane and lane_key are those of set_lane; a lane that
+    is not set: TD010. after are runs that have to end first: all, or by after_mode any one that
+    completes; after_failure says what it means that they did not complete: cancel (the default)
+    or fail this run, or run it; one that does not exist: TD010.
     """
     return call(
         "enqueue",
@@ -78,6 +86,10 @@ def enqueue(
         key_hash=key_hash,
         lane=lane,
         lane_key=lane_key,
+        after=after,
+        after_mode=after_mode,
+        after_failure=after_failure,
+        debounce=debounce,
     )
 
 
@@ -85,7 +97,8 @@ def enqueue_many(
     queue: str, runs: Sequence[Mapping[str, Any]], *, key_hash: bytes | None = None
 ) -> Call[list[EnqueuedMany]]:
     """Queue many runs, all or none: an array of objects with the argument names of enqueue; at
-    most 100000. One row for each, ordinal counted from 1. key_hash as enqueue.
+    most 100000. One row for each, ordinal counted from 1. after may name elements before by their
+    place, from 0. key_hash as enqueue.
     """
     return call(
         "enqueue_many",

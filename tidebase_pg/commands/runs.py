@@ -93,20 +93,28 @@ def given_filters(filters: dict[str, Any]) -> dict[str, Any]:
 @click.option("--metadata", type=DOCUMENT, help="JSON object to find the run by.")
 @click.option(
     "--on-conflict",
-    type=click.Choice(["return", "replace", "raise"]),
+    type=click.Choice(["return", "replace", "raise", "cancel"]),
     help="When the dedupe key is taken; default return.",
 )
+@click.option("--debounce", type=LENGTH, help="Others of the key put it off to at most so long.")
 @click.option("--channels", type=DOCUMENT, help="JSON array: where its events are sent.")
 @click.option("--budget", type=DOCUMENT, help='What it may spend: {"max_cost_usd": 2}.')
 @click.option("--recovery-url", help="Posted to when an attempt is lost, so that it is taken up.")
 @click.option("--lane", help="The lane whose limits hold for it.")
 @click.option("--lane-key", help="Whom it counts for within its lane.")
+@click.option("--after", type=click.UUID, multiple=True, help="A run that has to end first.")
+@click.option("--after-mode", type=click.Choice(["all", "any"]), help="Of these; default all.")
+@click.option(
+    "--after-failure",
+    type=click.Choice(["cancel", "fail", "run"]),
+    help="What becomes of it when they did not complete; default cancel.",
+)
 @click.option("--run-id", type=click.UUID, help="An id of your own; repeating it is harmless.")
 def enqueue(workflow: str, **given: Any) -> None:
     """Enqueue a run of a workflow."""
     options: EnqueueOptions = {}
     for name, value in given.items():
-        if value is not None:
+        if value is not None and value != ():
             options[name] = value  # type: ignore[literal-required]
     with connected() as tide:
         echo_row(tide.enqueue(workflow, **options))

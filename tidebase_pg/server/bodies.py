@@ -305,6 +305,10 @@ class Enqueue(Body, kw_only=True):
     """Whose limits hold for it, beside those of its queue."""
     lane_key: Text | None = None
     """Whom it counts for within its lane."""
+    after: Annotated[list[str], Meta(max_length=1000)] | None = None
+    """Runs that have to end first."""
+    after_mode: Literal["all", "any"] | None = None
+    after_failure: Literal["cancel", "fail", "run"] | None = None
 
 
 class Claim(Body, kw_only=True):

@@ -106,6 +106,16 @@ class Topic:
         return declare
 
 
+def run_ids(given: Sequence[str] | None) -> list[UUID] | None:
+    """Runs that a body names. Raises 404 when one is no id."""
+    if given is None:
+        return None
+    found = [named for text in given if (named := read_id("run", text)) is not None]
+    if len(found) < len(given):
+        raise missing("run")
+    return found
+
+
 @dataclass(slots=True)
 class Ask:
     """One request, on its way to calls."""

@@ -48,11 +48,27 @@ begin
 
     v_inserted := tide._insert_runs(array[run], v_free);
     if cardinality(v_inserted) = 1
-      and tide._make_ready(run.queue, run.priority, run.run_at)
+      and (run.after_mode is not null or tide._make_ready(run.queue, run.priority, run.run_at))
     then
       if channels is not null then
         perform tide._add_channels(run.run_id, channels);
-        perform tide._tell(array[run.run_id], array[1], 'run.enqueued');
+        if run.after_mode is null then
+          perform tide._tell(array[run.run_id], array[1], 'run.enqueued');
+        end if;
+      end if;
+      -- Those of a batch are added by it.
+      if run.after is not null then
+        perform tide._add_predecessors(
+          array(
+            select (
+              run.run_id, a.run_id, run.after_failure, run.run_at, null, true
+            )::tide.predecessors
+            from (
+              select distinct u.run_id
+              from unnest(run.after) as u(run_id)
+            ) as a
+          )
+        );
       end if;
       return (run.run_id, false, 'queued')::tide.enqueued;
     end if;

@@ -9,6 +9,7 @@ volatile
 as $$
 declare
   v_run tide.runs;
+  v_run_at constant timestamptz := least(run.run_at, active.created_at + run.debounce);
 begin
   if run.on_conflict = 'raise' then
     raise exception 'run % of queue % is active with dedupe key %',
@@ -16,6 +17,22 @@ begin
       using errcode = 'TD023',
             detail = format('It is %s.', active.status),
             hint = 'Wait for it, or use on_conflict return or replace.';
+  elsif run.on_conflict = 'cancel' then
+    select r.*
+    into v_run
+    from tide.runs_active as r
+    where r.run_id = active.run_id
+    for no key update;
+    if found then
+      perform tide._finish(
+        array[v_run.run_id],
+        'cancelled',
+        reason => format('run %s was enqueued with its dedupe key', run.run_id),
+        actor => coalesce(run.requested_by, session_user)
+      );
+      perform tide._stop_holder(v_run);
+    end if;
+    return null;
   elsif run.on_conflict = 'replace' then
     select r.*
     into v_run
@@ -40,8 +57,8 @@ begin
       input = case when not tide._lies_apart(run.input) then run.input end,
       metadata = run.metadata,
       priority = run.priority,
-      run_at = run.run_at,
-      ready = run.run_at <= tide._now(),
+      run_at = v_run_at,
+      ready = v_run_at <= tide._now(),
       waiting_on = null,
       waiting_for = null,
       lane = run.lane,
@@ -82,4 +99,5 @@ end;
 $$;
 
 comment on function tide._enqueue_again is
-  'Answer an enqueue whose dedupe key is taken by an active run; null when that run has just ended.';
+  'Answer an enqueue whose dedupe key is taken by an active run; null when that run has just ended, '
+  'also by this.';

@@ -41,6 +41,10 @@ begin
         select
         from tide.run_edges as e
         where not e.noticed
+        union all
+        select
+        from tide.predecessors as p
+        where not p.noticed
       )
     ),
     tide._next_look(v_now),

@@ -17,6 +17,13 @@ as $$
 declare
   -- Ids that are not given come out of this one.
   v_first constant text := tide._uuid7()::text;
+  v_known constant text[] := array[
+    'workflow', 'input', 'dedupe_key', 'priority', 'delay', 'run_at', 'max_attempts', 'deadline',
+    'metadata', 'on_conflict', 'run_id', 'backoff', 'budget', 'channels', 'recovery_url', 'lane',
+    'lane_key'
+  ] || case
+    when _parse_batch.parent_id is null then '{after,after_mode,after_failure,debounce}'::text[]
+  end;
 begin
   return array(
     select (
@@ -111,13 +118,17 @@ begin
       end,
       coalesce(g.options -> 'run_id', 'null') <> 'null',
       case
+        when g.debounce is not null then 'replace'
         when g.options ? 'on_conflict'
           then tide._valid_on_conflict(g.argument || '.on_conflict', g.options -> 'on_conflict')
         else 'return'
       end,
       _parse_batch.requested_by,
-      -- That a child was made is an event that names its parent.
-      case when _parse_batch.parent_id is null then 1 else 0 end,
+      -- That a child was made, or a run that comes after others, is an event that names these.
+      case
+        when _parse_batch.parent_id is null and g.after_mode is null then 1
+        else 0
+      end,
       _parse_batch.parent_id,
       null,
       1,
@@ -136,41 +147,77 @@ begin
       case
         when g.options ? 'lane_key'
           then tide._option_text(g.argument || '.lane_key', g.options -> 'lane_key', 256)
-      end
+      end,
+      g.after_mode,
+      case
+        when g.after_mode is not null
+          then coalesce(
+            tide._option_text(g.argument || '.after_failure', g.options -> 'after_failure', 20),
+            'cancel'
+          )
+      end,
+      null,
+      g.debounce
     )::tide.new_run
     from (
       select
-        o.ordinal,
-        o.element,
-        o.options,
-        o.is_plain,
+        n.ordinal,
+        n.element,
+        n.options,
+        n.is_plain,
+        n.argument,
+        -- Children come after nobody: their parents wait for them.
         case
-          when o.is_plain and o.options is null then null
-          when o.options - o.known = '{}'
-            or tide._known_keys(
-              tide._batch_argument(_parse_batch.edges[o.ordinal], o.ordinal), o.element, o.known
-            )
-            then tide._batch_argument(_parse_batch.edges[o.ordinal], o.ordinal)
-        end as argument
+          when n.options ?| '{after,after_mode,after_failure}' then tide._valid_after(
+            n.argument || '.',
+            n.options -> 'after',
+            tide._option_text(n.argument || '.after_mode', n.options -> 'after_mode', 20),
+            tide._option_text(n.argument || '.after_failure', n.options -> 'after_failure', 20),
+            case
+              when coalesce(n.options -> 'debounce', 'null') <> 'null' then 'replace'
+              else n.options ->> 'on_conflict'
+            end
+          )
+        end as after_mode,
+        case
+          when coalesce(n.options -> 'debounce', 'null') <> 'null' then tide._valid_debounce(
+            n.argument || '.',
+            tide._option_interval(n.argument || '.debounce', n.options -> 'debounce'),
+            n.options ->> 'dedupe_key',
+            num_nonnulls(n.options ->> 'delay', n.options ->> 'run_at') > 0,
+            coalesce(n.options ->> 'on_conflict', 'return')
+          )
+        end as debounce
       from (
         select
-          e.ordinality as ordinal,
-          e.element,
-          tide._is_plain(e.element) as is_plain,
+          o.ordinal,
+          o.element,
+          o.options,
+          o.is_plain,
           case
-            when jsonb_typeof(e.element) = 'object'
-              then nullif(e.element - '{workflow,input}'::text[], '{}')
-          end as options,
-          array[
-            'workflow', 'input', 'dedupe_key', 'priority', 'delay', 'run_at', 'max_attempts',
-            'deadline', 'metadata', 'on_conflict', 'run_id', 'backoff', 'budget', 'channels',
-            'recovery_url', 'lane', 'lane_key'
-          ] as known
-        from jsonb_array_elements(_parse_batch.runs) with ordinality as e(element, ordinality)
-        order by e.ordinality
+            when o.is_plain and o.options is null then null
+            when o.options - o.known = '{}'
+              or tide._known_keys(
+                tide._batch_argument(_parse_batch.edges[o.ordinal], o.ordinal), o.element, o.known
+              )
+              then tide._batch_argument(_parse_batch.edges[o.ordinal], o.ordinal)
+          end as argument
+        from (
+          select
+            e.ordinality as ordinal,
+            e.element,
+            tide._is_plain(e.element) as is_plain,
+            case
+              when jsonb_typeof(e.element) = 'object'
+                then nullif(e.element - '{workflow,input}'::text[], '{}')
+            end as options,
+            v_known as known
+          from jsonb_array_elements(_parse_batch.runs) with ordinality as e(element, ordinality)
+          order by e.ordinality
+          offset 0
+        ) as o
         offset 0
-      ) as o
-      offset 0
+      ) as n
     ) as g
     order by g.ordinal
   );

@@ -17,7 +17,11 @@ create or replace function tide.enqueue(
   recovery_url text default null,
   key_hash bytea default null,
   lane text default null,
-  lane_key text default null
+  lane_key text default null,
+  after uuid[] default null,
+  after_mode text default null,
+  after_failure text default null,
+  debounce interval default null
 )
 returns tide.enqueued
 language plpgsql
@@ -82,7 +86,8 @@ begin
     or num_nonnulls(
       enqueue.delay, enqueue.run_at, enqueue.max_attempts, enqueue.deadline, enqueue.dedupe_key,
       enqueue.budget, enqueue.backoff, enqueue.recovery_url, enqueue.key_hash, enqueue.lane,
-      enqueue.lane_key
+      enqueue.lane_key, enqueue.after, enqueue.after_mode, enqueue.after_failure,
+      enqueue.debounce
     ) > 0
   then
     v_run.priority := coalesce(tide._valid_priority(enqueue.priority), 0);
@@ -108,13 +113,42 @@ begin
       perform tide._require_urls(v_run.queue);
       v_run.recovery_url := tide._valid_url('recovery_url', enqueue.recovery_url);
     end if;
+    if enqueue.debounce is not null then
+      v_run.debounce := tide._valid_debounce(
+        '',
+        enqueue.debounce,
+        v_run.dedupe_key,
+        num_nonnulls(enqueue.delay, enqueue.run_at) > 0,
+        enqueue.on_conflict
+      );
+      v_run.on_conflict := 'replace';
+    end if;
+    if num_nonnulls(enqueue.after, enqueue.after_mode, enqueue.after_failure) > 0 then
+      v_run.after_mode := tide._valid_after(
+        '',
+        to_jsonb(enqueue.after),
+        enqueue.after_mode,
+        enqueue.after_failure,
+        v_run.on_conflict
+      );
+      if v_run.run_id = any (enqueue.after) then
+        raise exception 'after names run %, itself', v_run.run_id
+          using errcode = '22023',
+                hint = 'Name runs that were made before.';
+      end if;
+      if v_run.after_mode is not null then
+        v_run.after := enqueue.after;
+        v_run.after_failure := coalesce(enqueue.after_failure, 'cancel');
+        v_run.told_events := 0;
+      end if;
+    end if;
     v_run.requested_by := tide._acting(tide._acting_key(enqueue.key_hash));
   end if;
-  if (enqueue.on_conflict in ('return', 'replace', 'raise')) is not true then
+  if (enqueue.on_conflict in ('return', 'replace', 'raise', 'cancel')) is not true then
     raise exception 'on_conflict is not known: %',
         coalesce(quote_literal(left(enqueue.on_conflict, 200)), 'null')
       using errcode = '22023',
-            hint = 'Give return, replace or raise.';
+            hint = 'Give return, replace, raise or cancel.';
   end if;
   return tide._enqueue(v_run, enqueue.channels);
 end;
@@ -122,7 +156,10 @@ $$;
 
 comment on function tide.enqueue is
   'Queue a run. With a dedupe key, at most one run of the queue with that key is active: on_conflict '
-  'return gives that run, replace gives it all that is new unless it has begun, '
-  'raise is TD023. run_id makes the call repeatable; channels are sent the events of the run. '
-  'key_hash, the sha256 of its token, says which key of the HTTP door requests it. lane and lane_key are '
-  'those of set_lane; a lane that is not set: TD010.';
+  'return gives that run, replace gives it all that is new unless it has begun, raise is TD023, cancel '
+  'ends that run and makes the new one. debounce, with delay, is replace that puts off the start to at '
+  'most so long after the first enqueue. run_id makes the call repeatable; channels are sent the events '
+  'of the run. key_hash, the sha256 of its token, says which key of the HTTP door requests it. lane and '
+  'lane_key are those of set_lane; a lane that is not set: TD010. after are runs that have to end first: '
+  'all, or by after_mode any one that completes; after_failure says what it means that they did not '
+  'complete: cancel (the default) or fail this run, or run it; one that does not exist: TD010.';

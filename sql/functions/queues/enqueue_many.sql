@@ -21,6 +21,7 @@ declare
   v_attempts integer;
   v_keys boolean;
   v_ids boolean;
+  v_after boolean;
   v_runs tide.new_run[];
   v_run_ids uuid[];
   v_inserted uuid[];
@@ -40,6 +41,7 @@ begin
   perform tide._require_read_committed('enqueue_many');
   v_keys := jsonb_path_exists(enqueue_many.runs, '$[*].dedupe_key');
   v_ids := jsonb_path_exists(enqueue_many.runs, '$[*].run_id');
+  v_after := jsonb_path_exists(enqueue_many.runs, '$[*].after[*]');
   if v_keys then
     insert into tide.key_turns (key_hash)
     select k.key_hash
@@ -106,14 +108,25 @@ begin
         u.run_id,
         u.place
     ) as f;
-    perform tide._tell(
-      v_inserted, array_fill(1, array[cardinality(v_inserted)]), 'run.enqueued'
-    );
+    -- Of those that come after others, _emit tells.
+    perform tide._tell(array_agg(i.run_id), array_agg(1), 'run.enqueued')
+    from (
+      select u.run_id
+      from unnest(v_inserted) as u(run_id)
+      where not v_after
+        or u.run_id in (
+          select n.run_id
+          from unnest(v_runs) as n
+          where n.after_mode is null
+        )
+    ) as i
+    having count(*) > 0;
   end if;
   perform tide._make_ready(v_queue, n.priority, min(n.run_at), count(*)::integer)
   from unnest(v_runs) as n
   where cardinality(v_inserted) > 0
     and n.run_at < tide._soon()
+    and n.after_mode is null
   group by n.priority
   order by n.priority desc;
 
@@ -160,6 +173,10 @@ begin
     end loop;
   end if;
 
+  if v_after then
+    perform tide._add_batch_predecessors(v_runs, enqueue_many.runs, v_answers);
+  end if;
+
   return query
   select
     g.ordinality::integer,
@@ -172,4 +189,5 @@ $$;
 
 comment on function tide.enqueue_many is
   'Queue many runs, all or none: an array of objects with the argument names of enqueue; at most '
-  '100000. One row for each, ordinal counted from 1. key_hash as enqueue.';
+  '100000. One row for each, ordinal counted from 1. after may name elements before by their place, from '
+  '0. key_hash as enqueue.';

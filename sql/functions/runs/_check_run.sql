@@ -29,7 +29,7 @@ begin
         and not new.ready
         and coalesce(new.run_at, 'infinity') = 'infinity'
         and new.waiting_on in (
-          'review', 'gate', 'children', 'timer', 'event', 'budget', 'push', 'lane'
+          'review', 'gate', 'children', 'timer', 'event', 'budget', 'push', 'lane', 'after'
         );
     elsif new.run_at is null then
       v_possible := false;

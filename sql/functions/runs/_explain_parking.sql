@@ -36,6 +36,30 @@ begin
             and e.child_status is null
         )
       );
+    when 'after' then
+      return tide._reason(
+        'after',
+        case run.waiting_for
+          when 'any' then 'parked until one of the runs it comes after has completed'
+          else 'parked until the runs it comes after have ended'
+        end,
+        (
+          select jsonb_build_object(
+            'mode', run.waiting_for,
+            'after_failure', min(p.after_failure),
+            'open', count(*) filter (where p.ended_as is null),
+            'runs', coalesce(
+              to_jsonb((
+                array_agg(p.after_id order by p.after_id) filter (where p.ended_as is null)
+              )[:20]),
+              '[]'
+            ),
+            'not_before', min(p.run_at)
+          )
+          from tide.predecessors as p
+          where p.run_id = run.run_id
+        )
+      );
     when 'lane' then
       return tide._explain_lane(run);
     when 'push' then

@@ -87,13 +87,14 @@ begin
         r.lane,
         r.lane_key,
         r.lane_slot,
-        r.lane_key_slot
+        r.lane_key_slot,
+        r.followed
       )::tide.ended as ended,
       r.last_seq = 2
         and r.told_events = 2
         and _finish.status = 'completed'
         and r.open_gates = 0
-        and num_nonnulls(r.slot, r.parent_id, r.lane) = 0 as plain,
+        and num_nonnulls(r.slot, r.parent_id, r.lane, r.followed) = 0 as plain,
       exists (
         select
         from tide.watchers as w

@@ -13,6 +13,7 @@ as $$
 declare
   v_asking uuid[];
   v_children uuid[];
+  v_followed uuid[];
   v_unslotted boolean;
   v_laned boolean;
   v_told boolean;
@@ -20,10 +21,11 @@ begin
   select
     array_agg(e.run_id) filter (where e.open_gates > 0),
     array_agg(e.run_id) filter (where e.parent_id is not null),
+    array_agg(e.run_id) filter (where e.followed),
     bool_and(e.slot is null),
     bool_or(e.lane is not null),
     bool_and(e.told)
-  into v_asking, v_children, v_unslotted, v_laned, v_told
+  into v_asking, v_children, v_followed, v_unslotted, v_laned, v_told
   from unnest(_finish_rest.ended) as e;
   if not v_unslotted then
     update tide.slots as s
@@ -81,9 +83,12 @@ begin
   if v_children is not null then
     perform tide._children_ended(v_children, _finish_rest.status);
   end if;
+  if v_followed is not null then
+    perform tide._predecessors_ended(v_followed, _finish_rest.status);
+  end if;
 end;
 $$;
 
 comment on function tide._finish_rest is
   'What ending runs takes that plain ones need not: free slots, log what their rows do not tell, close '
-  'gates, tell parents and children.';
+  'gates, tell parents, children and runs that come after.';

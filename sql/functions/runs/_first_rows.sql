@@ -9,15 +9,17 @@ select
   n.workflow,
   n.queue,
   case when n.queue is null then 'pending' else 'queued' end as status,
-  null::pg_catalog.text as waiting_on,
+  case when n.after_mode is not null then 'after' end as waiting_on,
   n.dedupe_key,
   n.priority,
   coalesce(n.attempt, 0) as attempt,
   n.max_attempts,
   coalesce(n.last_seq, 1) as last_seq,
   null::integer as slot,
-  n.queue is not null and n.run_at operator(pg_catalog.<=) _first_rows.now as ready,
-  n.run_at,
+  n.queue is not null
+    and n.run_at operator(pg_catalog.<=) _first_rows.now
+    and n.after_mode is null as ready,
+  case when n.after_mode is null then n.run_at end as run_at,
   n.created_at,
   n.started_at,
   null::pg_catalog.timestamptz as finished_at,
@@ -38,7 +40,7 @@ select
   n.deadline,
   n.parent_id,
   n.forked_from,
-  null::pg_catalog.text as waiting_for,
+  n.after_mode as waiting_for,
   0 as open_gates,
   n.budget,
   n.recovery_url,
@@ -56,9 +58,11 @@ select
   n.lane,
   n.lane_key,
   null::integer as lane_slot,
-  null::integer as lane_key_slot
+  null::integer as lane_key_slot,
+  null::boolean as followed
 from pg_catalog.unnest(_first_rows.runs) as n
 $$;
 
 comment on function tide._first_rows is
-  'The rows of runs that are made: pending without a queue, else queued, and ready when due.';
+  'The rows of runs that are made: pending without a queue, else queued, and ready when due '
+  'unless they come after others.';

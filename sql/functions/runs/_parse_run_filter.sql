@@ -12,7 +12,7 @@ declare
     'pending', 'queued', 'running', 'completed', 'failed', 'cancelled'
   ];
   v_waits constant text[] := array[
-    'review', 'gate', 'children', 'timer', 'event', 'budget', 'push', 'lane'
+    'review', 'gate', 'children', 'timer', 'event', 'budget', 'push', 'lane', 'after'
   ];
 begin
   perform tide._known_keys('filters', _parse_run_filter.filters, _parse_run_filter.keys);

@@ -9,6 +9,7 @@ begin
   delete from tide.steps as s where s.run_id = any (_remove_runs.run_ids);
   delete from tide.lease_renewals as b where b.run_id = any (_remove_runs.run_ids);
   delete from tide.lost_leases as l where l.run_id = any (_remove_runs.run_ids);
+  delete from tide.predecessors as p where p.run_id = any (_remove_runs.run_ids);
   delete from tide.waits as w where w.run_id = any (_remove_runs.run_ids);
   delete from tide.signals as s where s.run_id = any (_remove_runs.run_ids);
   delete from tide.state_versions as v where v.run_id = any (_remove_runs.run_ids);

@@ -36,6 +36,8 @@ begin
       return tide._end_due_waits(batch);
     when 'ended_children' then
       return tide._notice_children(batch);
+    when 'dependents' then
+      return tide._notice_dependents(batch);
     when 'cascades' then
       return tide._follow_cascades(batch);
     when 'lanes' then

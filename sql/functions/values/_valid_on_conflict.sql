@@ -5,12 +5,12 @@ immutable
 parallel safe
 as $$
 begin
-  if coalesce(value, 'null') in ('null', '"return"', '"replace"', '"raise"') then
+  if coalesce(value, 'null') in ('null', '"return"', '"replace"', '"raise"', '"cancel"') then
     return coalesce(value #>> '{}', 'return');
   end if;
   raise exception '% is not known: %', _valid_on_conflict.argument, left(value::text, 200)
     using errcode = '22023',
-          hint = 'Give return, replace or raise.';
+          hint = 'Give return, replace, raise or cancel.';
 end;
 $$;
 

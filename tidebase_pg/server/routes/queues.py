@@ -12,7 +12,7 @@ from tidebase_pg.server import bodies, objects
 from tidebase_pg.server.channels import channels
 from tidebase_pg.server.leases import seal
 from tidebase_pg.server.objects import OneConfig, QueueConfig, Run
-from tidebase_pg.server.routing import Ask, Topic
+from tidebase_pg.server.routing import Ask, Topic, run_ids
 from tidebase_pg.server.tracing import traced_text
 from tidebase_pg.server.values import length, moment
 from tidebase_pg.server.whole import enqueued_run
@@ -42,6 +42,9 @@ async def enqueue(ask: Ask, body: bodies.Enqueue) -> objects.EnqueuedRun:
         key_hash=ask.identity.key_hash,
         lane=body.lane,
         lane_key=body.lane_key,
+        after=run_ids(body.after),
+        after_mode=body.after_mode,
+        after_failure=body.after_failure,
     )
     metadata = traced_text(ask.headers, body.metadata)
     carrying = ask.carrying(input=body.input, metadata=metadata)

@@ -23,7 +23,17 @@ SPANS: Final[Mapping[str, tuple[str, timedelta]]] = {
     "30d": ("last 30 days", timedelta(days=30)),
 }
 STATES: Final = ("pending", "queued", "running", "completed", "failed", "cancelled")
-WAITING: Final = ("review", "gate", "budget", "children", "timer", "event", "push", "lane")
+WAITING: Final = (
+    "review",
+    "gate",
+    "budget",
+    "children",
+    "timer",
+    "event",
+    "push",
+    "lane",
+    "after",
+)
 
 
 def read_filters(given: Mapping[str, str], payload: bool) -> dict[str, Any]:
