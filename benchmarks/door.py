@@ -24,13 +24,14 @@ QUEUE = "bench"
 
 
 @contextmanager
-def gateway(dsn: str, *, pool_size: int = 16) -> Iterator[int]:
+def gateway(dsn: str, *, pool_size: int = 16, studio: bool = False) -> Iterator[int]:
     """The port of a gateway of one process over a database."""
     port = free_port()
     process = subprocess.Popen(
         [
             sys.executable, "-m", "tidebase_pg", "--dsn", dsn, "serve", "--port", str(port),
-            "--pool-size", str(pool_size), "--no-reconcile", "--no-deliver", "--no-studio",
+            "--pool-size", str(pool_size), "--no-reconcile", "--no-deliver",
+            *(() if studio else ("--no-studio",)),
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -117,21 +118,22 @@ def polled(dsn: str, port: int, workers: int, seconds: float) -> float:
         thread.start()
     try:
         time.sleep(min(3.0, seconds))
-        began, taken = time.monotonic(), _taken(dsn)
+        began, before = time.monotonic(), taken(dsn)
         time.sleep(seconds)
-        return (_taken(dsn) - taken) / (time.monotonic() - began)
+        return (taken(dsn) - before) / (time.monotonic() - began)
     finally:
         ended.set()
         for thread in threads:
             thread.join()
 
 
-def _taken(dsn: str) -> float:
-    """Seconds of processors that the backends of a database have used, this one left out."""
+def taken(dsn: str, but: str = "") -> float:
+    """Seconds of processors that the backends of a database have used; this one is left out, and
+    those of an application."""
     rows = execute(
         dsn,
         "select pid from pg_stat_activity where datname = current_database() "
-        "and pid <> pg_backend_pid()",
+        f"and pid <> pg_backend_pid() and application_name <> '{but or 'nobody'}'",
     )
     # In nanoseconds; the clock ticks of `stat` are too coarse for what an idle worker costs.
     return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for (pid,) in rows) / 1e9

@@ -51,7 +51,8 @@ insert into tide.runs_active (
   open_gates
 )
 select
-  md5('run' || n)::uuid, 'noop', 'bench', 'queued', 'infinity', now(), 'gate', 'approve', 1, 1
+  md5('run' || n)::uuid, 'noop', 'bench', 'queued', null, now(), 'gate',
+  md5('gate' || n)::uuid::text, 1, 1
 from generate_series(1, {count}) as n
 """
 GATES: Final = """
@@ -60,7 +61,8 @@ insert into tide.gates (
 )
 select
   md5('run' || n)::uuid, 'approve', md5('gate' || n)::uuid, 'pending', 'Go on?', '{{}}',
-  now() + interval '1 day' + n * interval '1 second', 'rejected', now()
+  now() + interval '1 day' + n * interval '1 second', 'rejected',
+  now() - interval '1 hour' + n * interval '1 ms'
 from generate_series(1, {count}) as n
 """
 

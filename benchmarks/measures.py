@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from benchmarks import costs, door, fills, history, steps, workers
+from benchmarks import costs, door, fills, history, steps, studio, workers
 from benchmarks.crew import Crew, Spent, Step, Task
 from benchmarks.others import Others, used
 from benchmarks.results import Aim, Result, percentile
@@ -66,6 +66,7 @@ class Measures:
         self.ending = ExitStack()
         self.idlers: dict[str, Idler] = {}
         self.past: str | None = None
+        self.crowded = False
         self.stage.template("raw_loaded", partial(self._load, "raw", fills.RAW))
         self.stage.template("tide_loaded", partial(self._load, "tide", fills.TIDE))
 
@@ -547,6 +548,7 @@ class Measures:
                 else opened.enter_context(self.stage.database(template))
                 for name, (template, _) in beside.items()
             }
+            self.crowded = True
             longest_first = sorted(beside, key=lambda name: -len(beside[name][1]))
             for done in [
                 pool.submit(self._fill, dsns[name], beside[name][1]) for name in longest_first
@@ -574,6 +576,14 @@ class Measures:
                 },
             )  # fmt: skip
 
+    def _crowd(self) -> str:
+        """The longest history with queued and parked runs beside it; made once."""
+        dsn = self._history(self.scale.histories[-1])
+        if not self.crowded:
+            self._fill(dsn, [fills.QUEUED, fills.PARKED, fills.GATES])
+            self.crowded = True
+        return dsn
+
     def _fill(self, dsn: str, statements: Sequence[str]) -> None:
         for statement in statements:
             alone = statement in (fills.RAW, fills.TIDE)
@@ -585,6 +595,39 @@ class Measures:
         execute(dsn, "vacuum", "checkpoint")
         most = self.scale.loaded // (self.scale.connections * self.scale.rounds)
         return self._rate(make, self.scale.connections, most=min(most, 1000), dsn=dsn)
+
+    def studio(self) -> None:
+        """Pages of Studio beside a full house, and what it costs that many are open."""
+        dsn = self._crowd()
+        execute(dsn, *studio.SETTLED)
+        waiting, ended = self.scale.backlog, self.scale.histories[-1]
+        beside = f"beside {waiting:,} queued, {waiting:,} parked, {ended:,} finished"
+        with Others(self.roots) as others:
+            found = studio.looks(dsn, self.scale.rounds)
+        time_of = Result(
+            "studio_time", f"A page of Studio {beside}", "ms", "overview",
+            {name: look.milliseconds for name, look in found.items()},
+            [Aim(name, 150, at_most=True) for name in found if name != studio.EXAMINED],
+            others.cores,
+        )  # fmt: skip
+        self.keep(time_of)
+        self.keep(
+            Result(
+                "studio_buffers", f"Calls of a page of Studio {beside}", "buffers", "overview",
+                {name: [float(look.buffers)] for name, look in found.items()},
+            )
+        )  # fmt: skip
+        pages, (_, seconds) = self.scale.studio_pages, self.scale.idle_seconds
+        with door.gateway(dsn, studio=True) as port:
+            self.compare(
+                Result(
+                    "studio_open",
+                    f"Time of the database for {pages} open pages of Studio {beside}",
+                    "cores", "database", aims=[Aim("database", 0.05, at_most=True)],
+                ),
+                {"database": partial(studio.watched, dsn, port, pages, seconds)},
+                rounds=1,
+            )  # fmt: skip
 
     def held_snapshot(self) -> None:
         """Claims after a time at 500/s while a transaction elsewhere keeps all dead rows, against
@@ -745,6 +788,6 @@ class Measures:
 ORDER: Final = (
     "enqueue_one", "enqueue_many", "one_by_one", "batches", "costs", "limits", "slow_commits",
     "steps", "worker", "pickup", "heartbeats", "gates", "pooler", "held_snapshot", "growth",
-    "backlog", "door", "idle",
+    "backlog", "studio", "door", "idle",
 )  # fmt: skip
 """The methods above, as the report shows them."""

@@ -36,6 +36,7 @@ class Scale:
     """A worker settles down, then is watched for at least so long."""
     door_backlog: int = 200_000
     door_workers: int = 200
+    studio_pages: int = 50
     peers: bool = False
     brief: bool = False
     """Leave out what lies between two other contenders."""
@@ -98,6 +99,7 @@ SCALES: Final = {
         idle_seconds=(0.2, 0.5),
         door_backlog=1_000,
         door_workers=5,
+        studio_pages=10,
         brief=True,
         settings={"fsync": "off"},
     ),

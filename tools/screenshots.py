@@ -8,8 +8,10 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -35,6 +37,8 @@ PAGES = {
     "fork": "/runs/{report}/fork?step=draft",
     "decisions": "/gates",
     "decision": "/gates/{refund}",
+    "answer": "/gates/{settle}",
+    "asking": "/runs/{return}",
     "queues": "/queues",
     "queue": "/queues/emails",
     "lanes": "/lanes",
@@ -45,7 +49,7 @@ PAGES = {
     "webhooks": "/webhooks",
     "doctor": "/doctor",
 }
-PHONE = ("overview", "run", "decision")
+PHONE = ("overview", "run", "decision", "answer")
 
 
 def main() -> None:
@@ -62,11 +66,11 @@ def main() -> None:
         connection = open_connection(dsn)
         ending.callback(connection.close)
         scene = furnish(connection)
-        names = {
-            "report": scene.runs["report"],
-            "review": scene.runs["review"],
-            "refund": scene.gates["refund"],
-        }
+        for concurrency in (4, 8, 12):
+            scene.call(
+                "set_queue", queue="emails", settings={"concurrency": concurrency}, actor="mira"
+            )
+        names = {**scene.runs, **scene.gates}
         served = Served(Settings(dsn=dsn)).start()
         ending.callback(served.stop)
         with sync_playwright() as playwright:
@@ -80,13 +84,26 @@ def main() -> None:
                     reduced_motion="reduce",
                 )
                 for name, path in PAGES.items():
-                    page.goto(f"{served.url}/studio{path.format(**names)}")
+                    page.goto(f"{served.url}/studio{path.format_map(names)}")
                     page.screenshot(path=FOLDER / f"{name}-{scheme}.png")
+                opened(page, served.url, names, scheme)
                 page.set_viewport_size({"width": 390, "height": 780})
                 for name in PHONE:
-                    page.goto(f"{served.url}/studio{PAGES[name].format(**names)}")
+                    page.goto(f"{served.url}/studio{PAGES[name].format_map(names)}")
                     page.screenshot(path=FOLDER / f"{name}-phone-{scheme}.png")
             browser.close()
+
+
+def opened(page: Any, url: str, names: Mapping[str, object], scheme: str) -> None:
+    """What somebody has opened: the form that releases a run, and the question of a bulk fork."""
+    page.goto(f"{url}/studio/runs/{names['report']}")
+    page.locator("summary", has_text="Release").click()
+    page.screenshot(path=FOLDER / f"release-{scheme}.png")
+    page.goto(f"{url}/studio/runs?status=failed&workflow=sync-crm")
+    page.get_by_label("Act on").select_option("all")
+    page.get_by_role("button", name="Fork").click()
+    page.wait_for_url("**/runs/bulk")
+    page.screenshot(path=FOLDER / f"bulk-{scheme}.png")
 
 
 if __name__ == "__main__":
