@@ -1,7 +1,6 @@
--- Runs of a throttled lane stand in its line, whose every place is closed to them. Of the others first the
--- lines of the keys, then those of the lanes, so a run its key keeps from running
--- takes no place of the lane. What is locked for runs that take nothing in the end is free again at the
--- commit.
+-- Runs of a throttled lane take no place and stand in the line of the lane. Of the others first the lines
+-- of the keys are asked, then those of the lanes, so a run its key keeps from running takes no place of
+-- the lane. What is locked for runs that take nothing in the end is free again at the commit.
 create or replace function tide._take_lanes(run_ids uuid[], wanted integer)
 returns tide.admission
 language plpgsql
