@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("django", reason="run: make test-agents")
 pytest.importorskip("django_tasks", reason="run: make test-agents")
 
-from tests.support import Connection, value
+from tests.support import Connection, open_connection, value
 from tidebase_pg import Tidebase
 from tidebase_pg.errors import BadPayload
 
@@ -118,3 +118,36 @@ def test_what_is_no_task_is_not_called_and_bad_arguments_are_named(
     for unknown in (str(uuid4()), "x", str(other)):
         with pytest.raises(TaskResultDoesNotExist):
             site.add.get_result(unknown)
+
+
+def recursive() -> list[Any]:
+    found: list[Any] = []
+    found.append(found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        (object(), "object"),
+        (float("nan"), "nan"),
+        (b"bytes", "base64"),
+        ("nul \0", "NUL"),
+        ("\ud800", "surrogate"),
+        (recursive(), "itself"),
+        ("x" * 20_000_000, "too large"),
+    ],
+    ids=["object", "nan", "bytes", "nul", "surrogate", "recursive", "large"],
+)
+def test_arguments_of_django_tasks_are_named_and_make_no_run(
+    direct_dsn: str, site: Any, argument: Any, words: str
+) -> None:
+    for place in ("args", "kwargs"):
+        with pytest.raises(Exception, match=f"(?i){words}") as said:
+            if place == "args":
+                site.add.enqueue(1, argument)
+            else:
+                site.add.enqueue(a=1, b=argument)
+        assert len(str(said.value)) < 1500
+    with open_connection(direct_dsn) as connection:
+        assert value(connection, "select count(*) from tide.runs") == 0

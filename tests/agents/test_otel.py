@@ -238,9 +238,7 @@ def test_a_webhook_that_is_not_ours_makes_no_span_and_one_without_trace_its_own(
     assert [span.parent for span in traces.named("webhook run.failed")] == [None, None]
 
 
-def test_a_pushed_run_is_in_the_trace_of_who_enqueued_it(
-    dsn: str, direct_dsn: str, traces: Traces
-) -> None:
+def test_a_pushed_run_links_to_who_enqueued_it(dsn: str, direct_dsn: str, traces: Traces) -> None:
     with Tidebase(dsn) as tide, open_connection(direct_dsn) as connection:
         instrument(tide, tracer_provider=traces.provider)
         tide.workflow("report")(lambda run, given: None)
@@ -255,7 +253,7 @@ def test_a_pushed_run_is_in_the_trace_of_who_enqueued_it(
         answer = tide.webhook(body, headers, secrets=[SECRET])
     assert (answer.status, answer.delivery.run_id) == (200, run_id)
     (attempt,) = traces.named("process report")
-    assert attempt.parent.span_id == caller.span_id
+    assert [link.context.span_id for link in attempt.links] == [caller.span_id]
     assert answer.delivery.trace["traceparent"].split("-")[2] == f"{caller.span_id:016x}"
 
 

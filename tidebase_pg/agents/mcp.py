@@ -36,6 +36,7 @@ from pydantic import AnyHttpUrl, BaseModel, Field, ValidationError
 from tidebase_pg import AsyncTidebase, calls
 from tidebase_pg.errors import NotFound, Stop, TideError
 from tidebase_pg.types import Record, RunRow
+from tidebase_pg.values import identifier
 from tidebase_pg.version import __version__
 
 P = ParamSpec("P")
@@ -160,30 +161,32 @@ def _operations(
             status=cast(Any, status),
             queue=queue,
             workflow=workflow,
-            before=None if before is None else UUID(before),
+            before=None if before is None else identifier("before", before),
             max_runs=limit,
         )
         return [_brief(row) for row in rows]
 
     async def describe_run(run_id: str) -> dict[str, Any]:
         """Everything about a run: input, result, steps, gates, children, state, usage, events."""
-        return await tide.runs.describe(run_id)
+        return await tide.runs.describe(identifier("run_id", run_id))
 
     async def explain_run(run_id: str) -> dict[str, Any]:
         """Why a run is not running: parked on what, queue paused or full, rate used up, no worker
         for its workflow, or how many runs are before it."""
-        return await tide.runs.explain_wait(run_id)
+        return await tide.runs.explain_wait(identifier("run_id", run_id))
 
     async def list_events(run_id: str, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
         """What happened to a run, oldest first; after: the seq of the last event seen."""
-        rows = await tide.runs.events(run_id, after=after, max_events=limit)
+        given = identifier("run_id", run_id)
+        rows = await tide.runs.events(given, after=after, max_events=limit)
         return [row.facts() for row in rows]
 
     async def read_stream(
         run_id: str, stream: str, after: int = 0, limit: int = 200
     ) -> list[dict[str, Any]]:
         """What a run wrote to one of its streams beyond a position, such as tokens or progress."""
-        rows = await tide.execute(calls.read_stream(run_id, stream, after=after, max_chunks=limit))
+        given = identifier("run_id", run_id)
+        rows = await tide.execute(calls.read_stream(given, stream, after=after, max_chunks=limit))
         return [row.facts() for row in rows]
 
     async def list_queues() -> list[dict[str, Any]]:
@@ -214,18 +217,24 @@ def _operations(
 
     async def cancel_run(run_id: str, reason: str) -> dict[str, Any]:
         """Cancel an active run and its children, at once and for good. Say why."""
-        return _brief(await tide.runs.cancel(run_id, reason=reason, actor=_acting(actor)))
+        given = identifier("run_id", run_id)
+        return _brief(await tide.runs.cancel(given, reason=reason, actor=_acting(actor)))
 
     async def retry_run(run_id: str) -> dict[str, Any]:
         """Run a failed or cancelled run again; completed steps are not repeated."""
-        return _brief(await tide.runs.retry(run_id, actor=_acting(actor)))
+        given = identifier("run_id", run_id)
+        return _brief(await tide.runs.retry(given, actor=_acting(actor)))
 
     async def decide_gate(
         gate_id: str, decision: Literal["approved", "rejected"], payload: Any = None
     ) -> dict[str, Any]:
         """Decide what people are asked for. Only when a person told you to."""
         decided = await tide.gates.decide(
-            gate_id, decision, _acting(actor), payload=payload, key_hash=_key_hash()
+            identifier("gate_id", gate_id),
+            decision,
+            _acting(actor),
+            payload=payload,
+            key_hash=_key_hash(),
         )
         return _facts(decided)
 
@@ -373,7 +382,7 @@ class TideTasks(Extension):
                 key_hash=_key_hash(),
                 **options,
             )
-        except TideError as error:
+        except (TideError, ValueError) as error:
             return _failed(str(error))
         if _knows_tasks(ctx):
             row = await self._tide.runs.get(done.run_id)

@@ -15,6 +15,7 @@ from langgraph.config import get_config
 from langgraph.types import Command, Interrupt
 
 from tidebase_pg import AsyncRun
+from tidebase_pg.errors import Fail
 
 State = TypeVar("State")
 
@@ -86,7 +87,15 @@ def step_node(
         task = _place(run, get_config())
 
         async def once() -> list[str]:
-            kind, data = _serde.dumps_typed(await _called(function, state))
+            answer = await _called(function, state)
+            try:
+                kind, data = _serde.dumps_typed(answer)
+            except (TypeError, ValueError) as error:
+                raise Fail(
+                    f"what node {label!r} gives cannot be serialized: {error}; keep it out of the "
+                    "state",
+                    failure_class="bad_output",
+                ) from error
             return [kind, base64.b64encode(data).decode()]
 
         kept = cast("list[str]", await run.step(f"{label}:{task}", once, **options))

@@ -177,9 +177,10 @@ class _Saver(BaseCheckpointSaver[str]):
     ) -> Statement:
         configurable = (config or {}).get("configurable", {})
         namespace = configurable.get("checkpoint_ns", "" if latest else None)
+        thread_id = configurable.get("thread_id")
         given = {
-            "thread_id": configurable.get("thread_id") and str(configurable["thread_id"]),
-            "checkpoint_ns": namespace,
+            "thread_id": thread_id and _name("thread_id", thread_id),
+            "checkpoint_ns": namespace and _name("checkpoint_ns", namespace),
             "checkpoint_id": configurable.get("checkpoint_id"),
             "filter": None if not filter else _json(filter, "the filter"),
             "before": None if before is None else get_checkpoint_id(before),
@@ -200,7 +201,7 @@ class _Saver(BaseCheckpointSaver[str]):
         return [self._delete_thread(thread_id) for thread_id in ids]
 
     def _delete_thread(self, thread_id: str) -> Statement:
-        given = {"thread_id": str(thread_id)}
+        given = {"thread_id": _name("thread_id", thread_id)}
         return Statement("delete_thread", given, lambda: self._memory.forget(given["thread_id"]))
 
     def _delete_for_runs(self, run_ids: Sequence[str]) -> Statement:
@@ -417,11 +418,20 @@ def _thread(config: RunnableConfig) -> str:
     configurable = config.get("configurable", {})
     if not configurable.get("thread_id"):
         raise ValueError('config has no thread_id: give {"configurable": {"thread_id": …}}')
-    return str(configurable["thread_id"])
+    return _name("thread_id", configurable["thread_id"])
 
 
 def _namespace(config: RunnableConfig) -> str:
-    return str(config["configurable"].get("checkpoint_ns", ""))
+    return _name("checkpoint_ns", config["configurable"].get("checkpoint_ns", ""))
+
+
+def _name(what: str, given: object) -> str:
+    text = str(given)
+    if "\0" in text or (not text.isascii() and any("\ud800" <= one <= "\udfff" for one in text)):
+        raise ValueError(
+            f"{what} {text[:60]!r} holds a NUL or half a character, which Postgres cannot store"
+        )
+    return text
 
 
 def _config(thread_id: str, namespace: str, checkpoint_id: str) -> RunnableConfig:
