@@ -63,7 +63,7 @@ migrations last
 cat << SQL
 insert into tide.installs (version, functions_sha256) values ('$version', 'extension');
 
--- Without this pg_dump would leave out every row. The ledger is written by create extension itself.
+-- Without this pg_dump would leave out every row, and where a count has got to. The ledger is written by create extension itself.
 do \$\$
 declare
   v_table regclass;
@@ -72,7 +72,7 @@ begin
     select c.oid
     from pg_catalog.pg_class as c
     where c.relnamespace = 'tide'::regnamespace
-      and c.relkind = 'r'
+      and c.relkind in ('r', 'S')
       and c.relname not in ('migrations', 'installs', 'turns')
       and c.oid <> all (
         array(
