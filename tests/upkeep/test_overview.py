@@ -12,11 +12,10 @@ def test_the_overview_says_what_needs_a_look(connection: Connection) -> None:
     assert seen["people"]["review"]["runs"] == 1
     assert seen["people"]["review"]["oldest"][0]["run_id"] == str(scene.runs["review"])
     assert seen["people"]["budget"]["oldest"][0]["run_id"] == str(scene.runs["budget"])
-    assert seen["parked"] == {"gate": 2, "budget": 1, "review": 1}
-    assert seen["gates"]["pending"] == 2
+    assert seen["parked"] == {"gate": 3, "budget": 1, "review": 1}
+    assert seen["gates"]["pending"] == 4
     assert [gate["gate_id"] for gate in seen["gates"]["oldest"]] == [
-        str(scene.gates["refund"]),
-        str(scene.gates["publish"]),
+        str(scene.gates[name]) for name in ("refund", "publish", "settle", "block")
     ]
     crm = next(
         f for f in seen["failures"] if f["failure_class"] == "error" and f["workflow"] == "sync-crm"

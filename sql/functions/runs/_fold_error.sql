@@ -13,12 +13,12 @@ begin
   );
   v_text := regexp_replace(v_text, '"[^"]*"', '<text>', 'g');
   -- An apostrophe within a word opens no quotation.
-  v_text := regexp_replace(v_text, '(^|[^[:alnum:]])''[^'']*''(?![[:alnum:]])', '\1<text>', 'g');
+  v_text := regexp_replace(v_text, '(^|[^[:alnum:]])''[^'']*''(?![[:alnum:]])', E'\\1<text>', 'g');
   v_text := regexp_replace(
-    v_text, '\m(0x[0-9a-f]+|(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{8,})\M', '<id>', 'gi'
+    v_text, E'\\m(0x[0-9a-f]+|(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{8,})\\M', '<id>', 'gi'
   );
   v_text := regexp_replace(v_text, '[0-9]+([.,:][0-9]+)*', '<n>', 'g');
-  return left(btrim(regexp_replace(v_text, '\s+', ' ', 'g')), 300);
+  return left(btrim(regexp_replace(v_text, '[[:space:]]+', ' ', 'g')), 300);
 end;
 $$;
 
