@@ -207,13 +207,18 @@ async def _open(client: httpx.AsyncClient, path: str) -> None:
         follows += "?of=gates"
     last = 0.0
     loading: asyncio.Task[httpx.Response] | None = None
-    async with client.stream("GET", follows, timeout=None) as answer:
-        async for line in answer.aiter_lines():
-            if line != "event: look" or (loading is not None and not loading.done()):
-                continue
-            if time.monotonic() - last >= PAUSE:
-                last = time.monotonic()
-                loading = asyncio.create_task(client.get(path))
+    try:
+        async with client.stream("GET", follows, timeout=None) as answer:
+            async for line in answer.aiter_lines():
+                if line != "event: look" or (loading is not None and not loading.done()):
+                    continue
+                if time.monotonic() - last >= PAUSE:
+                    last = time.monotonic()
+                    loading = asyncio.create_task(client.get(path))
+    finally:
+        if loading is not None:
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
 
 
 def _write(

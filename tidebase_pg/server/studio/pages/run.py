@@ -36,11 +36,13 @@ async def run(visit: Visit) -> Response:
     reasons: list[dict[str, Any]] = []
     asked: list[ListedGate] = []
     if visit.sees_payloads:
-        carried = await visit.ask(calls.get_run(run_id))
+        carried = await visit.look(("carried", run_id, visit.told), calls.get_run(run_id))
         if seen["run"]["status"] in ("pending", "queued", "running"):
-            reasons = (await visit.ask(calls.explain_wait(run_id)))["reasons"]
+            explain = calls.explain_wait(run_id)
+            reasons = (await visit.look(("why", run_id, visit.told), explain))["reasons"]
         if any(gate["status"] == "pending" for gate in seen["gates"]):
-            asked = await visit.ask(calls.list_gates(only_run=run_id, max_gates=GATES))
+            listed = calls.list_gates(only_run=run_id, max_gates=GATES)
+            asked = await visit.look(("asked", run_id, visit.told), listed)
     return visit.page(
         "run.html",
         now=moment(seen["now"]),
