@@ -581,6 +581,8 @@ ORPHANS = {
     "lost_leases": "(run_id, lease_id, lease, lost_at) "
     "values (%s, gen_random_uuid(), '1 minute', now())",
     "lane_waits": "(run_id, lane, lane_key, priority, run_at) values (%s, 'shared', '', 0, now())",
+    "predecessors": "(run_id, after_id, after_failure, run_at, noticed) "
+    "values (%s, gen_random_uuid(), 'run', now(), true)",
     "waits": "(run_id, kind, name, status, created_at) "
     "values (%s, 'event', 'paid', 'pending', now())",
     "signals": "(run_id, name, created_at) values (%s, 'paid', now())",

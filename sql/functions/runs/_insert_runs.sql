@@ -15,7 +15,7 @@ begin
     insert into tide.runs_active
     select r.*
     from tide._first_rows(_insert_runs.runs, v_now) as r;
-    if cardinality(runs) > 1 then
+    if cardinality(runs) <> 1 then
       select
         coalesce(array_agg(n.run_id), '{}'),
         bool_or(tide._lies_apart(n.input))
