@@ -10,16 +10,6 @@ comment on column tide.lanes.throttle_reason is 'Why it is throttled, as the cal
 
 alter type tide.outcome add attribute throttle text;
 
-alter table tide.setting_changes drop constraint setting_changes_kind_known;
-alter table tide.setting_changes
-add constraint setting_changes_kind_known
-check (kind in ('queue', 'lane', 'schedule', 'installation')) not valid;
-comment on table tide.setting_changes is
-  'What was changed about queues, lanes, schedules and the installation, by whom. Rows are only added, '
-  'and removed when the retention of the installation has passed.';
-comment on column tide.setting_changes.name is
-  'Of the queue, lane or schedule; null = the installation.';
-
 drop function if exists tide.release;
 drop function if exists tide._release;
 drop function if exists tide.set_lane;

@@ -1,5 +1,5 @@
 -- tide: with the functions
--- Who set which price, and who changed the retention. Short lock: a rule of a small table is read
+-- Who set which price, who changed lanes and the retention. Short lock: a rule of a small table is read
 -- over; functions that gain an actor are made again in this transaction.
 alter table tide.setting_changes drop constraint setting_changes_kind_known;
 alter table tide.setting_changes add constraint setting_changes_kind_known check (

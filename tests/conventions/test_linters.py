@@ -68,9 +68,6 @@ ACCEPTED = {
     ("0110_throttled_lanes.sql", "ban-drop-function"): "made again in the same transaction",
     ("0140_gates_of_a_run.sql", "ban-drop-function"): "made again in the same transaction",
     ("0112_scheduled_lanes.sql", "ban-drop-function"): "made again in the same transaction",
-    ("0110_throttled_lanes.sql", "ban-drop-constraint"): (
-        "a check that knows one more kind takes its place in the same transaction"
-    ),
     ("0063_parked_times.sql", "ban-drop-not-null"): "drivers of before read no time as well",
     ("0098_inputs_apart.sql", "ban-drop-not-null"): "every answer has the input still",
     ("0099_former_functions.sql", "ban-drop-function"): "a private one, called by nobody any more",
