@@ -187,6 +187,30 @@ async def test_forks_and_deletes_at_once_leave_no_history_without_its_beginning(
         assert entries(dsn) == 0
 
 
+async def test_idle_conversations_go_with_the_messages_that_no_other_shares(
+    store: TideConversationStore, dsn: str
+) -> None:
+    base = Conversation(conversation_id="old", messages=[said("0")])
+    await store.save(base)
+    await store.fork("old", new_conversation_id="fork")
+    base = await store.load("old") or base
+    base.messages.append(said("1"))
+    await store.save(base)
+    await store.save(Conversation(conversation_id="older", messages=[said("2")]))
+    assert await store.delete_idle(60.0) == 0
+    with open_connection(dsn) as connection:
+        connection.execute(
+            "update tide_conversations.records set updated_at = updated_at - interval '91 d' "
+            "where conversation_id <> 'fork'"
+        )
+    with pytest.raises(ValueError, match="idle is not valid"):
+        await store.delete_idle(0)
+    assert await store.delete_idle(90 * 86_400.0) == 2
+    assert await store.load("old") is None
+    assert texts(await store.load("fork")) == ["0"]
+    assert entries(dsn) == 1
+
+
 async def test_what_is_no_json_is_refused_with_its_place(store: TideConversationStore) -> None:
     conversation = Conversation(conversation_id="ann", messages=[said("fine"), said("a\0b")])
     with pytest.raises(BadPayload, match=r"conversation 'ann' .* at \$\[1\]\.message\.parts\[0\]"):

@@ -144,6 +144,15 @@ class TideConversationStore(AsyncConnected, ConversationStore):
         if not (await self._execute(Statement("delete_record", given)))[0][0]:
             raise ConversationConflict(conversation_id)
 
+    async def delete_idle(self, idle_seconds: float) -> int:
+        """Remove all conversations nobody has saved for so long, with the messages that no other
+        shares, a hundred in a transaction, and say how many."""
+        idle = Statement("delete_idle_records", {"idle": f"{float(idle_seconds):f} seconds"})
+        total = 0
+        while removed := (await self._execute(idle))[0][0]:
+            total += int(removed)
+        return total
+
     async def read_history(
         self, head_id: str | None, *, limit: int | None = None
     ) -> list[ConversationEntry]:

@@ -8,53 +8,11 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_tips text[];
-  v_tree text[];
 begin
   perform pg_advisory_xact_lock(hashtext('tide_conversations.records'));
-  delete from tide_conversations.records as r
-  where r.conversation_id = delete_record.conversation_id
-    and r.revision = delete_record.expected_revision
-  returning r.tips
-  into v_tips;
-  if not found then
-    return false;
-  end if;
-  v_tree := array(
-    select e.entry_id
-    from tide_conversations.entries as e
-    where e.root_id in (
-      select t.root_id
-      from tide_conversations.entries as t
-      where t.entry_id = any(v_tips)
-    )
+  return tide_conversations._remove_record(
+    delete_record.conversation_id, delete_record.expected_revision
   );
-  with recursive kept as (
-    select
-      e.entry_id,
-      e.parent_id
-    from tide_conversations.records as r
-    cross join unnest(r.tips) as t(entry_id)
-    join tide_conversations.entries as e
-      on e.entry_id = t.entry_id
-    where r.tips && v_tree
-    union
-    select
-      e.entry_id,
-      e.parent_id
-    from kept as k
-    join tide_conversations.entries as e
-      on e.entry_id = k.parent_id
-  )
-  delete from tide_conversations.entries as e
-  where e.entry_id = any(v_tree)
-    and not exists (
-      select
-      from kept as k
-      where k.entry_id = e.entry_id
-    );
-  return true;
 end;
 $$;
 
