@@ -6,7 +6,6 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -14,6 +13,7 @@ from tests.agents.kills import Log
 from tests.support import open_connection, value
 from tidebase_pg import AsyncRun, AsyncTidebase
 
+UNKNOWN = "01890000-0000-7000-8000-000000000000"
 LARGE = "x" * 20_000_000
 HOSTILE = ["a\nb", "a\0b", "\ud800", "x" * 300, "'; drop table tide.runs --", ""]
 
@@ -63,7 +63,7 @@ async def test_mcp_tells_the_model_what_is_wrong_and_makes_no_run(
     assert runs(dsn) == 0
 
 
-@pytest.mark.parametrize("name", ["x", "", "a\0b", "'; drop table tide.runs --", str(uuid4())])
+@pytest.mark.parametrize("name", ["x", "", "a\0b", "'; drop table tide.runs --", UNKNOWN])
 async def test_mcp_names_ids_that_are_none(atide: AsyncTidebase, dsn: str, name: str) -> None:
     pytest.importorskip("mcp.server.mcpserver", reason="run: make test-agents")
     from mcp import Client
