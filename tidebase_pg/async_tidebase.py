@@ -26,6 +26,7 @@ from tidebase_pg.client.async_connections import AsyncSource, new_source
 from tidebase_pg.client.async_foreign import connection_of
 from tidebase_pg.client.connections import FromDsn
 from tidebase_pg.client.failures import PATIENCE
+from tidebase_pg.client.limits import CALL_LIMIT
 from tidebase_pg.client.settings import MAX_CONNECTIONS, AsyncConnection, AsyncPool, environment
 from tidebase_pg.codecs import Codec
 from tidebase_pg.errors import NotFound, RunFinished, Stop
@@ -288,10 +289,10 @@ class AsyncTidebase:
     """Durable workflows in the Postgres behind a DSN, a pool or a connection, for asyncio.
 
     Without any it reads TIDEBASE_DSN, when first used. Over a connection everything takes part in
-    that connection's transaction, and `work` is not available. While the database cannot be
-    reached calls are sent again for `patience` seconds. `codec` says how values become JSON and are
-    restored; by default pydantic models, dataclasses and TypedDicts are. Safe to share between
-    threads and event loops.
+    that connection's transaction, and `work` is not available. A call that is not answered for
+    `call_limit` seconds is cut off; it is sent again, as while the database cannot be reached, for
+    `patience` seconds. `codec` says how values become JSON and are restored; by default pydantic
+    models, dataclasses and TypedDicts are. Safe to share between threads and event loops.
 
     >>> tide = AsyncTidebase("postgresql:///app")
     >>> @tide.workflow("report", queue="reports")
@@ -306,12 +307,14 @@ class AsyncTidebase:
         source: str | AsyncPool | AsyncConnection | None = None,
         *,
         patience: Duration = PATIENCE,
+        call_limit: Duration = CALL_LIMIT,
         codec: Codec | None = None,
     ) -> None:
         self._given = check_kind(
             "source", source, str, AsyncConnectionPool, psycopg.AsyncConnection
         )
         self._patience = seconds("patience", patience)
+        self._call_limit = seconds("call_limit", call_limit, least=0.1)
         self._lock = threading.Lock()
         self._source: AsyncSource | None = None
         self._client: AsyncClient | None = None
@@ -808,5 +811,7 @@ class AsyncTidebase:
                     self._client = AsyncClient(given)
                 else:
                     self._source = new_source(given)
-                    self._client = AsyncClient(self._source, patience=self._patience)
+                    self._client = AsyncClient(
+                        self._source, patience=self._patience, limit=self._call_limit
+                    )
             return self._client

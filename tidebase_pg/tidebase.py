@@ -22,6 +22,7 @@ from tidebase_pg.client import Client
 from tidebase_pg.client.connections import Source, new_source
 from tidebase_pg.client.failures import PATIENCE
 from tidebase_pg.client.foreign import connection_of
+from tidebase_pg.client.limits import CALL_LIMIT
 from tidebase_pg.client.settings import MAX_CONNECTIONS, Connection, Pool
 from tidebase_pg.codecs import Codec
 from tidebase_pg.driver import drive
@@ -280,10 +281,10 @@ class Tidebase:
     """Durable workflows in the Postgres behind a DSN, a pool or a connection.
 
     Without any it reads TIDEBASE_DSN, when first used. Over a connection everything takes part in
-    that connection's transaction, and `work` is not available. While the database cannot be
-    reached calls are sent again for `patience` seconds. `codec` says how values become JSON and are
-    restored; by default pydantic models, dataclasses and TypedDicts are. Safe to share between
-    threads and event loops.
+    that connection's transaction, and `work` is not available. A call that is not answered for
+    `call_limit` seconds is cut off; it is sent again, as while the database cannot be reached, for
+    `patience` seconds. `codec` says how values become JSON and are restored; by default pydantic
+    models, dataclasses and TypedDicts are. Safe to share between threads and event loops.
 
     >>> tide = Tidebase("postgresql:///app")
     >>> @tide.workflow("report", queue="reports")
@@ -298,10 +299,12 @@ class Tidebase:
         source: str | Pool | Connection | None = None,
         *,
         patience: Duration = PATIENCE,
+        call_limit: Duration = CALL_LIMIT,
         codec: Codec | None = None,
     ) -> None:
         self._given = check_kind("source", source, str, ConnectionPool, psycopg.Connection)
         self._patience = seconds("patience", patience)
+        self._call_limit = seconds("call_limit", call_limit, least=0.1)
         self._lock = threading.Lock()
         self._source: Source | None = None
         self._client: Client | None = None
@@ -774,5 +777,7 @@ class Tidebase:
                     self._client = Client(given)
                 else:
                     self._source = new_source(given)
-                    self._client = Client(self._source, patience=self._patience)
+                    self._client = Client(
+                        self._source, patience=self._patience, limit=self._call_limit
+                    )
             return self._client

@@ -21,9 +21,7 @@ from tests.driver.conftest import Background
 from tests.driver.test_processes import application, read_until
 from tests.servers import OwnServer, scratch
 from tidebase_pg import AsyncRun, AsyncTidebase, Run, Tidebase, admin, calls
-from tidebase_pg.client import AsyncClient, Client, async_statements, statements
-from tidebase_pg.client.async_connections import AsyncFromDsn
-from tidebase_pg.client.connections import FromDsn
+from tidebase_pg.client import async_statements, statements
 
 PATIENCE = 60
 LEASE = 1.5
@@ -94,29 +92,27 @@ def within(seconds: float) -> Generator[None]:
 
 
 def test_a_call_ends_within_its_limit(quiet: Quiet) -> None:
-    client = Client(FromDsn(quiet.dsn), limit=LIMIT, patience=0.0)
-    client.execute(calls.version())
-    with (
-        quiet.silent(),
-        within(LIMIT + CONNECTING),
-        pytest.raises(psycopg.OperationalError),
-    ):
-        client.execute(calls.version())
-    assert client.execute(calls.version()) is not None
-    client.close()
+    with Tidebase(quiet.dsn, patience=0, call_limit=LIMIT) as tide:
+        tide.execute(calls.version())
+        with (
+            quiet.silent(),
+            within(LIMIT + CONNECTING),
+            pytest.raises(psycopg.OperationalError),
+        ):
+            tide.execute(calls.version())
+        assert tide.execute(calls.version()) is not None
 
 
 async def test_a_call_of_asyncio_ends_within_its_limit(quiet: Quiet) -> None:
-    client = AsyncClient(AsyncFromDsn(quiet.dsn), limit=LIMIT, patience=0.0)
-    await client.execute(calls.version())
-    with (
-        quiet.silent(),
-        within(LIMIT + CONNECTING),
-        pytest.raises(psycopg.OperationalError),
-    ):
-        await client.execute(calls.version())
-    assert await client.execute(calls.version()) is not None
-    await client.close()
+    async with AsyncTidebase(quiet.dsn, patience=0, call_limit=LIMIT) as tide:
+        await tide.execute(calls.version())
+        with (
+            quiet.silent(),
+            within(LIMIT + CONNECTING),
+            pytest.raises(psycopg.OperationalError),
+        ):
+            await tide.execute(calls.version())
+        assert await tide.execute(calls.version()) is not None
 
 
 def test_listening_ends_within_its_limit(quiet: Quiet) -> None:

@@ -15,15 +15,12 @@ from tidebase_pg.call import Call
 from tidebase_pg.client.async_connections import AsyncFromDsn, AsyncPinnedConnection, AsyncSource
 from tidebase_pg.client.async_statements import perform
 from tidebase_pg.client.failures import PATIENCE, Patience, discard_if_useless
-from tidebase_pg.client.limits import limited
+from tidebase_pg.client.limits import CALL_LIMIT, limited
 from tidebase_pg.client.meeting import Meeting
 from tidebase_pg.client.settings import AsyncConnection
 from tidebase_pg.version import check_version
 
 T = TypeVar("T")
-
-CALL_LIMIT = 60.0
-"""Seconds after which a call that was not answered is cut off and sent again."""
 
 
 class AsyncClient:

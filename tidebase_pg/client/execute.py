@@ -16,16 +16,13 @@ from tidebase_pg import calls, threads
 from tidebase_pg.call import Call
 from tidebase_pg.client.connections import FromDsn, PinnedConnection, Source
 from tidebase_pg.client.failures import PATIENCE, Patience, discard_if_useless
-from tidebase_pg.client.limits import limited
+from tidebase_pg.client.limits import CALL_LIMIT, limited
 from tidebase_pg.client.meeting import Meeting
 from tidebase_pg.client.settings import Connection
 from tidebase_pg.client.statements import perform
 from tidebase_pg.version import check_version
 
 T = TypeVar("T")
-
-CALL_LIMIT = 60.0
-"""Seconds after which a call that was not answered is cut off and sent again."""
 
 
 class Client:

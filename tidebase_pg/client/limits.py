@@ -14,6 +14,9 @@ import psycopg
 
 from tidebase_pg.client.settings import AsyncConnection, Connection
 
+CALL_LIMIT: Final = 60.0
+"""Seconds after which a call that was not answered is cut off and sent again."""
+
 TICK: Final = 0.1
 """Seconds between two looks at what has a limit, while anything has."""
 
