@@ -156,10 +156,10 @@ def test_a_watched_run_that_fails_ends_the_watch_with_one(dsn: str, connection: 
 def test_top_shows_queues_runs_and_failures(dsn: str, scene: Scene) -> None:
     shown = run(dsn, "top", "--once")
     assert shown.exit_code == 0, shown.output
-    for text in ("2 running", "2 decisions", "billing", "paused", "generate-report", "sync-crm"):
+    for text in ("2 running", "4 decisions", "billing", "paused", "generate-report", "sync-crm"):
         assert text in shown.stdout
     seen = json.loads(run(dsn, "top", "--json").stdout)
-    assert seen["gates"]["pending"] == 2
+    assert seen["gates"]["pending"] == 4
     assert "reports" in [queue["queue"] for queue in seen["queues"]]
 
 

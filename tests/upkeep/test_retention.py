@@ -163,8 +163,11 @@ def test_bad_arguments_are_refused(tide: Tide) -> None:
 
 def whole_life(tide: Tide, queue: str) -> UUID:
     """A finished run that has a row in every table a run can have rows in."""
+    before = tide.started("before", queue="before")
+    tide.complete(run_id=before.run_id, lease_id=before.lease_id)
     run = tide.started(
         "whole",
+        after=[before.run_id],
         queue=queue,
         input={"text": "tides " * 500},
         budget={"max_steps": 9},
