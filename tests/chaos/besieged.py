@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from tests.chaos import application
 from tests.chaos.application import LEASE
 from tests.chaos.history import Log
@@ -47,6 +49,15 @@ def census(log: Log, colour: str, loop: asyncio.AbstractEventLoop | None) -> Non
         )
 
 
+def did_not_begin(log: Log, error: psycopg.Error) -> None:
+    """A worker that finds no database at first says so and ends, and a process manager starts it
+    again, as here. One that has executed anything goes on whatever happens to the database."""
+    if log.kinds["effect"]:
+        raise error
+    log.write("did not begin", error=str(error))
+    time.sleep(0.1)
+
+
 def main(colour: str, folder: Path) -> None:
     logging.basicConfig(filename=folder / f"{colour}-{os.getpid()}.log", level=logging.WARNING)
     stacks = (folder / f"stacks-{colour}-{os.getpid()}.txt").open("w")
@@ -70,7 +81,12 @@ def main(colour: str, folder: Path) -> None:
             run.step("block", lambda: time.sleep(BLOCKED))
 
         watched(None)
-        tide.work(**options)
+        while True:
+            try:
+                tide.work(**options)
+                break
+            except psycopg.Error as error:
+                did_not_begin(log, error)
     else:
         async_tide = application.async_application(log)
 
@@ -80,7 +96,12 @@ def main(colour: str, folder: Path) -> None:
 
         async def work() -> None:
             watched(asyncio.get_running_loop())
-            await async_tide.work(**options)
+            while True:
+                try:
+                    await async_tide.work(**options)
+                    break
+                except psycopg.Error as error:
+                    did_not_begin(log, error)
 
         asyncio.run(work())
     log.write("ended", pid=os.getpid())

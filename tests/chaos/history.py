@@ -29,9 +29,12 @@ class Log:
         self._file = os.open(
             folder / f"{name}-{os.getpid()}.jsonl", os.O_APPEND | os.O_CREAT | os.O_WRONLY
         )
+        self.kinds: Counter[str] = Counter()
+        """How many lines of each kind were written."""
 
     def write(self, kind: str, **facts: Any) -> None:
         told = {"kind": kind, "at": time.time(), **facts}
+        self.kinds[kind] += 1
         os.write(self._file, (json.dumps(told, default=str) + "\n").encode())
 
 
