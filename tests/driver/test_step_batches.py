@@ -31,12 +31,12 @@ from tidebase_pg import (
     new_run_id,
 )
 from tidebase_pg.call import Call
-from tidebase_pg.client import Client, async_execute
+from tidebase_pg.client import AsyncClient, Client, async_execute
 from tidebase_pg.client import execute as client
 from tidebase_pg.types import LeasedRun, StepAnswer
 from tidebase_pg.worker import step_batches
 from tidebase_pg.worker.active_run import ActiveRun
-from tidebase_pg.worker.step_batches import Report, StepReporter
+from tidebase_pg.worker.step_batches import AsyncStepReporter, Report, StepReporter
 
 PATIENCE: Final = 60
 
@@ -712,32 +712,69 @@ def test_what_one_slot_found_busy_another_may_have_reported_for_it() -> None:
 
 
 class Unreachable:
-    """A database that cannot be reached for three reports."""
+    """A database that refuses the first call where told to, then cannot be reached for three."""
 
-    def __init__(self) -> None:
+    def __init__(self, refuses: bool = False) -> None:
         self.asked = 0
+        self.refuses = refuses
 
     def execute(self, call: Call[Any]) -> list[StepAnswer]:
         self.asked += 1
+        if self.refuses:
+            self.refuses = False
+            raise psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
         if self.asked <= 3:
             raise psycopg.OperationalError("the connection is lost")
         return [StepAnswer(1, "execute", None, 1, "auto")]
 
 
-def test_a_report_is_repeated_as_long_as_the_run_holds_its_lease() -> None:
+class UnreachableForAsyncio:
+    """The same for asyncio."""
+
+    def __init__(self, refuses: bool = False) -> None:
+        self.database = Unreachable(refuses)
+
+    async def execute(self, call: Call[Any]) -> list[StepAnswer]:
+        return self.database.execute(call)
+
+
+def reports(held: ActiveRun) -> list[Call[Any]]:
+    """One that goes out with others, and one that goes out alone."""
+    step = (held.run_id, held.lease_id, "s")
+    return [calls.complete_step(*step, output=1), calls.fail_step(*step, error={"message": "x"})]
+
+
+def new_run(lease: float, began: float) -> ActiveRun:
     leased = LeasedRun(uuid4(), uuid4(), "w", 1, 1, "{}", "{}", fresh=True)
-    held = ActiveRun(leased, 60.0, time.monotonic())
-    database = Unreachable()
-    call = calls.complete_step(held.run_id, held.lease_id, "s", output=1)
-    StepReporter(cast(Client, database)).execute(held, call)
+    return ActiveRun(leased, lease, began)
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_report_is_repeated_as_long_as_the_run_holds_its_lease(
+    number: int, refuses: bool
+) -> None:
+    held = new_run(60.0, time.monotonic())
+    database = Unreachable(refuses and number == 0)
+    StepReporter(cast(Client, database)).execute(held, reports(held)[number])
     assert database.asked == 4
 
 
-def test_a_report_of_a_run_that_lost_its_lease_is_not_repeated() -> None:
-    leased = LeasedRun(uuid4(), uuid4(), "w", 1, 1, "{}", "{}", fresh=True)
-    held = ActiveRun(leased, 0.0, time.monotonic() - 1)
+@pytest.mark.parametrize("refuses", [False, True])
+@pytest.mark.parametrize("number", [0, 1])
+async def test_a_report_is_repeated_as_long_as_the_run_holds_its_lease_for_asyncio(
+    number: int, refuses: bool
+) -> None:
+    held = new_run(60.0, time.monotonic())
+    client = UnreachableForAsyncio(refuses and number == 0)
+    await AsyncStepReporter(cast(AsyncClient, client)).execute(held, reports(held)[number])
+    assert client.database.asked == 4
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_report_of_a_run_that_lost_its_lease_is_not_repeated(number: int) -> None:
+    held = new_run(0.0, time.monotonic() - 1)
     database = Unreachable()
-    call = calls.complete_step(held.run_id, held.lease_id, "s", output=1)
     with pytest.raises(LeaseLost):
-        StepReporter(cast(Client, database)).execute(held, call)
+        StepReporter(cast(Client, database)).execute(held, reports(held)[number])
     assert database.asked == 1

@@ -307,7 +307,7 @@ class StepReporter:
         report = None if batcher.refused else report_of(held, call)
         if report is None:
             self.settle(held)
-            return self._client.execute(call)
+            return self._alone(held, call)
         report.done.acquire()
         with self._lock:
             batcher.add(report)
@@ -325,8 +325,20 @@ class StepReporter:
         if report.single:
             if report.begin is not None or "used" in call.arguments:
                 held.ask_alone()
-            return self._client.execute(call)
+            return self._alone(held, call)
         return cast(T, report.result())
+
+    def _alone(self, held: ActiveRun, call: Call[T]) -> T:
+        """The answer to a call that is in no batch, which is repeated as batches are."""
+        call, waits = call.repeatable(), pauses(LONGEST_BUSY)
+        while True:
+            try:
+                return self._client.execute(call)
+            except psycopg.Error as error:
+                if not is_passing(error):
+                    raise
+            time.sleep(next(waits))
+            held.check()
 
     def _await(self, report: Report, leads: bool) -> None:
         """Until the report is answered. Its lock is released once when it is, and once before if
@@ -448,7 +460,7 @@ class AsyncStepReporter:
         report = None if self._batcher.refused else report_of(held, call)
         if report is None:
             await self.settle(held)
-            return await self._client.execute(call)
+            return await self._alone(held, call)
         report.future = asyncio.get_running_loop().create_future()
         self._batcher.add(report)
         self._send()
@@ -465,8 +477,20 @@ class AsyncStepReporter:
         if report.single:
             if report.begin is not None or "used" in call.arguments:
                 held.ask_alone()
-            return await self._client.execute(call)
+            return await self._alone(held, call)
         return cast(T, report.result())
+
+    async def _alone(self, held: ActiveRun, call: Call[T]) -> T:
+        """The answer to a call that is in no batch, which is repeated as batches are."""
+        call, waits = call.repeatable(), pauses(LONGEST_BUSY)
+        while True:
+            try:
+                return await self._client.execute(call)
+            except psycopg.Error as error:
+                if not is_passing(error):
+                    raise
+            await asyncio.sleep(next(waits))
+            held.check()
 
     async def begin(self, held: ActiveRun, call: Call[StepStart], judge: Judge) -> StepStart:
         """Tell that a step began, without waiting for the answer: `judge` reads it."""
