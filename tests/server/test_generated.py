@@ -27,7 +27,7 @@ from tests.support import Connection, value
 from tidebase_pg.server import Settings
 from tidebase_pg.server.routes import table
 
-REQUESTS = int(os.environ.get("TIDE_FUZZ_REQUESTS", "60"))
+REQUESTS = int(os.environ.get("TIDE_FUZZ_REQUESTS", "200"))
 """For each route; `make fuzz-http` asks for ten thousand."""
 
 KEY = "shared-key-that-no-answer-may-hold"
@@ -271,7 +271,7 @@ def test_no_request_is_a_server_error_and_no_answer_holds_what_it_may_not(
     finally:
         if route.name == "pause":
             sql.execute("select tide.resume()")
-    assert len(done) >= min(REQUESTS, 30)
+    assert len(done) >= min(REQUESTS, 50)
     lease_ids = {
         row.lease_id
         for row in sql.execute("select r.lease_id from tide.runs as r where lease_id is not null")
