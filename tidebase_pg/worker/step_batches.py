@@ -354,7 +354,7 @@ class StepReporter:
     def begin(self, held: ActiveRun, call: Call[StepStart], judge: Judge) -> StepStart:
         """Tell that a step began, without waiting for the answer: `judge` reads it."""
         if self._batcher.refused:
-            return self._client.execute(call)
+            return self._alone(held, call)
         report = Report(held, begin=call, judge=judge)
         report.done.acquire()
         with self._lock:
@@ -495,7 +495,7 @@ class AsyncStepReporter:
     async def begin(self, held: ActiveRun, call: Call[StepStart], judge: Judge) -> StepStart:
         """Tell that a step began, without waiting for the answer: `judge` reads it."""
         if self._batcher.refused:
-            return await self._client.execute(call)
+            return await self._alone(held, call)
         self._batcher.add_deferred(Report(held, begin=call, judge=judge))
         if self._looking is None:
             self._looking = asyncio.get_running_loop().call_later(MOMENT, self._look)
