@@ -3,6 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 AGENTS := $(VENV)/agents/.ready
+HARNESS := $(VENV)/harness/.ready
 PATRONI := $(VENV)/patroni/bin/patroni
 PGSPOT := $(VENV)/pgspot/bin/pgspot
 SITE   := $(VENV)/site/bin/python
@@ -10,14 +11,18 @@ PACKAGING := $(VENV)/packaging/bin/python
 # Of the last commit, so that the same sources give the same bytes.
 EPOCH  = $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 TESTS  ?=
+AUDIT  ?= --strict
 TEST_JOBS ?= 2
 # All tests go to so many processes, each with a server of its own; some of them to one. Files are
 # handed out in the order of tests/conftest.py, the longest first.
 SPREAD := -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
 PYTEST := $(BIN)/python -m pytest $(or $(TESTS),$(SPREAD))
 
+# Tests start hundreds of interpreters: none has to compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help sync demo demo-agent dev quick test test-agents test-all test-long test-pg15 test-busy test-patroni \
+.PHONY: help sync demo demo-agent dev quick test test-agents test-harness test-all test-long test-pg15 test-busy test-patroni \
   test-pgbouncer lint sql-lint types screenshots conventions bench bench-quick bench-saver fuzz-http fuzz-sql fuzz-roles \
   storm-approvals mutants chaos chaos-driver chaos-long docs docs-test wheel reproducible audit sbom clean
 
@@ -61,9 +66,13 @@ test-pgbouncer: $(READY) ## Run the tests through PgBouncer in transaction mode
 test-all: $(READY) postgres-15 postgres-16 postgres-17 ## Run them on every server and Python there is, and write the table of it, some 2 hours
 	$(BIN)/python tools/matrix.py --jobs $(TEST_JOBS) $(if $(ONLY),--only "$(ONLY)") $(if $(TESTS),--tests $(TESTS))
 
+test-harness: $(HARNESS) ## Run the tests of the stores of pydantic-ai-harness beside it, and check their types
+	$(VENV)/harness/bin/python -m pytest $(or $(TESTS),$(wildcard tests/agents/test_harness_*.py) tests/agents/test_documents.py -k harness)
+	$(VENV)/harness/bin/python -m mypy --config-file= --strict --follow-imports=silent tidebase_pg/agents/harness
+
 test-agents: $(AGENTS) ## Run the tests of the adapters beside the frameworks, and check their types
 	$(VENV)/agents/bin/python -m pytest $(or $(TESTS),tests/agents)
-	$(VENV)/agents/bin/python -m mypy --config-file= --strict --follow-imports=silent tidebase_pg/agents
+	$(VENV)/agents/bin/python -m mypy --config-file= --strict --follow-imports=silent --exclude agents/harness/ tidebase_pg/agents
 
 test-patroni: $(PATRONI) ## Switch over and lose a machine of a cluster under Patroni, some 3 minutes
 	TIDE_TEST_PATRONI=$(PATRONI) $(BIN)/python -m pytest -s tests/ha
@@ -103,15 +112,16 @@ fuzz-sql: $(READY) ## Call every function at random and run random programs, som
 fuzz-roles: $(READY) ## Look for what is marked by a hundred thousand random calls of logins of each role
 	TIDE_TEST_CALLS=100000 $(BIN)/python -m pytest --timeout 3600 tests/roles/test_fuzz.py
 
-# What `make test` measures with a tenth of the rows.
-test-long: $(READY) ## Run what is measured beside millions of rows at full size, some 5 minutes
+# What `make test` measures with a tenth of the rows, and storms of half the runs.
+test-long: $(READY) ## Run storms, and what is measured beside millions of rows, at full size, some 8 minutes
 	TIDE_TEST_LONG=1 $(BIN)/python -m pytest --timeout 3600 $(SPREAD) tests/queues/test_claim_plans.py \
-	  tests/queues/test_growth.py tests/races/test_parked_million.py tests/examples/test_benchmarks.py
+	  tests/queues/test_growth.py tests/races/test_parked_million.py tests/lanes/test_breaker.py \
+	  tests/lanes/test_fair.py tests/examples/test_benchmarks.py $(wildcard tests/races/test_*storm*.py)
 
 storm-approvals: $(READY) ## Replay approved runs ten thousand times with other arguments, also by mutants
 	TIDE_TEST_REPLAYS=10000 $(BIN)/python -m pytest --timeout 3600 tests/races/test_approval_storm.py
 
-mutants: $(READY) ## Break one rule at a time and see a test notice, some 30 minutes (ONLY=words of some)
+mutants: $(READY) ## Break one rule at a time and see a test notice, some 3 minutes (ONLY=words of some)
 	$(BIN)/python -m tests.mutants --jobs $(TEST_JOBS) --only "$(ONLY)"
 
 chaos: $(READY) ## Ten minutes of work beside kills, stops and strangers' locks, then twenty checks
@@ -144,8 +154,8 @@ reproducible: wheel ## Build the package again and compare it byte by byte
 	SOURCE_DATE_EPOCH=$(EPOCH) $(BIN)/python -m build --outdir "$$again" >/dev/null; \
 	for file in dist/*; do cmp "$$file" "$$again/$$(basename "$$file")"; done; echo "both builds are the same"
 
-audit: $(PACKAGING) ## Look for known vulnerabilities in what the package needs
-	$(PACKAGING) -m pip_audit --strict --progress-spinner off $(CURDIR)
+audit: $(PACKAGING) ## Look for known vulnerabilities in what the package needs (AUDIT= where nobody can be asked)
+	$(PACKAGING) tools/audit.py $(AUDIT)
 
 sbom: $(PACKAGING) ## Write the list of what the package needs to build/sbom.json
 	@mkdir -p build; try=$$(mktemp -d); trap 'rm -rf "$$try"' EXIT; \
@@ -163,6 +173,12 @@ $(READY): pyproject.toml
 $(AGENTS): pyproject.toml | $(READY)
 	$(PYTHON) -m venv $(VENV)/agents
 	$(VENV)/agents/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[agents]'
+	@touch $@
+
+# The harness takes exactly one release of pydantic-ai, another one than the adapter for it.
+$(HARNESS): pyproject.toml | $(READY)
+	$(PYTHON) -m venv $(VENV)/harness
+	$(VENV)/harness/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[harness-tests]'
 	@touch $@
 
 # Patroni needs nothing of this package. Its nodes agree by raft, so that nothing else is installed.

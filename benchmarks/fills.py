@@ -65,6 +65,30 @@ select
   now() - interval '1 hour' + n * interval '1 ms'
 from generate_series(1, {count}) as n
 """
+LANES: Final = """
+select count(tide.set_lane(lane, '{{"total": 5}}'))
+from unnest(array['shared', 'keyed'] || array(
+  select 'idle-' || n from generate_series(1, 20) as n
+)) as lane
+"""
+LANED: Final = """
+with made as (
+  insert into tide.runs_active (
+    run_id, workflow, queue, status, run_at, created_at, waiting_on, waiting_for, last_seq,
+    lane, lane_key
+  )
+  select
+    md5(l.lane || n)::uuid, 'noop', 'laned', 'queued', null, now(), 'lane', l.lane, 1,
+    l.lane, 'key ' || n % 50
+  from generate_series(1, {count}) as n, (values ('shared'), ('keyed')) as l(lane)
+  returning run_id, lane, lane_key
+)
+insert into tide.lane_waits (run_id, lane, lane_key, priority, run_at, queue, run_key)
+select
+  m.run_id, m.lane, case m.lane when 'keyed' then m.lane_key else '' end, 0, now(),
+  case m.lane when 'keyed' then 'laned' end, case m.lane when 'shared' then m.lane_key end
+from made as m
+"""
 
 # History: number n ended n seconds after the first, long ago, and its id sorts with it. Of its
 # three events, the last is a row unless the run completed, as with runs the functions ended.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from benchmarks import costs, door, fills, history, steps, studio, workers
+from benchmarks import costs, door, fills, history, steps, studio, upgrades, workers
 from benchmarks.crew import Crew, Spent, Step, Task
 from benchmarks.others import Others, used
 from benchmarks.results import Aim, Result, percentile
@@ -599,7 +599,8 @@ class Measures:
     def studio(self) -> None:
         """Pages of Studio beside a full house, and what it costs that many are open."""
         dsn = self._crowd()
-        execute(dsn, *studio.SETTLED)
+        laned = fills.LANED.format(count=self.scale.backlog // 20)
+        execute(dsn, fills.LANES.format(), laned, *studio.SETTLED)
         waiting, ended = self.scale.backlog, self.scale.histories[-1]
         beside = f"beside {waiting:,} queued, {waiting:,} parked, {ended:,} finished"
         with Others(self.roots) as others:
@@ -628,6 +629,35 @@ class Measures:
                 {"database": partial(studio.watched, dsn, port, pages, seconds)},
                 rounds=1,
             )  # fmt: skip
+
+    def upgrade(self) -> None:
+        """From the release before to this one, and what the dry run said of it."""
+        finished, active = self.scale.upgraded
+        beside = f"{finished:,} finished and {active:,} active runs of {upgrades.RELEASE}"
+        with self.stage.database("empty") as dsn:
+            upgrades.fill(dsn, finished, active)
+            with Others(self.roots) as others:
+                found = upgrades.upgrade(dsn)
+        for name, title, unit, first, values in (
+            (
+                "upgrade_time", f"Upgrade with {beside}", "s", "whole",
+                {"whole": found.seconds, "indexes, foretold": found.foretold_seconds},
+            ),
+            (
+                "upgrade_wait", f"The slowest of {found.enqueued:,} enqueues beside an upgrade",
+                "ms", "enqueue", {"enqueue": found.longest_wait},
+            ),
+            (
+                "upgrade_room", f"What an upgrade writes with {beside}", "bytes", "on disk",
+                {
+                    "on disk": float(found.growth),
+                    "indexes, foretold": float(found.foretold_growth),
+                    "WAL": float(found.wal),
+                },
+            ),
+        ):  # fmt: skip
+            listed = {key: [value] for key, value in values.items()}
+            self.keep(Result(name, title, unit, first, listed, [], others.cores))
 
     def held_snapshot(self) -> None:
         """Claims after a time at 500/s while a transaction elsewhere keeps all dead rows, against
@@ -788,6 +818,6 @@ class Measures:
 ORDER: Final = (
     "enqueue_one", "enqueue_many", "one_by_one", "batches", "costs", "limits", "slow_commits",
     "steps", "worker", "pickup", "heartbeats", "gates", "pooler", "held_snapshot", "growth",
-    "backlog", "studio", "door", "idle",
+    "backlog", "studio", "upgrade", "door", "idle",
 )  # fmt: skip
 """The methods above, as the report shows them."""

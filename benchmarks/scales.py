@@ -37,6 +37,8 @@ class Scale:
     door_backlog: int = 200_000
     door_workers: int = 200
     studio_pages: int = 50
+    upgraded: tuple[int, int] = (1_000_000, 100_000)
+    """Finished and active runs of a database that is upgraded."""
     peers: bool = False
     brief: bool = False
     """Leave out what lies between two other contenders."""
@@ -79,6 +81,7 @@ SCALES: Final = {
         pickups=100,
         lead_seconds=1.0,
         idle_seconds=(20, 30),
+        upgraded=(100_000, 10_000),
         brief=True,
     ),
     "smoke": Scale(
@@ -100,6 +103,7 @@ SCALES: Final = {
         door_backlog=1_000,
         door_workers=5,
         studio_pages=10,
+        upgraded=(1_000, 100),
         brief=True,
         settings={"fsync": "off"},
     ),

@@ -99,6 +99,7 @@ class Stage:
         self.ending.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.ending.callback(self.server.stop, mode="immediate")
         self.server.start()
+        self.template("empty", lambda dsn: None)
         self.template("raw", lambda dsn: execute(dsn, RAW))
         self.template("tide", admin.install)
         return self

@@ -39,23 +39,29 @@ PAGES: Final = {
     "runs by error": "/runs?error=502",
     "run that ended": "/runs/{ended}",
     "run that is parked": "/runs/{parked}",
+    "run that is next": "/runs/{next}",
+    "run that is last in line": "/runs/{last}",
     "events of a run": "/runs/{ended}/events",
     "decisions": "/gates",
     "decision": "/gates/{gate}",
     "queues": "/queues",
     "queue": "/queues/bench",
+    "lanes": "/lanes",
+    "lane": "/lanes/keyed",
+    "lane without a limit for keys": "/lanes/shared",
     "schedules": "/schedules",
     "schedule": "/schedules/nightly",
     "workers": "/workers",
     "webhooks": "/webhooks",
     "doctor": "/doctor",
+    "doctor, asked": "/doctor?examine=yes",
 }
 WARM: Final = 2
 """Looks at a page before those that count."""
 PLANNED: Final = 6
 """Calls until a session has its plans; the least of those after it counts."""
-EXAMINED: Final = "doctor"
-"""The page that examines the whole database when it is asked to."""
+EXAMINED: Final = "doctor, asked"
+"""The page that examines the whole database, which nobody sees without asking for it."""
 PAUSE: Final = 0.9
 """Seconds between two loads of an open page, as its script has them."""
 WRITER: Final = "bench writer"
@@ -80,7 +86,7 @@ def fill(dsn: str, finished: int, waiting: int) -> None:
         *(statement.format(first=1, last=finished) for statement in statements),
         *(
             statement.format(count=waiting)
-            for statement in (fills.QUEUED, fills.PARKED, fills.GATES)
+            for statement in (fills.QUEUED, fills.PARKED, fills.GATES, fills.LANES, fills.LANED)
         ),
         *SETTLED,
     )
@@ -92,11 +98,16 @@ def addresses(dsn: str) -> Mapping[str, str]:
         dsn,
         "select "
         "(select r.run_id from tide.runs_finished as r order by r.run_id desc limit 1), "
-        "md5('run1')::uuid, md5('gate1')::uuid",
+        "md5('run1')::uuid, md5('gate1')::uuid, "
+        "(select r.run_id from tide.runs_active as r where r.ready and r.queue = 'bench' "
+        "order by r.priority desc, r.run_at, r.run_id limit 1), "
+        "(select r.run_id from tide.runs_active as r where r.ready and r.queue = 'bench' "
+        "order by r.priority, r.run_at desc, r.run_id desc limit 1)",
     )
-    ended, parked, gate = rows[0]
+    ended, parked, gate, first, last = rows[0]
     return {
-        name: path.format(ended=ended, parked=parked, gate=gate) for name, path in PAGES.items()
+        name: path.format(ended=ended, parked=parked, gate=gate, next=first, last=last)
+        for name, path in PAGES.items()
     }
 
 

@@ -21,7 +21,10 @@ when() {
   case $(head -n 1 "$1") in
     '-- tide: '*'after the deploy'*) echo last ;;
     '-- tide: '*'no transaction'* | '-- tide: '*'after the functions'*) echo after ;;
-    '-- tide: '*'with the functions'*) echo with ;;
+    '-- tide: '*'with the functions'*)
+      # Tables are locked as late as it can be.
+      if grep -q '^alter table ' "$1"; then echo late; else echo with; fi
+      ;;
     *) echo before ;;
   esac
 }
@@ -55,6 +58,7 @@ migrations before
 migrations with
 # shellcheck disable=SC2046 # names of files, without spaces
 files $(grep -L 'create or replace trigger' functions/*/*.sql)
+migrations late
 # shellcheck disable=SC2046
 files $(grep -l 'create or replace trigger' functions/*/*.sql)
 files views/*.sql roles.sql grants.sql

@@ -152,17 +152,21 @@ declare
       "list_deliveries", "redeliver", "set_webhook_secret", "grant_secret", "recover",
       "gate_tokens",
       "create_key", "list_keys", "revoke_key", "set_price", "list_prices",
+      "set_allowance", "drop_allowance", "list_allowances",
       "prune", "set_retention", "pause", "resume", "adopt", "_now", "_metrics",
       "overview", "find_runs", "search_runs", "count_runs", "error_groups", "outline_run",
       "get_step", "outline_events",
-      "list_queues", "throughput", "list_workers", "list_gates", "next_fires",
+      "list_queues", "throughput", "run_times", "run_time_buckets", "list_workers", "list_gates",
+      "next_fires",
       "outline_schedules", "list_endpoints", "find_deliveries",
       "reconcile", "_sweep", "_sweeps", "_valid_integer", "_valid_interval"
     ],
     "viewer": [
       "version", "authenticate_key", "_now", "_metrics",
       "overview", "find_runs", "outline_run", "outline_events", "list_queues", "list_lanes",
-      "throughput", "list_workers", "next_fires", "outline_schedules", "list_endpoints",
+      "list_allowances",
+      "throughput", "run_times", "run_time_buckets", "list_workers", "next_fires",
+      "outline_schedules", "list_endpoints",
       "find_deliveries"
     ],
     "approver": [

@@ -1,5 +1,5 @@
-"""Fixtures: a real Postgres, and for every test a database of its own; tests marked `untouched`,
-which only read or are refused, share one and a connection.
+"""Fixtures: a real Postgres, and for every test a database that it has to itself, as new; tests
+marked `untouched`, which only read or are refused, share one and a connection.
 
 TIDE_TEST_POSTGRES=15|16|17|18 chooses the server (18), TIDE_TEST_DSN joins a running one,
 TIDE_TEST_PGBOUNCER=1 puts PgBouncer in transaction mode before it, TIDE_TEST_LOCALE is its ICU
@@ -20,6 +20,7 @@ import pytest
 from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
 
+from tests.copies import Copies, Copy
 from tests.servers import Absent, Bouncer, OwnServer, RunningServer, join, scratch
 from tests.support import (
     Clock,
@@ -33,32 +34,44 @@ from tests.support import (
 NAME = f"tide_{os.getpid()}"
 
 LONGEST = (
-    "tests/server/sdk/test_python_sdks.py",
+    "tests/examples/test_documents.py",
+    "tests/doctor/test_doctor.py",
     "tests/server/test_generated.py",
+    "tests/server/sdk/test_python_sdks.py",
+    "tests/testing/test_crash_everywhere.py",
     "tests/queues/test_growth.py",
     "tests/server/test_program.py",
-    "tests/examples/test_documents.py",
-    "tests/testing/test_crash_everywhere.py",
-    "tests/doctor/test_doctor.py",
     "tests/upkeep/test_isolation.py",
     "tests/upkeep/test_hostile_sessions.py",
+    "tests/server/test_studio_bounds.py",
     "tests/install/test_upgrade.py",
-    "tests/install/test_dev.py",
     "tests/testing/test_plugin.py",
+    "tests/examples/test_readme.py",
+    "tests/races/test_zombie_schedules.py",
+    "tests/chaos/test_storm.py",
+    "tests/driver/test_processes.py",
+    "tests/examples/test_agent.py",
+    "tests/races/test_units_storm.py",
+    "tests/install/test_dev.py",
     "tests/races/test_parked_million.py",
     "tests/queues/test_claim_plans.py",
+    "tests/driver/test_silent_server.py",
+    "tests/driver/test_transactions.py",
+    "tests/driver/test_former_primary.py",
+    "tests/driver/test_wakeup.py",
+    "tests/driver/test_streams.py",
+    "tests/driver/test_worker_footprint.py",
+    "tests/server/test_keys.py",
+    "tests/server/test_requests.py",
     "tests/fuzz/test_every_function.py",
     "tests/fuzz/test_lifecycle_model.py",
-    "tests/driver/test_transactions.py",
-    "tests/driver/test_processes.py",
-    "tests/driver/test_former_primary.py",
-    "tests/driver/test_silent_server.py",
-    "tests/driver/test_streams.py",
-    "tests/races/test_end_storms.py",
-    "tests/races/test_claim_storms.py",
-    "tests/races/test_schedule_storm.py",
+    "tests/testing/test_check.py",
     "tests/races/test_approval_storm.py",
     "tests/races/test_lane_storm.py",
+    "tests/races/test_schedule_storm.py",
+    "tests/races/test_claim_storms.py",
+    "tests/races/test_end_storms.py",
+    "tests/races/test_allowance_storm.py",
     "tests/roles/test_fuzz.py",
     "tests/roles/test_grant_matrix.py",
 )
@@ -131,6 +144,20 @@ def front(server: RunningServer) -> Iterator[RunningServer]:
 
 
 @pytest.fixture(scope="session")
+def copies(
+    databases: Databases, template: str, server: RunningServer, front: RunningServer
+) -> Iterator[Copies | None]:
+    """Databases that tests have one after the other; none through PgBouncer, which keeps sessions
+    of its own, nor where the tests are no superuser."""
+    if front is not server or databases.admin.info.parameter_status("is_superuser") != "on":
+        yield None
+        return
+    made = Copies(databases, template, server)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
 def untouched(databases: Databases, template: str, server: RunningServer) -> Iterator[str]:
     """The name of the database of all tests marked `untouched`."""
     with databases.database(template) as name:
@@ -152,12 +179,26 @@ def is_untouched(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
+def own_copy(request: pytest.FixtureRequest, copies: Copies | None) -> Iterator[Copy | None]:
+    """This test's database, where it was that of other tests before."""
+    if copies is None:
+        yield None
+        return
+    with copies.copy(clock="clock" in request.fixturenames) as copy:
+        yield copy
+
+
+@pytest.fixture
 def database_name(
     request: pytest.FixtureRequest, databases: Databases, template: str
 ) -> Iterator[str]:
     """The name of this test's database, with the schema installed."""
     if is_untouched(request):
         yield request.getfixturevalue("untouched")
+        return
+    copy: Copy | None = request.getfixturevalue("own_copy")
+    if copy is not None:
+        yield copy.name
         return
     with databases.database(template) as name:
         yield name
@@ -201,6 +242,9 @@ def connection(request: pytest.FixtureRequest) -> Connection:
     if is_untouched(request):
         looker: Connection = request.getfixturevalue("looker")
         return looker
+    copy: Copy | None = request.getfixturevalue("own_copy")
+    if copy is not None:
+        return copy.lend()
     opened: Connection = request.getfixturevalue("connect")()
     return opened
 

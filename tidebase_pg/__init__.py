@@ -39,6 +39,7 @@ from tidebase_pg.errors import (
     StepTimeout,
     Stop,
     TideError,
+    WrongAnswers,
 )
 from tidebase_pg.run import BegunStep, Run, Transaction
 from tidebase_pg.session import Session
@@ -153,6 +154,7 @@ __all__ = [
     "WebhookAnswer",
     "WorkReport",
     "Worker",
+    "WrongAnswers",
     "__version__",
     "current_run",
     "new_run_id",

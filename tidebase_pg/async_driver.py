@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from tidebase_pg import calls, current, flows, tasks
 from tidebase_pg.async_streams import AsyncRunStream
@@ -50,7 +50,8 @@ async def drive(flow: Flow[T], perform: Callable[[Effect], Awaitable[Any]]) -> T
             except (Exception, Stop) as error:
                 answer, send = error, flow.throw
     except StopIteration as stop:
-        return cast(T, stop.value)
+        given: T = stop.value
+        return given
 
 
 class AsyncDriver:
@@ -107,17 +108,26 @@ class AsyncDriver:
         while run.used:
             step, records = run.used.popitem()
             for record in records:
-                call: Call[Any] = calls.record_usage(run.run_id, step=step, **record)
-                try:
-                    await self.client.execute(call.unread())
-                except Exception as error:
-                    logger.error(
-                        "what step %r of run %s used could not be recorded, %s: %s",
-                        step, run.run_id, record, flows.one_line(error),
-                    )  # fmt: skip
+                await self._record(f"step {step!r} of run {run.run_id}", record, step)
+        if run.stop is not None:
+            await self.record_spent()
 
-    async def drive(self, flow: Flow[T]) -> T:
-        return await drive(flow, self.perform)
+    async def record_spent(self) -> None:
+        """Record what the run used beside its steps, where no end of the attempt has told of it."""
+        while self.run.spent:
+            await self._record(f"run {self.run.run_id}", self.run.spent.pop(0), None)
+
+    async def _record(self, who: str, record: Mapping[str, Any], step: str | None) -> None:
+        call: Call[Any] = calls.record_usage(self.run.run_id, step=step, **record)
+        try:
+            await self.client.execute(call.unread())
+        except Exception as error:
+            logger.error(
+                "what %s used could not be recorded, %s: %s", who, record, flows.one_line(error)
+            )
+
+    def drive(self, flow: Flow[T]) -> Coroutine[Any, Any, T]:
+        return drive(flow, self.perform)
 
     async def settle(self) -> None:
         """Let the database know what the run began, before another connection speaks for it."""
@@ -132,9 +142,18 @@ class AsyncDriver:
             if run.hopeless:
                 await self._give_up()
             raise
-        match effect:
+        match effect:  # what comes often stands first
             case Invoke():
                 return await self._invoke(effect)
+            case Call():
+                if self.streams and effect.name != "append_stream":
+                    await self.flush()
+                return await self._execute(effect)
+            case DeferredBegin():
+                reporter = self.reporter
+                if reporter is not None and reporter.defers and self.transaction() is None:
+                    return reporter.begin(run, effect.call, effect.judge)
+                return await self._execute(effect.call)
             case Pause(seconds=seconds):
                 return await tasks.wait(self.cancelled, seconds)
             case Now():
@@ -144,14 +163,6 @@ class AsyncDriver:
             case Park(call=call):
                 await self.flush()
                 return await self._park(call)
-            case DeferredBegin():
-                if self.reporter is not None and self.transaction() is None:
-                    return await self.reporter.begin(run, effect.call, effect.judge)
-                return await self._execute(effect.call)
-            case _:
-                if self.streams and effect.name != "append_stream":
-                    await self.flush()
-                return await self._execute(effect)
 
     def transaction(self) -> AsyncClient | None:
         """Where calls about the run go inside `run.transaction`.
@@ -190,10 +201,21 @@ class AsyncDriver:
         if effect.step is None:
             return await tasks.invoke(effect.function, effect.what, effect.timeout)
         name, function = effect.step, effect.function
-        for around in reversed(self.registry.around_steps):
-            function = _wrapped(around, self.handle, name, function)
+        if self.registry.around_steps:
+            function = self._if_held(function)
+            for around in reversed(self.registry.around_steps):
+                function = _wrapped(around, self.handle, name, function)
         with current.step(name):
             return await tasks.invoke(function, effect.what, effect.timeout)
+
+    def _if_held(self, function: Callable[[], Any]) -> Callable[[], Any]:
+        """What is around a step may take its time: the lease may be lost by then."""
+
+        def begin() -> Any:
+            self.run.check()
+            return function()
+
+        return begin
 
     async def _now(self) -> datetime:
         return await self.client.now()
@@ -207,6 +229,11 @@ class AsyncDriver:
             while run.others_under_way() and time.monotonic() < give_up_at:
                 await tasks.sleep(flows.SHORTEST_PAUSE)
                 run.check()
+            while run.spent:
+                # It is parked with what it has used: a later attempt does not know of it.
+                record = calls.record_usage(run.run_id, lease_id=run.lease_id, **run.spent[0])
+                await self._execute(record.unread())
+                run.spent.pop(0)
             return await self._execute(call)
         finally:
             run.parking -= 1

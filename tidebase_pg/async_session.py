@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 from tidebase_pg import calls, current, flows, tasks
 from tidebase_pg.async_driver import AsyncDriver
 from tidebase_pg.async_run import AsyncRun
 from tidebase_pg.call import Call
 from tidebase_pg.client import AsyncClient
-from tidebase_pg.errors import Fail, Stop
+from tidebase_pg.errors import Fail, LeaseLost, Stop, WrongAnswers
 from tidebase_pg.flows import Attempt
-from tidebase_pg.registry import Registry, Workflow
+from tidebase_pg.registry import Registry, SessionObserver, Workflow
 from tidebase_pg.worker.active_run import ActiveRun
 from tidebase_pg.worker.renewal import LeaseRenewer
 
@@ -49,6 +49,10 @@ class AsyncSession(AsyncRun):
         run.on_stop = tasks.from_threads(_told(weakref.ref(self)))
         renewer.add(run)
         weakref.finalize(self, renewer.discard, run)
+        self._observers = [observe(self) for observe in registry.on_session]
+        self._ending = _Ending(run, self._observers)
+        if self._observers:
+            weakref.finalize(self, self._ending.given_up).atexit = False
 
     @property
     def input(self) -> Any:
@@ -59,14 +63,15 @@ class AsyncSession(AsyncRun):
         """Finish the run. Raises BadPayload when the result is no JSON; the run stays held."""
         run, what = self._run, f"the result of run {self._run.run_id}"
         kept = self._driver.registry.codec.dump(result, what)
-        await self._report(calls.complete(run.run_id, run.lease_id, result=kept).unread())
+        report = calls.complete(run.run_id, run.lease_id, result=kept, used=run.spent)
+        await self._report(report.unread())
 
     async def fail(self, error: Exception | str) -> None:
         """End the attempt with an error; Retry, Snooze and Fail say how, as in a workflow."""
         if isinstance(error, str):
             error = Fail(error)
         await self._driver.drive(flows.record_failure(self._run, error))
-        self._end()
+        self._end(error)
 
     async def close(self) -> None:
         """Hand the run back unless it has ended, and renew its lease no more."""
@@ -74,22 +79,28 @@ class AsyncSession(AsyncRun):
         if not self._finished and self._run.stop is None:
             run = self._run
             with contextlib.suppress(Stop):
-                await self._report(calls.release(run.run_id, run.lease_id).unread())
+                report = calls.release(run.run_id, run.lease_id, used=run.spent)
+                await self._report(report.unread(), handed_back=True)
+        await self._driver.record_spent()
         self._renewer.discard(self._run)
+        self._ending.tell(self._run.stop)
 
-    async def _report(self, call: Call[None]) -> None:
+    async def _report(self, call: Call[None], *, handed_back: bool = False) -> None:
         await self._driver.perform(call)
-        self._end()
+        self._run.spent.clear()
+        self._end(handed_back=handed_back)
 
-    def _end(self) -> None:
+    def _end(self, error: Exception | None = None, *, handed_back: bool = False) -> None:
         self._finished = True
         self._run.end()
         self._renewer.discard(self._run)
+        self._ending.tell(error, handed_back=handed_back)
 
     def stopped(self, stop: Stop) -> None:
         """Told when the run is cancelled or its lease lost."""
         self.cancelled.set()
         self._renewer.discard(self._run)
+        self._ending.tell(stop)
         if self._on_lease_lost is not None and not self._finished:
             try:
                 self._on_lease_lost(stop)
@@ -97,6 +108,8 @@ class AsyncSession(AsyncRun):
                 logger.error("on_lease_lost failed: %s", flows.one_line(error))
 
     async def __aenter__(self) -> Self:
+        for observer in self._observers:
+            observer.enter()
         return self
 
     async def __aexit__(
@@ -109,7 +122,30 @@ class AsyncSession(AsyncRun):
             if isinstance(error, Exception) and not self._finished and self._run.stop is None:
                 await self.fail(error)
         finally:
-            await self.close()
+            try:
+                await self.close()
+            finally:
+                for observer in reversed(self._observers):
+                    observer.leave()
+
+
+class _Ending:
+    """Tells observers of the end of a session, which may come from several threads, once."""
+
+    def __init__(self, run: ActiveRun, observers: Sequence[SessionObserver]) -> None:
+        self._run = run
+        self._left = list(observers)
+
+    def tell(self, error: Exception | Stop | None, *, handed_back: bool = False) -> None:
+        while self._left:
+            try:
+                observer = self._left.pop()
+            except IndexError:
+                return  # another thread was faster
+            observer.end(error, handed_back=handed_back)
+
+    def given_up(self) -> None:
+        self.tell(LeaseLost(f"the session of run {self._run.run_id} was given up"))
 
 
 def _told(session: weakref.ref[AsyncSession]) -> Callable[[Stop], None]:
@@ -155,11 +191,14 @@ async def attempt(
     except BaseException as error:
         with contextlib.suppress(Exception, Stop):
             if tasks.is_interrupt(error):
-                await client.execute(calls.release(run.run_id, run.lease_id).unread())
+                release = calls.release(run.run_id, run.lease_id, used=run.spent)
+                await client.execute(release.unread())
+                run.spent.clear()
             elif run.stop is None:
                 await driver.drive(flows.record_failure(run, error))
         raise
     finally:
+        await driver.record_spent()
         run.end()
         renewer.discard(run)
 
@@ -169,11 +208,20 @@ async def called(workflow: Workflow, handle: AsyncRun, registry: Registry, *read
     that has been read already."""
     run = handle._run  # pyright: ignore[reportPrivateUsage]
     given = read[0] if read else workflow.given(run.leased, registry.codec)
+    if workflow.batch is not None:
+        (answer,) = await answers(workflow, [handle], registry, [given])
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
     run.names.enter(tasks.current() if run.owner is None else run.owner)
 
     async def function() -> Any:
         return await tasks.call_workflow(
-            workflow.function, handle, given, asynchronous=workflow.asynchronous
+            workflow.function,
+            handle,
+            given,
+            handles=(handle,),
+            asynchronous=workflow.asynchronous,
         )
 
     for around in reversed(registry.around_runs):
@@ -184,6 +232,51 @@ async def called(workflow: Workflow, handle: AsyncRun, registry: Registry, *read
         await handle._driver.record_used()  # pyright: ignore[reportPrivateUsage]
     await handle._driver.flush()  # pyright: ignore[reportPrivateUsage]
     return answer
+
+
+async def answers(
+    workflow: Workflow, handles: Sequence[AsyncRun], registry: Registry, inputs: Sequence[Any]
+) -> list[Any]:
+    """What a workflow that takes batches answers for each of these runs, called within what is
+    around every run. Raises WrongAnswers for another number."""
+    drivers = [handle._driver for handle in handles]  # pyright: ignore[reportPrivateUsage]
+    for driver in drivers:
+        owner = driver.run.owner
+        driver.run.names.enter(tasks.current() if owner is None else owner)
+
+    async def function() -> Any:
+        return await tasks.call_workflow(
+            workflow.function,
+            list(handles),
+            list(inputs),
+            handles=handles,
+            asynchronous=workflow.asynchronous,
+        )
+
+    for handle in reversed(handles):
+        for around in reversed(registry.around_runs):
+            function = _within(around, handle, function)
+    try:
+        given: Any = await function()
+    finally:
+        for driver in drivers:
+            await driver.record_used()
+    found: list[Any] = []
+    said = type(given).__name__
+    if isinstance(given, list | tuple):
+        found.extend(cast("Sequence[Any]", given))
+        said = f"{len(found)} answers"
+    if len(found) != len(handles):
+        raise WrongAnswers(
+            f"workflow {workflow.name!r} was given {len(handles)} runs and returned {said}: return "
+            "a list with a result or an exception for each run, in their order"
+        )
+    for place, driver in enumerate(drivers):
+        try:
+            await driver.flush()
+        except (Exception, Stop) as error:
+            found[place] = error
+    return found
 
 
 def _within(around: Callable[..., Any], handle: AsyncRun, function: Callable[[], Any]) -> Any:

@@ -218,6 +218,14 @@ class AsyncPrices(AsyncNamespace):
     list = AsyncNamespace.method(calls.list_prices)
 
 
+class AsyncAllowances(AsyncNamespace):
+    """What the runs of a scope, such as a tenant or a team, may spend together."""
+
+    set = AsyncNamespace.method(calls.set_allowance)
+    drop = AsyncNamespace.method(calls.drop_allowance)
+    list = AsyncNamespace.method(calls.list_allowances)
+
+
 class AsyncQueues(AsyncNamespace):
     """Queues; they need no creation, only settings when the defaults do not fit."""
 
@@ -227,6 +235,8 @@ class AsyncQueues(AsyncNamespace):
     list = AsyncNamespace.method(calls.queue_stats)
     survey = AsyncNamespace.method(calls.list_queues)
     throughput = AsyncNamespace.method(calls.throughput)
+    times = AsyncNamespace.method(calls.run_times)
+    time_buckets = AsyncNamespace.method(calls.run_time_buckets)
     workers = AsyncNamespace.method(calls.list_workers)
     grant = AsyncNamespace.method(calls.grant_queue)
     revoke = AsyncNamespace.method(calls.revoke_queue)
@@ -325,6 +335,7 @@ class AsyncTidebase:
         self.lanes = AsyncLanes(self)
         self.keys = AsyncKeys(self)
         self.prices = AsyncPrices(self)
+        self.allowances = AsyncAllowances(self)
         self.gates = AsyncGates(self)
         self.schedules = AsyncSchedules(self)
         self.deliveries = AsyncDeliveries(self)
@@ -350,13 +361,23 @@ class AsyncTidebase:
         version: int | None = None,
         lane: str | None = None,
         lane_key: registry.LaneKey | None = None,
+        dedupe_for: Duration | None = None,
+        batch: int | None = None,
+        batch_wait: Duration | None = None,
+        lane_cost: registry.LaneCost | None = None,
     ) -> Callable[[F], F]:
         """Register a function as a workflow; the function stays as it is.
 
         With AsyncTidebase a function that is not async is called in a thread of its own. The
         annotation of its input may be a pydantic model, a dataclass or a TypedDict. `queue`,
         `max_attempts`, `deadline` (seconds), `budget` and `lane` are the defaults of `enqueue`;
-        `lane_key` is a function that says by the input whom a run counts for within this lane.
+        `lane_key` is a function that says by the input whom a run counts for within this lane,
+        `lane_cost` how many of its units a run is expected to use, or a function of the input.
+        `dedupe_for` (seconds) is the default of runs that are given a dedupe_key.
+
+        With `batch` the function is handed up to so many runs at once, a list of them and a list of
+        their inputs, and returns a list: for each its result or an exception, such as Retry or
+        Fail. `batch_wait` (seconds) is how long the first of them waits for more.
 
         With `version`, a whole number from 1, its runs are of workflow "report@2", and only workers
         with that version take them. New runs by name get the newest version registered here; a
@@ -368,7 +389,19 @@ class AsyncTidebase:
 
         def register(function: F) -> F:
             self._registry.register(
-                name, function, queue, max_attempts, deadline, budget, version, lane, lane_key
+                name,
+                function,
+                queue,
+                max_attempts,
+                deadline,
+                budget,
+                version,
+                lane,
+                lane_key,
+                dedupe_for,
+                batch,
+                batch_wait,
+                lane_cost,
             )
             return function
 
@@ -449,7 +482,12 @@ class AsyncTidebase:
 
     def worker(self, **options: Unpack[WorkOptions]) -> AsyncWorker:
         """A worker not yet running: `worker.run()`, and `worker.stop()`, for threads from any."""
-        agreed = worker_options(self._registry.queues(), self._registry.names(), **options)
+        agreed = worker_options(
+            self._registry.queues(),
+            self._registry.names(),
+            batches=self._registry.batches(),
+            **options,
+        )
         given = self._given
         if isinstance(given, psycopg.AsyncConnection):
             raise ValueError("a worker needs connections of its own: give a DSN or a pool")
@@ -588,8 +626,8 @@ class AsyncTidebase:
         return self._following.here()
 
     def run_metadata(self, function: G) -> G:
-        """Facts that the metadata of every run gets which is enqueued, spawned or scheduled here;
-        what is given with the run wins. The function is called for each run.
+        """Facts that the metadata of every run gets which is enqueued, spawned, scheduled or begun
+        here; what is given with the run wins. The function is called for each run.
 
         >>> @tide.run_metadata
         ... def release() -> dict:
@@ -792,6 +830,7 @@ class AsyncTidebase:
         since = time.monotonic()
         if (handed := options.get("input")) is not None:
             options["input"] = self._registry.codec.dump(handed, "input")
+        self._registry.add_metadata(cast("dict[str, Any]", options))
         create = calls.create_run(workflow, run_id=run_id, **options)
         row = await drive(flows.open_run(workflow, run_id, create, length), self.perform)
         if row.lease_id is None:

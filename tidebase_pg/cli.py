@@ -13,8 +13,8 @@ from tidebase_pg.version import __version__
 
 TOPICS: Final = (
     "install", "dev", "serve", "runs", "gates", "queues", "lanes", "schedules", "work", "deliver",
-    "webhooks", "keys", "prices", "upkeep", "health", "doctor", "roles", "uninstall", "check",
-    "skill", "mcp", "completion",
+    "webhooks", "keys", "prices", "allowances", "conversations", "upkeep", "health", "doctor",
+    "roles", "uninstall", "check", "skill", "mcp", "completion",
 )  # fmt: skip
 
 

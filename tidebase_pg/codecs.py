@@ -7,9 +7,11 @@ import inspect
 import typing
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from tidebase_pg.errors import BadPayload
+
+_SCALARS: Final = (str, int, float, bool, type(None))
 
 
 class Codec(Protocol):
@@ -53,13 +55,16 @@ class DefaultCodec:
             raise BadPayload(f"{what} is no {_name(kind)}: {error}") from error
 
 
-def input_kind(function: Callable[..., Any]) -> Any:
-    """What a workflow says its input is, by the annotation of its second parameter; else None."""
+def input_kind(function: Callable[..., Any], *, many: bool = False) -> Any:
+    """What a workflow says its input is, by the annotation of its second parameter; else None.
+    `many`: that is a list of inputs."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
         if len(parameters) < 2:
             return None
         kind = typing.get_type_hints(function).get(parameters[1].name)
+        if many:
+            (kind,) = typing.get_args(kind)
     except Exception:
         return None  # annotations that cannot be evaluated here say nothing
     return kind if restorable(kind) else None
@@ -82,7 +87,7 @@ def restorable(kind: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     """Models and dataclasses as dicts, at any depth; everything else as it is."""
-    if isinstance(value, str | int | float | bool | None):
+    if isinstance(value, _SCALARS):
         return value
     if isinstance(value, dict):
         given = cast("dict[Any, Any]", cast(object, value))

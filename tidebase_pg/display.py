@@ -24,6 +24,7 @@ WAITS: Final[Mapping[str, str]] = {
     "budget": "over budget",
     "push": "pushed, not begun",
     "lane": "waiting for a place in its lane",
+    "provider": "waiting for its provider to be back",
     "after": "waits for runs it comes after",
 }
 """What a parked run waits for, in words."""
@@ -79,6 +80,30 @@ def length(span: timedelta) -> str:
             rest = whole % size // small
             return f"{whole // size} {unit}" + (f" {rest} {below}" if rest else "")
     raise AssertionError(span)
+
+
+FACTS: Final[Mapping[str, str]] = {
+    "run_at": "due",
+    "due_at": "due",
+    "until": "goes on",
+    "next_at": "goes on",
+    "expires_at": "expires",
+    "leased_until": "lease ended",
+    "gate_id": "decision",
+    "delivery_id": "delivery",
+}
+"""What facts of `explain_wait` are called, where the name alone would puzzle."""
+TIMES: Final = frozenset({"run_at", "due_at", "until", "next_at", "expires_at", "leased_until"})
+"""Those of them that are times."""
+
+
+def fact(name: str) -> str:
+    """The name of a fact of `explain_wait` as people say it.
+
+    >>> fact("expires_at"), fact("rate_limit")
+    ('expires', 'rate limit')
+    """
+    return FACTS.get(name, name.replace("_", " "))
 
 
 def ago(moment: datetime, now: datetime) -> str:

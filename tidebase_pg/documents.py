@@ -9,7 +9,9 @@ from typing import Any, Final, cast
 from tidebase_pg.errors import BadPayload, CollidingKeys
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_decode: Final = json.JSONDecoder().decode
+_read: Final = json.JSONDecoder().raw_decode
+WHITE: Final = " \t\n\r"
+"""What may stand around a JSON text."""
 MAX_DEPTH: Final = 100
 
 _REMEDIES: Final[Mapping[str, str]] = {
@@ -30,8 +32,9 @@ _REMEDIES: Final[Mapping[str, str]] = {
 }
 
 
-def encode(value: object, what: str) -> str:
-    """The JSON text of a value. `what` names it in the error: "the output of step 'plan'".
+def encode(value: object, what: str, *about: object) -> str:
+    """The JSON text of a value. `what` names it in the error: "the output of step 'plan'"; `about`
+    fills its braces, which costs nothing while all is well.
 
     Raises BadPayload for NaN, infinities, NUL and lone surrogates in text, and types JSON lacks.
     """
@@ -39,11 +42,12 @@ def encode(value: object, what: str) -> str:
         text = _encode(value)
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise BadPayload(_complaint(value, what, error)) from None
+        found = _find(value) or f"{type(error).__name__}: {error}"
+        raise BadPayload(_complaint(what, about, found)) from None
     if "\\u0000" in text and (problem := _find(value)):
-        raise BadPayload(f"{what} cannot be stored as JSON: {problem}")
+        raise BadPayload(_complaint(what, about, problem))
     if "{" in text and (problem := _collision(value)):
-        raise CollidingKeys(f"{what} cannot be stored as JSON: {problem}")
+        raise CollidingKeys(_complaint(what, about, problem))
     return text
 
 
@@ -53,22 +57,26 @@ def canonical(value: object, what: str) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
-def optional(value: object, what: str) -> str | None:
+def optional(value: object, what: str, *about: object) -> str | None:
     """The JSON text of a value; None stays None, which leaves the argument out."""
-    return None if value is None else encode(value, what)
+    return None if value is None else encode(value, what, *about)
 
 
 def decode(text: str | None, what: str, *about: object) -> Any:
     """The value of a stored JSON text; None for SQL null. Raises BadPayload when unreadable.
 
-    `about` fills the braces of `what`, which costs nothing while all is well.
+    `about` is that of `encode`.
     """
     if text is None:
         return None
+    text = text.strip(WHITE)
     try:
-        return _decode(text)
+        value, end = _read(text)
+        if end != len(text):
+            raise json.JSONDecodeError("Extra data", text, end)
+        return value
     except (ValueError, RecursionError) as error:
-        named = what.format(*about) if about else what
+        named = _named(what, about)
         raise BadPayload(f"{named} cannot be read: {type(error).__name__}: {error}") from None
 
 
@@ -78,7 +86,7 @@ def _collision(value: object, path: str = "$") -> str | None:
         given = cast("dict[object, object]", value)
         for key, part in given.items():
             if not isinstance(key, str):
-                (name,) = cast("dict[str, int]", _decode(_encode({key: 0})))
+                (name,) = cast("dict[str, int]", json.loads(_encode({key: 0})))
                 if name in given:
                     return f"at {path} the keys {key!r} and {name!r} become one; use text keys"
             if isinstance(part, dict | list | tuple) and (
@@ -94,9 +102,12 @@ def _collision(value: object, path: str = "$") -> str | None:
     return None
 
 
-def _complaint(value: object, what: str, error: Exception) -> str:
-    problem = _find(value) or f"{type(error).__name__}: {error}"
-    return f"{what} cannot be stored as JSON: {problem}"
+def _complaint(what: str, about: Sequence[object], problem: str) -> str:
+    return f"{_named(what, about)} cannot be stored as JSON: {problem}"
+
+
+def _named(what: str, about: Sequence[object]) -> str:
+    return what.format(*about) if about else what
 
 
 def _find(value: object) -> str | None:

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from tidebase_pg import calls, current, flows, threads
 from tidebase_pg.call import Call
@@ -51,7 +51,8 @@ def drive(flow: Flow[T], perform: Callable[[Effect], Any]) -> T:
             except (Exception, Stop) as error:
                 answer, send = error, flow.throw
     except StopIteration as stop:
-        return cast(T, stop.value)
+        given: T = stop.value
+        return given
 
 
 class Driver:
@@ -108,14 +109,23 @@ class Driver:
         while run.used:
             step, records = run.used.popitem()
             for record in records:
-                call: Call[Any] = calls.record_usage(run.run_id, step=step, **record)
-                try:
-                    self.client.execute(call.unread())
-                except Exception as error:
-                    logger.error(
-                        "what step %r of run %s used could not be recorded, %s: %s",
-                        step, run.run_id, record, flows.one_line(error),
-                    )  # fmt: skip
+                self._record(f"step {step!r} of run {run.run_id}", record, step)
+        if run.stop is not None:
+            self.record_spent()
+
+    def record_spent(self) -> None:
+        """Record what the run used beside its steps, where no end of the attempt has told of it."""
+        while self.run.spent:
+            self._record(f"run {self.run.run_id}", self.run.spent.pop(0), None)
+
+    def _record(self, who: str, record: Mapping[str, Any], step: str | None) -> None:
+        call: Call[Any] = calls.record_usage(self.run.run_id, step=step, **record)
+        try:
+            self.client.execute(call.unread())
+        except Exception as error:
+            logger.error(
+                "what %s used could not be recorded, %s: %s", who, record, flows.one_line(error)
+            )
 
     def drive(self, flow: Flow[T]) -> T:
         return drive(flow, self.perform)
@@ -133,9 +143,18 @@ class Driver:
             if run.hopeless:
                 self._give_up()
             raise
-        match effect:
+        match effect:  # what comes often stands first
             case Invoke():
                 return self._invoke(effect)
+            case Call():
+                if self.streams and effect.name != "append_stream":
+                    self.flush()
+                return self._execute(effect)
+            case DeferredBegin():
+                reporter = self.reporter
+                if reporter is not None and reporter.defers and self.transaction() is None:
+                    return reporter.begin(run, effect.call, effect.judge)
+                return self._execute(effect.call)
             case Pause(seconds=seconds):
                 return threads.wait(self.cancelled, seconds)
             case Now():
@@ -145,14 +164,6 @@ class Driver:
             case Park(call=call):
                 self.flush()
                 return self._park(call)
-            case DeferredBegin():
-                if self.reporter is not None and self.transaction() is None:
-                    return self.reporter.begin(run, effect.call, effect.judge)
-                return self._execute(effect.call)
-            case _:
-                if self.streams and effect.name != "append_stream":
-                    self.flush()
-                return self._execute(effect)
 
     def transaction(self) -> Client | None:
         """Where calls about the run go inside `run.transaction`.
@@ -191,10 +202,21 @@ class Driver:
         if effect.step is None:
             return threads.invoke(effect.function, effect.what, effect.timeout)
         name, function = effect.step, effect.function
-        for around in reversed(self.registry.around_steps):
-            function = _wrapped(around, self.handle, name, function)
+        if self.registry.around_steps:
+            function = self._if_held(function)
+            for around in reversed(self.registry.around_steps):
+                function = _wrapped(around, self.handle, name, function)
         with current.step(name):
             return threads.invoke(function, effect.what, effect.timeout)
+
+    def _if_held(self, function: Callable[[], Any]) -> Callable[[], Any]:
+        """What is around a step may take its time: the lease may be lost by then."""
+
+        def begin() -> Any:
+            self.run.check()
+            return function()
+
+        return begin
 
     def _now(self) -> datetime:
         return self.client.now()
@@ -208,6 +230,11 @@ class Driver:
             while run.others_under_way() and time.monotonic() < give_up_at:
                 threads.sleep(flows.SHORTEST_PAUSE)
                 run.check()
+            while run.spent:
+                # It is parked with what it has used: a later attempt does not know of it.
+                record = calls.record_usage(run.run_id, lease_id=run.lease_id, **run.spent[0])
+                self._execute(record.unread())
+                run.spent.pop(0)
             return self._execute(call)
         finally:
             run.parking -= 1

@@ -195,6 +195,10 @@ class ChildFailed(Exception):
         self.error = error
 
 
+class WrongAnswers(TypeError):
+    """A workflow that takes batches did not give a list with one answer for each of its runs."""
+
+
 class Retry(Exception):
     """Raise it in a workflow to end this attempt and run again later.
 

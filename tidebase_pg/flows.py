@@ -68,7 +68,7 @@ JITTER: Final = 0.1
 """The share of a delay that is added at random."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Invoke:
     """Ask the driver to call a function of the application, for at most `timeout` seconds."""
 
@@ -79,7 +79,7 @@ class Invoke:
     """The step it is the function of."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DeferredBegin:
     """Ask the driver to begin a step that cannot have been begun before, and not to wait for the
     answer if it can be told later; `judge` says whether that stops the run."""
@@ -140,6 +140,8 @@ class Held(Protocol):
     def under_way(self) -> set[Any]: ...
     @property
     def used(self) -> dict[str, list[Mapping[str, Any]]]: ...
+    @property
+    def spent(self) -> list[Mapping[str, Any]]: ...
     def record_stop(self, stop: Stop) -> Stop: ...
     def claim(
         self, kind: Kind, name: str, *, key: str | None = None, input: str | None = None
@@ -172,7 +174,7 @@ def claimed(
 # Steps ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepPlan:
     """How a step is to be run: its contract with the database and its local retries."""
 
@@ -187,6 +189,8 @@ class StepPlan:
     """The type its output is restored to."""
     approved_by: UUID | None = None
     """The gate that has to cover it."""
+    estimate: Mapping[str, float] | None = None
+    """What it is expected to use."""
 
     @property
     def harmless(self) -> bool:
@@ -214,6 +218,7 @@ def plan_step(
     checkpoint_invariant: str | None = None,
     verified_by: str | None = None,
     approved_by: Any = None,
+    estimate: Mapping[str, float] | None = None,
 ) -> StepPlan:
     """Checks the options of a step. Raises ValueError or TypeError naming the wrong one."""
     limit = None if timeout is None else interval("timeout", timeout)
@@ -242,6 +247,7 @@ def plan_step(
         None
         if approved_by is None
         else identifier("approved_by", getattr(approved_by, "gate_id", approved_by)),
+        estimate,
     )
 
 
@@ -302,7 +308,7 @@ def open_step(run: Held, plan: StepPlan) -> Flow[tuple[Use, StepPlan, bool, Any]
 
 def kept(report: Call[Any], what: str) -> Any:
     """What a report keeps, as a later attempt will get it."""
-    return decode(cast("str | None", report.arguments.get("output")), what)
+    return decode(report.arguments.get("output"), what)
 
 
 def begun(
@@ -334,11 +340,12 @@ def begin(
         input=plan.input,
         contract=plan.contract or None,
         approved_by=plan.approved_by,
+        estimate=plan.estimate,
     )
     if relaxed:
         call = call.relax()
-    answer = yield DeferredBegin(call, partial(stopped, run, plan)) if early else call
-    start = cast(StepStart, answer)
+    start: StepStart
+    start = yield DeferredBegin(call, partial(stopped, run, plan)) if early else call
     if (stop := stopped(run, plan, start)) is not None:
         raise run.record_stop(stop)
     if start.action == "execute":
@@ -382,13 +389,15 @@ def complete(run: Held, plan: StepPlan, output: Any, codec: Codec) -> Flow[Any]:
 
 def reported(run: Held, plan: StepPlan, report: Call[T]) -> Flow[T]:
     """The answer to a report on a step, begun again if a crash of the server forgot its begin."""
+    answer: T
     try:
-        return (yield from ask(report))
+        answer = yield report
     except (IllegalTransition, NotFound):
         if not plan.harmless:
             raise
         yield from begin(run, plan)
-        return (yield from ask(report))
+        answer = yield report
+    return answer
 
 
 def fail(run: Held, plan: StepPlan, error: Exception, failures: int) -> Flow[None]:
@@ -427,8 +436,8 @@ def _in_review(run: Held, plan: StepPlan) -> str:
 
 def _over_budget(run: Held, plan: StepPlan) -> str:
     return (
-        f"run {run.run_id} is parked: its budget is used up before step {plan.name!r}; "
-        "raise it with set_budget"
+        f"run {run.run_id} is parked: too little is left of its budget or of an allowance for "
+        f"step {plan.name!r}; raise it with set_budget or set_allowance"
     )
 
 
@@ -454,7 +463,7 @@ def open_run(
         row = yield from ask(create)
     if row.workflow != workflow:
         raise ValueError(f"run {row.run_id} is of workflow {row.workflow!r}, not {workflow!r}")
-    given = cast("str | None", create.arguments.get("input"))
+    given: str | None = create.arguments.get("input")
     if given is not None and decode(given, "input") != decode(row.input_text, "the input"):
         raise InputMismatch(
             f"run {row.run_id} has another input than the one given",
@@ -517,12 +526,16 @@ def execute(
         raise
     try:
         what = f"the result of run {run.run_id}"
-        report = calls.complete(run.run_id, run.lease_id, result=codec.dump(result, what))
+        kept = codec.dump(result, what)
+        report = calls.complete(run.run_id, run.lease_id, result=kept, used=run.spent)
         yield from ask(report.unread())
     except (BadPayload, PayloadTooLarge, InvalidArgument) as error:
+        if isinstance(error, InvalidArgument):
+            run.spent.clear()  # with it, the failure could not be reported either
         yield from _report(run, bad_output(error))
         raise
-    return decode(cast("str | None", report.arguments.get("result")), what)
+    run.spent.clear()
+    return decode(report.arguments.get("result"), what)
 
 
 def record_failure(run: Held, error: BaseException) -> Flow[None]:
@@ -530,15 +543,21 @@ def record_failure(run: Held, error: BaseException) -> Flow[None]:
     said = verdict_of(error)
     if isinstance(said, Snooze):
         release = calls.release(
-            run.run_id, run.lease_id, delay=said.after, throttle=throttle_of(said)
+            run.run_id,
+            run.lease_id,
+            delay=said.after,
+            throttle=throttle_of(said),
+            used=run.spent,
         )
         yield from ask(release.unread())
+        run.spent.clear()
     else:
         yield from _report(run, failure(error))
 
 
 def _report(run: Held, failure: Failure) -> Flow[None]:
     yield from ask(report_failure(run, failure))
+    run.spent.clear()
 
 
 def report_failure(run: Held, failure: Failure) -> Call[None]:
@@ -549,6 +568,7 @@ def report_failure(run: Held, failure: Failure) -> Call[None]:
         retryable=failure.retryable,
         failure_class=failure.failure_class,
         retry_after=failure.retry_after,
+        used=run.spent,
     ).unread()
 
 
@@ -580,7 +600,7 @@ class Failure:
     retry_after: timedelta | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """What became of one attempt, as one element of settle's outcomes."""
 
@@ -589,6 +609,22 @@ class Outcome:
     text: str
     last: bool = False
     """Reported in place of an outcome that was refused; when refused too, nothing is left."""
+    trace: Mapping[str, str] | None = None
+    """What a propagator has written within the attempt."""
+    used: Sequence[Mapping[str, Any]] = ()
+    """What the attempt used beside its steps."""
+
+    @property
+    def full_text(self) -> str:
+        """With the trace of the attempt, for the webhooks it makes, and what it used."""
+        if not self.trace and not self.used:
+            return self.text
+        parts = [self.text[:-1]]
+        if self.trace:
+            parts.append(f'"trace":{encode(self.trace, "the trace of an attempt")}')
+        if self.used:
+            parts.append(f'"used":{encode(self.used, "what an attempt used")}')
+        return f"{','.join(parts)}}}"
 
 
 def failure(error: BaseException) -> Failure:
@@ -690,9 +726,10 @@ def throttle_of(said: Snooze) -> str | None:
     return _storable(str(said)[:LONGEST_NOTE]) if isinstance(said, RateLimited) else None
 
 
-def batch(outcomes: Sequence[Outcome]) -> str:
-    """The argument of settle."""
-    return f"[{','.join([outcome.text for outcome in outcomes])}]"
+def batch(outcomes: Sequence[Outcome], *, traced: bool = True) -> str:
+    """The argument of settle; a schema of 0.1.0 knows nothing of traces, and of what was used."""
+    texts = [outcome.full_text if traced else outcome.text for outcome in outcomes]
+    return f"[{','.join(texts)}]"
 
 
 _REFUSED: Final[Mapping[str, str]] = {
@@ -700,7 +737,7 @@ _REFUSED: Final[Mapping[str, str]] = {
         "is larger than the installation allows; store it elsewhere and return a reference"
     ),
     "bad_payload": "is nested deeper than 100 levels or holds a number of more than 400 digits",
-    "bad_outcome": "has a failure_class or retry_after that is out of range",
+    "bad_outcome": "has a failure_class or retry_after that is out of range, or an amount used",
 }
 
 
@@ -717,7 +754,9 @@ def instead(outcome: Outcome, error: Exception) -> Outcome | None:
     """The failure to report in place of an outcome the database refused."""
     if outcome.last or outcome.kind == "released":
         return None
-    return replace(failed(outcome.run, bad_output(error)), last=True)
+    return replace(
+        failed(outcome.run, bad_output(error)), last=True, trace=outcome.trace, used=outcome.used
+    )
 
 
 def one_line(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
+import weakref
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -24,14 +25,19 @@ LONGEST: Final = 128
 class Branch:
     """A task or thread that works on a run."""
 
-    __slots__ = ("base", "names", "owner", "uses")
+    __slots__ = ("_owner", "base", "names", "uses")
 
     def __init__(self, names: Names, owner: object, base: Place | None) -> None:
         self.names = names
-        self.owner = owner
+        self._owner = weakref.ref(owner)
+        """A task keeps its context, which keeps its branch."""
         self.base = base
         """Where it left the branch that made it."""
         self.uses = 0
+
+    def is_of(self, owner: object) -> bool:
+        """Whether this task or thread is the one."""
+        return self._owner() is owner
 
 
 Place = tuple[Branch, int]
@@ -143,15 +149,15 @@ class Names:
 
     def _branch(self) -> Branch:
         owner = _owner()
-        place = _place.get()
-        if place is not None and place[0].names is not self:
-            place = None
-        if place is not None and place[0].owner is owner:
-            return place[0]
         if self._trunk is None and self._root is not None:
             self._trunk = Branch(self, self._root, None)
         if self._trunk is not None and owner is self._root:
             return self._trunk
+        place = _place.get()
+        if place is not None and place[0].names is not self:
+            place = None
+        if place is not None and place[0].is_of(owner):
+            return place[0]
         if place is None and self._trunk is not None:
             place = self._trunk, 0
         return Branch(self, owner, place)

@@ -41,6 +41,9 @@ class Contract(TypedDict, total=False):
     approved_by: Approval | RunId | None
     """The gate that has to cover it: approved, its data the very input, and used by no other step.
     Raises NotApproved."""
+    estimate: Mapping[str, float] | None
+    """What it is expected to use, such as {"usd": 0.1, "tokens": 2000}: reserved in the budgets and
+    allowances of the run until it ends. An upper bound makes overspending impossible."""
 
 
 class StepOptions(Contract, total=False):
@@ -143,7 +146,7 @@ class WorkOptions(TypedDict, total=False):
     queues: Sequence[str]
     """In this order; default: the queues the registered workflows name."""
     concurrency: int
-    """Runs at once, 1 to 1000; default 1."""
+    """Runs at once, 1 to 1000; default 1. Those of a batch count each."""
     lease: Duration
     """Seconds after which another worker may take over from a dead one; default 60."""
     poll: Duration

@@ -133,27 +133,26 @@ class RunUsage(RunPart):
     def add(self, **options: Unpack[UsageOptions]) -> None:
         """Record what the step that is running used together with its end, in the same call: it is
         counted exactly once, and costs no call of its own. `step` names a step that `begin_step`
-        or `transaction` began.
+        or `transaction` began. Between steps it goes with the end of the attempt, so a workflow
+        without steps settles with its lane too; a later attempt records its own.
 
-        What a process had added when it was killed in mid-step is not recorded. Raises
-        RuntimeError between steps, BadPayload; amounts that cannot be fail the step.
+        What a process had added when it was killed is not recorded. Raises BadPayload; amounts that
+        cannot be fail the step, or the run.
 
         >>> run.usage.add(kind="llm", model="small", input_tokens=812, output_tokens=95)
         """
         step = options.pop("step", None) or current.current_step()
-        if step is None:
-            raise RuntimeError(
-                "usage.add belongs into a step, which records it; between steps use usage.record"
-            )
         usage = priced(options)
         used = {
             name: str(amount) if isinstance(amount, Decimal) else amount
             for name, amount in {"request_key": str(new_run_id()), **usage}.items()
         }
-        encode(used, f"what step {step!r} used")
-        self._run.used.setdefault(step, []).append(
-            {name: value for name, value in used.items() if value is not None}
-        )
+        encode(used, "what a run used" if step is None else f"what step {step!r} used")
+        record = {name: value for name, value in used.items() if value is not None}
+        if step is None:
+            self._run.spent.append(record)
+        else:
+            self._run.used.setdefault(step, []).append(record)
         self._tell(usage)
 
     def _tell(self, usage: UsageOptions) -> None:

@@ -6,11 +6,23 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, NotRequired, Required, TypeAlias, TypedDict, Unpack, cast
+from typing import (
+    Any,
+    Final,
+    Literal,
+    NotRequired,
+    Protocol,
+    Required,
+    TypeAlias,
+    TypedDict,
+    Unpack,
+    cast,
+)
 
 from tidebase_pg import calls
 from tidebase_pg.call import Call
 from tidebase_pg.codecs import Codec, DefaultCodec, input_kind
+from tidebase_pg.errors import Stop
 from tidebase_pg.types import Enqueued, EnqueuedMany, LaneRow, LeasedRun, QueueRow, Schedule
 from tidebase_pg.values import (
     Duration,
@@ -21,7 +33,9 @@ from tidebase_pg.values import (
     interval_text,
     moment,
     new_run_id,
+    seconds,
     text,
+    units,
     whole,
 )
 
@@ -30,10 +44,23 @@ VERSION_MARK = "@"
 """Between the name of a workflow and its version, in the name that its runs have."""
 PARK_GRACE = 300.0
 """Seconds for which a run that is to be parked waits for what its other branches have under way."""
+MOST_IN_BATCH: Final = 1000
+"""Runs a worker holds at once at the most."""
 
 
 LaneKey: TypeAlias = Callable[[Any], str | None]
 """Says by the input of a run whom it counts for within its lane."""
+LaneCost: TypeAlias = int | Callable[[Any], int | None]
+"""How many units of its lane a run is expected to use, or what says so by its input."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSize:
+    """How many runs a workflow takes at once."""
+
+    most: int
+    wait: float
+    """Seconds for which the first of them waits for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +79,10 @@ class Workflow:
     version: int | None = None
     lane: str | None = None
     lane_key: LaneKey | None = None
+    dedupe_for: timedelta | None = None
+    batch: BatchSize | None = None
+    """Set when its function takes lists of runs and inputs, and gives a list of answers."""
+    lane_cost: LaneCost | None = None
     asynchronous: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,8 +99,10 @@ class Workflow:
             return leased.input
         return codec.load(leased.input, self.kind, f"the input of run {leased.run_id}")
 
-    def add_lane(self, options: dict[str, Any]) -> None:
-        """Put a run that is made without a lane into that of the workflow."""
+    def add_options(self, options: dict[str, Any]) -> None:
+        """Put a run that is made without a lane into that of the workflow; keep its key taken."""
+        if self.dedupe_for is not None and options.get("dedupe_key") is not None:
+            options.setdefault("dedupe_for", self.dedupe_for)
         if self.lane is None or options.get("lane") is not None:
             return
         options["lane"] = self.lane
@@ -77,6 +110,11 @@ class Workflow:
             key = self.lane_key(options.get("input"))
             if key is not None:
                 options["lane_key"] = text("lane_key", key)
+        if self.lane_cost is not None and options.get("cost") is None:
+            cost = self.lane_cost
+            expected = cost(options.get("input")) if callable(cost) else cost
+            if expected is not None:
+                options["cost"] = units("cost", expected)
 
 
 class RunOptions(TypedDict, total=False):
@@ -102,6 +140,8 @@ class RunOptions(TypedDict, total=False):
     """Free facts to find the run by."""
     on_conflict: Literal["return", "replace", "raise", "cancel"] | None
     """When the dedupe key is taken; default "return", the run that has it."""
+    dedupe_for: Duration | None
+    """The key stays taken for so many seconds after the end of the run."""
     debounce: Duration | None
     """Later enqueues of the key replace it and put it off, to so many seconds from the first."""
     run_id: RunId | None
@@ -118,6 +158,8 @@ class RunOptions(TypedDict, total=False):
     """The lane whose limits hold for it, beside those of its queue: `tide.lanes.set`."""
     lane_key: str | None
     """Whom it counts for within its lane, such as a customer."""
+    cost: int | None
+    """How many units of its lane it is expected to use; default 1."""
     after_mode: Literal["all", "any"] | None
     """"all" (the default) have to complete, or "any" one of them."""
     after_failure: Literal["cancel", "fail", "run"] | None
@@ -141,8 +183,8 @@ class NewRun(RunOptions):
     """Runs that have to end first; ids, or places from 0 of runs before it among the many."""
 
 
-class ChildOptions(TypedDict, total=False):
-    """What may be said about a child."""
+class ChildFacts(TypedDict, total=False):
+    """What may be said about a child, alone or of a fan-out."""
 
     input: Any
     """Handed to the workflow; anything JSON can say, {} when left out."""
@@ -168,14 +210,29 @@ class ChildOptions(TypedDict, total=False):
     """The lane whose limits hold for it, beside those of its queue: `tide.lanes.set`."""
     lane_key: str | None
     """Whom it counts for within its lane, such as a customer."""
+    cost: int | None
+    """How many units of its lane it is expected to use; default 1."""
+    after_mode: Literal["all", "any"] | None
+    """"all" (the default) have to complete, or "any" one of them."""
+    after_failure: Literal["cancel", "fail", "run"] | None
+    """What it means for this child that they did not: default "cancel"."""
 
 
-class NewChild(ChildOptions):
+class ChildOptions(ChildFacts, total=False):
+    """What may be said about a child."""
+
+    after: Sequence[RunId] | None
+    """Who has to end first: children of this run by name, runs by id. Workers run it then."""
+
+
+class NewChild(ChildFacts):
     """One child of a fan-out."""
 
     workflow: str | Callable[..., Any]
     name: NotRequired[str]
     """Default: its place in the list, from 0."""
+    after: NotRequired[Sequence[RunId | int] | None]
+    """Who has to end first: children before it by name or place, runs by id. Workers run it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +298,30 @@ class LaneSettings(TypedDict, total=False):
     """At most so many of its runs at once."""
     per_key: int | None
     """At most so many runs with one lane_key at once."""
+    adaptive: bool | None
+    """A refused run, `RateLimited`, halves how many run at once; completed ones raise it again."""
+    adaptive_min: int | None
+    """It is never halved below; default 1."""
+    fair: bool | None
+    """Its keys are served in turn, whatever waits behind each of them."""
+    weights: Mapping[str, int] | None
+    """How many turns keys have while another has one: 1 to 100; default 1 each."""
+    breaker_failures: int | None
+    """After so many failures in a row of breaker_classes only a run that probes is claimed."""
+    breaker_classes: Sequence[str] | None
+    """The failures that count: names of exceptions, or failure classes."""
+    breaker_delay: Duration | None
+    """Until the first probe; default 30 seconds. Each probe that fails doubles it."""
+    breaker_max_delay: Duration | None
+    """The longest time between two probes; default 10 minutes."""
+    units: int | None
+    """At most so many units used by its runs within any period."""
+    units_per_key: int | None
+    """At most so many units used by runs with one lane_key within any period."""
+    period: Duration | None
+    """How long what was used counts; default one minute."""
+    unit: str | None
+    """What of recorded usage counts: "tokens", or a unit of quantities; default what runs cost."""
 
 
 class ScheduleOptions(TypedDict, total=False):
@@ -276,8 +357,24 @@ class ScheduleOptions(TypedDict, total=False):
     """The lane whose limits hold for its runs, beside those of their queue: `tide.lanes.set`."""
     lane_key: str | None
     """Whom they count for within their lane, such as a customer."""
+    cost: int | None
+    """How many units of their lane each is expected to use; default 1."""
     enabled: bool | None
     """False = declared, but never fired; default True."""
+
+
+class SessionObserver(Protocol):
+    """What goes along with a session. It must not hold the session, which would then never be given
+    up."""
+
+    def enter(self) -> None:
+        """The block of the session begins here."""
+
+    def leave(self) -> None:
+        """Its block is left."""
+
+    def end(self, error: Exception | Stop | None, *, handed_back: bool) -> None:
+        """It has ended, by this error or Stop; said once, in any thread."""
 
 
 class Registry:
@@ -290,6 +387,8 @@ class Registry:
         self.around_steps: list[Callable[..., Any]] = []
         self.run_metadata: list[Callable[[], Mapping[str, Any]]] = []
         """What the metadata of every run made here gets besides what is given."""
+        self.on_session: list[Callable[[Any], SessionObserver]] = []
+        """Asked for what goes along with each session that begins here."""
         self.on_usage: list[Callable[[Mapping[str, Any]], None]] = []
         """Told of all usage that runs record here."""
         self.park_grace = PARK_GRACE
@@ -309,6 +408,10 @@ class Registry:
         version: int | None = None,
         lane: str | None = None,
         lane_key: LaneKey | None = None,
+        dedupe_for: Duration | None = None,
+        batch: int | None = None,
+        batch_wait: Duration | None = None,
+        lane_cost: LaneCost | None = None,
     ) -> None:
         """Raises ValueError for a name taken by another function, TypeError for a wrong one."""
         if not callable(function):
@@ -329,6 +432,10 @@ class Registry:
                 f"lane_key of workflow {name!r} must be a function of the input, "
                 f"not {type(lane_key).__name__}"
             )
+        if lane_cost is not None and lane is None:
+            raise ValueError(f"workflow {name!r} has a lane_cost and no lane: give the lane too")
+        if lane_cost is not None and not callable(lane_cost):
+            units("lane_cost", lane_cost)
         workflow = Workflow(
             name,
             function,
@@ -336,10 +443,13 @@ class Registry:
             None if max_attempts is None else whole("max_attempts", max_attempts, 1, 100),
             None if deadline is None else interval("deadline", deadline),
             budget,
-            input_kind(function),
+            input_kind(function, many=batch is not None),
             version,
             None if lane is None else text("lane", lane),
             lane_key,
+            None if dedupe_for is None else interval("dedupe_for", dedupe_for),
+            _batch_size(name, batch, batch_wait),
+            lane_cost,
         )
         self._by_name[name] = workflow
         newest = self._newest.get(workflow.unversioned)
@@ -366,6 +476,10 @@ class Registry:
     def names(self) -> list[str]:
         return list(self._by_name)
 
+    def batches(self) -> dict[str, BatchSize]:
+        """The workflows that take many runs at once, by name."""
+        return {name: known.batch for name, known in self._by_name.items() if known.batch}
+
     def queues(self) -> list[str]:
         """The queues the registered workflows name."""
         return list(dict.fromkeys(workflow.queue for workflow in self._by_name.values()))
@@ -374,10 +488,10 @@ class Registry:
         self, workflow: str | Callable[..., Any], **options: Unpack[EnqueueOptions]
     ) -> Call[Enqueued]:
         """The call that enqueues a run; a name that is not registered here is as good."""
-        self._add_metadata(cast("dict[str, Any]", options))
+        self.add_metadata(cast("dict[str, Any]", options))
         known = self._known(workflow)
         if known is not None:
-            known.add_lane(cast("dict[str, Any]", options))
+            known.add_options(cast("dict[str, Any]", options))
         if (handed := options.get("input")) is not None:
             options["input"] = self.codec.dump(handed, "input")
         if known is None:
@@ -396,10 +510,10 @@ class Registry:
         """The call that declares a schedule; a workflow not registered here is as good."""
         given: dict[str, Any] = dict(options)
         cron, workflow = given.pop("cron", None), given.pop("workflow_name", None)
-        self._add_metadata(given)
+        self.add_metadata(given)
         known = self._known(workflow)
         if known is not None:
-            known.add_lane(given)
+            known.add_options(given)
         if given.get("input") is not None:
             given["input"] = self.codec.dump(given["input"], f"the input of schedule {name!r}")
         if known is not None:
@@ -434,10 +548,10 @@ class Registry:
                     run.setdefault("deadline", known.deadline)
                 if known.budget is not None:
                     run.setdefault("budget", known.budget)
-                known.add_lane(run)
+                known.add_options(run)
             if run.pop("queue", queue) not in (queue, None):
                 raise ValueError(f"runs[{place}] names another queue: one call, one queue")
-            self._add_metadata(run)
+            self.add_metadata(run)
             if repeatable:
                 run.setdefault("run_id", new_run_id())
             if "input" in run:
@@ -452,7 +566,12 @@ class Registry:
         queue: str | None,
         options: Mapping[str, Any],
     ) -> NewEdge:
-        """What spawn needs to know; without a queue the workflow has to be registered."""
+        """What spawn needs to know; without a queue the workflow has to be registered.
+
+        A child that comes after others is never run here, where its parent would wait for it.
+        """
+        if queue is None and options.get("after"):
+            queue = self.queue_of(workflow)
         known = self._known(workflow) if queue is not None else self.find(workflow)
         name = known.name if known is not None else text("workflow", workflow)
         if edge is None:
@@ -464,12 +583,15 @@ class Registry:
                 if (value := getattr(known, key)) is not None:
                     given.setdefault(key, value)
             if queue is not None:
-                known.add_lane(given)
-        self._add_metadata(given)
+                known.add_options(given)
+        self.add_metadata(given)
         handed = given.pop("input", None)
         if handed is not None:
             handed = self.codec.dump(handed, f"the input of child {edge!r}")
+        after = given.pop("after", None)
         _write(given)
+        if after is not None:
+            given["after"] = [str(one) for one in cast("Sequence[RunId]", after)]
         return NewEdge(edge, name, handed, queue, given, self.of_run)
 
     def queue_of(self, workflow: str | Callable[..., Any]) -> str:
@@ -477,7 +599,7 @@ class Registry:
         known = self._known(workflow)
         return known.queue if known is not None else DEFAULT_QUEUE
 
-    def _add_metadata(self, options: dict[str, Any]) -> None:
+    def add_metadata(self, options: dict[str, Any]) -> None:
         """Give a run what every run made here gets, unless the caller says otherwise."""
         if self.run_metadata:
             found: dict[str, Any] = {}
@@ -490,6 +612,15 @@ class Registry:
             known = workflow in self._by_name or workflow in self._newest
             return self.find(workflow) if known else None
         return self.find(workflow) if callable(workflow) else None
+
+
+def _batch_size(name: str, batch: int | None, wait: Duration | None) -> BatchSize | None:
+    if batch is None:
+        if wait is not None:
+            raise ValueError(f"workflow {name!r} has a batch_wait and no batch: give the batch too")
+        return None
+    most = whole("batch", batch, 1, MOST_IN_BATCH)
+    return BatchSize(most, 0.0 if wait is None else seconds("batch_wait", wait))
 
 
 def _registered(asked: object, found: Workflow | None) -> Workflow:
@@ -533,27 +664,40 @@ _WRITERS: Mapping[str, Callable[[str, object], object]] = {
     "run_at": lambda name, value: moment(name, value).isoformat(),
     "delay": lambda name, value: interval_text(interval(name, value)),
     "deadline": lambda name, value: interval_text(interval(name, value)),
+    "dedupe_for": lambda name, value: interval_text(interval(name, value)),
     "debounce": lambda name, value: interval_text(interval(name, value)),
 }
-_LENGTHS: Sequence[str] = ("rate_period", "backoff_base", "backoff_max", "retention")
+_LENGTHS: Sequence[str] = (
+    "rate_period",
+    "backoff_base",
+    "backoff_max",
+    "retention",
+    "breaker_delay",
+    "breaker_max_delay",
+    "period",
+)
 
 
 def configure(
     queue: str, *, actor: str | None = None, **settings: Unpack[QueueSettings]
 ) -> Call[QueueRow]:
     """Change the settings of a queue; what is left out stays, None clears."""
-    given: dict[str, Any] = dict(settings)
+    return calls.set_queue(queue, _written(settings), actor=actor)
+
+
+def _written(settings: Mapping[str, Any]) -> dict[str, Any]:
+    given = dict(settings)
     for name in _LENGTHS:
         if given.get(name) is not None:
             given[name] = interval_text(interval(name, given[name]))
-    return calls.set_queue(queue, given, actor=actor)
+    return given
 
 
 def set_lane(
     lane: str, *, actor: str | None = None, **settings: Unpack[LaneSettings]
 ) -> Call[LaneRow]:
-    """Make a lane or change its limits; what is left out stays, None clears."""
-    return calls.set_lane(lane, settings=settings, actor=actor)
+    """Make a lane or change its settings; what is left out stays, None clears."""
+    return calls.set_lane(lane, settings=_written(settings), actor=actor)
 
 
 def throttle(
@@ -579,7 +723,7 @@ def throttle(
 
 
 def lift(lane: str, *, actor: str | None = None) -> Call[LaneRow]:
-    """Let runs of a throttled lane be claimed again."""
+    """Let runs of a lane that is throttled or open be claimed again."""
     return calls.throttle(lane, actor=actor)
 
 

@@ -153,8 +153,8 @@ class Run(RunFacts):
         """The result of another workflow, run as a child; a later attempt gets the kept result.
 
         Without `queue` it runs here and now, and has to be registered here; with it a worker of
-        that queue runs it, and this run is parked meanwhile. `name` tells children of the same
-        workflow apart.
+        that queue runs it, and this run is parked meanwhile; so it is with `after`, in the queue of
+        the workflow. `name` tells children of the same workflow apart.
 
         Raises ChildFailed, InputMismatch when the name was used with another workflow or input.
 
@@ -175,6 +175,7 @@ class Run(RunFacts):
         """Enqueue a child and go on; `await_children` waits for it.
 
         >>> run.spawn("research", input={"topic": "tides"}, name="tides", queue="research")
+        >>> run.spawn("review", after=["tides"])
         """
         registry = self._driver.registry
         child = registry.child(workflow, name, queue or registry.queue_of(workflow), options)
@@ -208,9 +209,10 @@ class Run(RunFacts):
         """The results of many children, in the order given.
 
         Without `queue` they run here, `concurrency` at once; with it workers of that
-        queue run them, and this run is parked meanwhile. A failure is raised as ChildFailed as
-        soon as it is known, other children that have begun go on; with "collect" all end and it
-        stands in the list in place of a result.
+        queue run them, and this run is parked meanwhile; those with `after` run in the queue of
+        their workflow. A failure is raised as ChildFailed as soon as it is known, other children
+        that have begun go on; with "collect" all end and it stands in the list in place of the
+        result.
 
         >>> run.fanout("pages", [{"workflow": read, "input": {"page": n}} for n in range(20)])
         """
@@ -228,11 +230,14 @@ class Run(RunFacts):
     def _fanned_out(
         self, edges: Sequence[NewEdge], queue: str | None, concurrency: int, fail_fast: bool
     ) -> list[Any]:
+        mode: Literal["all", "fail_fast"] = "fail_fast" if fail_fast else "all"
         if queue is not None:
-            mode: Literal["all", "fail_fast"] = "fail_fast" if fail_fast else "all"
             return self._wait(wait_flows.queued_children(self._run, edges, mode))
         most = whole("concurrency", concurrency, 1, 1000)
         self._refuse_in_transaction()
+        elsewhere = [child for child in edges if child.queue is not None]
+        if elsewhere:
+            self._driver.drive(wait_flows.spawn_all(self._run, edges))
         failed: list[ChildFailed] = []
 
         def one(child: NewEdge) -> Any:
@@ -244,10 +249,18 @@ class Run(RunFacts):
                 failed.append(failure)
                 return failure
 
-        results = threads.gather(one, edges, most, "child")
+        here = [child for child in edges if child.queue is None]
+        results = threads.gather(one, here, most, "child")
         if failed and fail_fast:
+            if elsewhere:
+                self._driver.drive(wait_flows.leave_queued(self._run, elsewhere, failed[0].edge))
             raise failed[0]
-        return results
+        if not elsewhere:
+            return results
+        by_edge = dict(zip([child.edge for child in here], results, strict=True))
+        ended = self._wait(wait_flows.queued_children(self._run, elsewhere, mode))
+        by_edge.update(zip([child.edge for child in elsewhere], ended, strict=True))
+        return [by_edge[child.edge] for child in edges]
 
     def snooze(self, after: Duration, reason: str = "") -> NoReturn:
         """End this attempt, which does not count, and run again after so many seconds.

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import wraps
-from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from tidebase_pg.errors import StepTimeout
@@ -205,19 +205,26 @@ def is_interrupt(error: BaseException) -> bool:
 
 
 async def call_workflow(
-    function: Callable[..., Any], handle: Any, given: Any, *, asynchronous: bool
+    function: Callable[..., Any],
+    handed: Any,
+    given: Any,
+    *,
+    handles: Sequence[Any],
+    asynchronous: bool,
 ) -> Any:
-    """What a workflow returns; a function that is not async is called in a thread of its own.
+    """What a workflow returns that is handed a run, or the runs of a batch: `handles`; a function
+    that is not async is called in a thread of its own.
 
     Raises TypeError when it ends without having awaited what it called on the run.
     """
     if asynchronous:
-        result = await function(handle, given)
+        result = await function(handed, given)
     else:
-        result = await in_thread(lambda: function(handle, given))
+        result = await in_thread(lambda: function(handed, given))
         if inspect.isawaitable(result):
             result = await result
-    refuse_forgotten(handle._driver.forgotten)
+    for handle in handles:
+        refuse_forgotten(handle._driver.forgotten)
     return result
 
 
@@ -257,9 +264,8 @@ def noticed(
     """A method of a run whose missing `await` is found out when the workflow ends."""
 
     @wraps(method)
-    def calling(self: S, /, *args: P.args, **options: P.kwargs) -> Coroutine[Any, Any, T]:
-        forgotten = cast("set[Noticed[Any]]", cast(Any, self)._driver.forgotten)
-        return Noticed(method(self, *args, **options), forgotten, method.__name__)
+    def calling(self: Any, /, *args: P.args, **options: P.kwargs) -> Coroutine[Any, Any, T]:
+        return Noticed(method(self, *args, **options), self._driver.forgotten, method.__name__)
 
     return calling
 

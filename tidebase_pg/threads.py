@@ -137,13 +137,14 @@ def is_interrupt(error: BaseException) -> bool:
 
 def call_workflow(
     function: Callable[..., Any],
-    handle: Any,
+    handed: Any,
     given: Any,
     *,
+    handles: Sequence[Any],
     asynchronous: bool,
 ) -> Any:
     """What a workflow returns, which must not be awaitable."""
-    answer = function(handle, given)
+    answer = function(handed, given)
     if type(answer) in PLAIN:
         return answer
     return invoke(lambda: answer, f"workflow {getattr(function, '__name__', function)!r}", None)

@@ -136,6 +136,12 @@ _OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
     "run.requeued": ("lost", "ended without finishing"),
     "run.parked": ("worked", "parked"),
 }
+_REQUEUED: Final[Mapping[str, tuple[str, str]]] = {
+    "released": ("worked", "given back"),
+    "failed": ("lost", "failed, to be tried again"),
+    "revoked": ("lost", "taken from its worker"),
+    "lease_expired": ("lost", "its worker went silent"),
+}
 
 
 def _stints(events: list[Mapping[str, Any]], end: datetime | None) -> Iterator[Stint]:
@@ -167,8 +173,8 @@ def _stint(
     attempt, worker = event.get("attempt"), event.get("worker")
     if kind == "work":
         tone, outcome = _OUTCOMES.get(closing["type"] if closing else "", ("running", "at work"))
-        if closing and closing.get("reason") == "revoked":
-            outcome = "taken from its worker"
+        if closing and closing["type"] == "run.requeued":
+            tone, outcome = _REQUEUED.get(closing.get("reason") or "", (tone, outcome))
         return Stint(kind, tone, begins, ends, attempt, worker, outcome)
     if kind == "wait":
         reason = str(event.get("waiting_on") or event.get("reason") or "")

@@ -15,7 +15,7 @@ from tidebase_pg.errors import BadPayload
 
 Row = tuple[Any, ...]
 
-SettingKind: TypeAlias = Literal["queue", "lane", "schedule", "installation", "price"]
+SettingKind: TypeAlias = Literal["queue", "lane", "schedule", "installation", "price", "allowance"]
 """What settings belong to."""
 
 
@@ -29,9 +29,10 @@ class Record:
     __slots__ = ()
 
     @classmethod
+    @cache
     def columns(cls, row: str = "") -> str:
         """The select list; `row` is a prefix such as `(claimed).`."""
-        return _columns(cast(Any, cls), row)
+        return ", ".join(_expression(name, row) for name in _names(cls))
 
     def facts(self) -> dict[str, Any]:
         """For people: the columns without the lease id, JSON parsed where Python can read it."""
@@ -48,11 +49,6 @@ class Record:
     @classmethod
     def one(cls, rows: Sequence[Row]) -> Self:
         return cls(*rows[0])
-
-
-@cache
-def _columns(record: Any, row: str) -> str:
-    return ", ".join(_expression(name, row) for name in _names(record))
 
 
 def _names(record: type[Record] | Record) -> list[str]:
@@ -162,8 +158,27 @@ class RunRow(Record):
         return self.finished_at is not None
 
 
+class _Held:
+    """A run and its lease."""
+
+    __slots__ = ("_key",)
+
+    run_id: UUID
+    lease_id: UUID
+    _key: str
+
+    @property
+    def key(self) -> str:
+        """How a document that reports on the run begins."""
+        try:
+            return self._key
+        except AttributeError:
+            self._key = f'{{"run_id":"{self.run_id}","lease_id":"{self.lease_id}"'
+            return self._key
+
+
 @dataclass(slots=True)
-class LeasedRun(Record):
+class LeasedRun(_Held, Record):
     """What a worker needs of a run it has just leased. Frozen, each would take five times as long
     to make."""
 
@@ -178,11 +193,6 @@ class LeasedRun(Record):
     """Whether no step of the run can have been begun before, and no budget counts them."""
     begins: bool = False
     """Whether the run was never leased before."""
-
-    @property
-    def key(self) -> str:
-        """How a document that reports on the run begins."""
-        return f'{{"run_id":"{self.run_id}","lease_id":"{self.lease_id}"'
 
     @property
     def input(self) -> Any:
@@ -366,7 +376,7 @@ class StepStart(Record):
     replay: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepAnswer(Record):
     """What report_steps says to one report: execute, replay, or single = nothing was done."""
 
@@ -671,6 +681,8 @@ class Schedule(Record):
     lane: str | None
     """The lane of its runs; None = none."""
     lane_key: str | None
+    cost: int | None
+    """How many units of their lane its runs cost; None = 1."""
 
     @property
     def input(self) -> Any:
@@ -755,6 +767,8 @@ class DeliveryRow(Record):
     """Whether the event delivery.failed was written."""
     created_at: datetime
     finished_at: datetime | None
+    trace: dict[str, str] | None
+    """traceparent and tracestate of the attempt whose outcome made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -871,15 +885,58 @@ class PriceRow(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class AllowanceRow(Record):
+    """What the runs of a scope may spend together, `tide.allowances`."""
+
+    allowance_id: UUID
+    scope: str
+    unit: str
+    """usd = what usage costs, tokens = its total, else the quantity of usage with this unit."""
+    per: str
+    """How long a window is: ever, day, month, or an interval."""
+    time_zone: str
+    """Where days and months begin."""
+    amount: Decimal
+    """What may be spent in a window."""
+    estimate: Decimal
+    """What a step reserves that says nothing of this unit."""
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ListedAllowance(Record):
+    """An allowance and what is left of it in its window, `list_allowances`."""
+
+    scope: str
+    unit: str
+    per: str
+    time_zone: str
+    amount: Decimal
+    estimate: Decimal
+    spent: Decimal
+    reserved: Decimal
+    """By steps under way."""
+    left_over: Decimal
+    """Never negative: more may be spent than the amount, by a step that used more than it said."""
+    waiting: int
+    """Runs that wait for it, counted to 10001 and no further."""
+    began_at: datetime | None
+    resets_at: datetime | None
+    """When the window ends and the whole amount is there again; None = never."""
+
+
+@dataclass(frozen=True, slots=True)
 class SettingChange(Record):
-    """What was changed of a queue, a lane, a schedule, the installation or a price,
+    """What was changed of a queue, a lane, a schedule, the installation, a price or an allowance,
     `tide.setting_changes`."""
 
     change_id: int
     changed_at: datetime
     kind: SettingKind
     name: str | None
-    """Of the queue, lane or schedule; of a price provider/model; None = the installation."""
+    """Of the queue, lane or schedule; of a price provider/model; of an allowance scope, unit/per;
+    None = the installation."""
     actor: str | None
     login: str
     before_text: str = field(repr=False)
@@ -963,14 +1020,51 @@ class LaneRow(Record):
     """How many runs with one key may run at once; None = any number."""
     created_at: datetime
     updated_at: datetime
+    units: int | None
+    """How many units its runs may use within any period; None = any number."""
+    units_per_key: int | None
+    """How many units runs with one key may use within any period; None = any number."""
+    period: timedelta
+    unit: str | None
+    """What of recorded usage counts as used; None = nothing, so what a run costs."""
     throttled_until: datetime | None
     """No run of it is claimed before; None or past = it is not throttled."""
     throttle_reason: str | None
+    fair: bool | None
+    """Whether its keys are served in turn; None = they are not."""
+    weights_text: str | None = field(repr=False)
+    breaker_failures: int | None
+    """After how many failures in a row its breaker opens; None = it has none."""
+    breaker_classes: list[str] | None
+    breaker_delay: timedelta | None
+    """How long after it opened the first run probes; None = 30 seconds."""
+    breaker_max_delay: timedelta | None
+    """The longest time between two probes; None = 10 minutes."""
+    opened_at: datetime | None
+    """Since when its breaker is open; None = it is closed."""
+    probe_at: datetime | None
+    probe_id: UUID | None
+    probed_at: datetime | None
+    probes: int
+    """How many probes have failed since it opened."""
+    adaptive: bool | None
+    """Whether a refused run halves how many may run at once; None = it does not."""
+    adaptive_min: int | None
+    """What it is never halved below; None = 1."""
+    adaptive_limit: int | None
+    """How many may run at once since runs were refused; None = total."""
+    adaptive_round: UUID | None
+    cut_at: datetime | None
+
+    @property
+    def weights(self) -> Any:
+        """How many turns keys have while another has one: {"acme": 3}; None = all have one."""
+        return decode(self.weights_text, f"the weights of lane {self.lane}")
 
 
 @dataclass(frozen=True, slots=True)
 class ListedLane(Record):
-    """A lane and who is in it, `list_lanes`; runs are counted to 10001 and no further."""
+    """A lane and who is in it, `list_lanes`; runs are counted to counted_to and no further."""
 
     lane: str
     total: int | None
@@ -984,10 +1078,46 @@ class ListedLane(Record):
     throttled_until: datetime | None
     """No run of it is claimed before; None = it is not throttled."""
     throttle_reason: str | None
+    breaker_failures: int | None
+    """After how many failures in a row its breaker opens; None = it has none."""
+    breaker_classes: list[str] | None
+    breaker_delay: timedelta | None
+    breaker_max_delay: timedelta | None
+    failures: int | None
+    """In a row, with the probes that failed while it is open."""
+    failure: str | None
+    """The last of them."""
+    opened_at: datetime | None
+    """Since when its breaker is open; None = it is closed."""
+    probe_at: datetime | None
+    """From when on a run may probe."""
+    fair: bool
+    """Whether its keys are served in turn."""
+    weights_text: str | None = field(repr=False)
+    units: int | None
+    units_per_key: int | None
+    period: timedelta
+    unit: str | None
+    used: int | None
+    """How many of its units are used in the period; None = it counts none."""
+    adaptive: bool
+    """Whether a refused run halves how many may run at once."""
+    adaptive_min: int | None
+    """What it is never halved below; None = 1."""
+    adaptive_limit: int | None
+    """How many may run at once now, at most total; None = it is not adaptive."""
+    counted_to: int
+    """A number of runs that reaches it may be more."""
+
+    @property
+    def weights(self) -> Any:
+        """How many turns keys have while another has one: {"acme": 3}; None = all have one."""
+        return decode(self.weights_text, f"the weights of lane {self.lane}")
 
     @property
     def keys(self) -> Any:
-        """The twenty keys with most runs: [{"lane_key", "running", "waiting"}]."""
+        """The twenty keys with most runs: [{"lane_key", "running", "waiting"}], with
+        "used", units in the period, where they are limited."""
         return decode(self.keys_text, f"the keys of lane {self.lane}")
 
 
@@ -1001,6 +1131,38 @@ class Bucket(Record):
     completed: int
     failed: int
     cancelled: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunTimes(Record):
+    """How long runs of a queue or lane waited and worked, `run_times`; None where none did."""
+
+    name: str
+    """Of the queue or lane."""
+    runs: int | None
+    """How many waits were counted."""
+    wait_p50: timedelta | None
+    """Half of them waited no longer for their start."""
+    wait_p95: timedelta | None
+    wait_p99: timedelta | None
+    run_p50: timedelta | None
+    """Half of them took no longer from their last start to their end."""
+    run_p95: timedelta | None
+    run_p99: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class TimeBucket(Record):
+    """How many runs of a queue took up to so many seconds, `run_time_buckets`."""
+
+    queue: str
+    measure: str
+    """"wait" for the start, or "run"."""
+    up_to: float
+    """Seconds; the last is infinity."""
+    runs: int
+    seconds: float
+    """What all runs of the queue took together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,14 @@ def big_integer(name: str, value: object) -> int:
     return value
 
 
+def units(name: str, value: object) -> int:
+    """As many units as a lane can allow, or fewer."""
+    number = big_integer(name, value)
+    if not 1 <= number <= 10**12:
+        raise ValueError(f"{name} = {number} is out of range: give 1 to {10**12}")
+    return number
+
+
 def amount(name: str, value: object) -> Decimal:
     """A float is taken as it is printed: 0.1 is one tenth."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
@@ -137,6 +145,11 @@ def amount(name: str, value: object) -> Decimal:
     if not number.is_finite():
         raise ValueError(f"{name} = {value} is not a number: leave it out instead")
     return number
+
+
+def amount_or_text(name: str, value: object) -> Decimal | str:
+    """Text is the JSON of an estimate."""
+    return value if isinstance(value, str) else amount(name, value)
 
 
 def boolean(name: str, value: object) -> bool:

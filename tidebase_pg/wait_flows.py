@@ -41,8 +41,8 @@ from tidebase_pg.flows import (
 )
 from tidebase_pg.names import Use
 from tidebase_pg.registry import NewChild, NewEdge, Registry
-from tidebase_pg.types import AwaitedChild, LeasedRun, OpenGate, RunRow, Spawned
-from tidebase_pg.values import Duration, interval, interval_text, seconds, text, worker_name
+from tidebase_pg.types import AwaitedChild, ChildRow, LeasedRun, OpenGate, RunRow, Spawned
+from tidebase_pg.values import Duration, RunId, interval, interval_text, seconds, text, worker_name
 
 Decision = Literal["approved", "rejected", "canceled"]
 
@@ -248,7 +248,9 @@ def plan_fanout(
             options: dict[str, Any] = {"edge_type": "fanout", **child}
             workflow = options.pop("workflow", None)
             options.pop("name", None)
-            edge = f"{use.assigned}/{child.get('name', place)}"
+            if (after := child.get("after")) is not None:
+                options["after"] = [_named(name, children, use.assigned, one) for one in after]
+            edge = _edge(use.assigned, place, child)
             edges.append(registry.child(workflow, edge, queue, options))
         if len({edge.edge for edge in edges}) < len(edges):
             raise ValueError(f"two children of fanout {name!r} have the same name")
@@ -256,6 +258,22 @@ def plan_fanout(
         use.open = False
         raise
     return use, edges
+
+
+def _edge(assigned: str, place: int, child: NewChild) -> str:
+    return f"{assigned}/{child.get('name', place)}"
+
+
+def _named(name: str, children: Sequence[NewChild], assigned: str, named: RunId | int) -> RunId:
+    """The edge of a child of the same fan-out, by its place or name; else what was given."""
+    if isinstance(named, int):
+        if not 0 <= named < len(children):
+            raise ValueError(f"fanout {name!r} has no child {named} to come after")
+        return _edge(assigned, named, children[named])
+    for place, child in enumerate(children):
+        if child.get("name", str(place)) == named:
+            return _edge(assigned, place, child)
+    return named
 
 
 def queued_child(run: Waiter, child: NewEdge) -> Flow[Any]:
@@ -272,25 +290,42 @@ def queued_children(
     is raised; those that have not begun by then are cancelled."""
     if not children:
         return []
-    for start in range(0, len(children), MOST_SPAWNED):
-        elements = [child.element() for child in children[start : start + MOST_SPAWNED]]
-        yield from ask(calls.spawn_many(run.run_id, run.lease_id, elements).unread())
+    yield from spawn_all(run, children)
     ended = yield from await_children(run, [child.edge for child in children], mode)
     by_edge = {child.edge: child for child in ended}
     found = [by_edge[child.edge] for child in children]
     failed = next((child for child in found if child.status in ("failed", "cancelled")), None)
     if mode == "fail_fast" and failed is not None:
-        detached = {child.edge for child in children if child.options.get("detached")}
-        for child in found:
-            if child.status == "queued" and child.edge not in detached:
-                with contextlib.suppress(Refusal):
-                    yield from ask(
-                        calls.cancel(
-                            child.child_id, reason=f"child {failed.edge!r} of the fan-out failed"
-                        ).unread()
-                    )
+        yield from _cancel_queued(found, children, failed.edge)
         return [outcome(failed)]
     return [_result_or_failure(child) for child in found]
+
+
+def spawn_all(run: Waiter, children: Sequence[NewEdge]) -> Flow[None]:
+    """Make the children of a fan-out, in their order; those there are stay."""
+    for child in children:
+        _add_attempts(run, child)
+    for start in range(0, len(children), MOST_SPAWNED):
+        elements = [child.element() for child in children[start : start + MOST_SPAWNED]]
+        yield from ask(calls.spawn_many(run.run_id, run.lease_id, elements).unread())
+
+
+def leave_queued(run: Held, children: Sequence[NewEdge], failed: str) -> Flow[None]:
+    """Cancel those of a fan-out that have not begun, since another has failed."""
+    edges = {child.edge for child in children}
+    found = yield from ask(calls.list_children(run.run_id))
+    yield from _cancel_queued([child for child in found if child.edge in edges], children, failed)
+
+
+def _cancel_queued(
+    found: Sequence[AwaitedChild | ChildRow], children: Sequence[NewEdge], failed: str
+) -> Flow[None]:
+    detached = {child.edge for child in children if child.options.get("detached")}
+    for child in found:
+        if child.status == "queued" and child.edge not in detached:
+            reason = f"child {failed!r} of the fan-out failed"
+            with contextlib.suppress(Refusal):
+                yield from ask(calls.cancel(child.child_id, reason=reason).unread())
 
 
 def await_children(run: Waiter, edges: Sequence[str] | None, mode: str) -> Flow[list[AwaitedChild]]:
@@ -310,9 +345,7 @@ def inline_child(run: Waiter, child: NewEdge) -> Flow[Any]:
     parked is waited for here when the run itself is inline; else the run lets its worker go too,
     and looks again a little later.
     """
-    attempts = run.leased.max_attempts
-    if attempts > 1:
-        child.options.setdefault("max_attempts", attempts)
+    _add_attempts(run, child)
     child_id = (yield from spawn(run, child)).child_id
     pause = SHORTEST_WAIT
     while True:
@@ -340,6 +373,12 @@ def inline_child(run: Waiter, child: NewEdge) -> Flow[Any]:
                 continue
         yield Pause(min(wait, pause))
         pause = min(pause * 2, LONGEST_WAIT)
+
+
+def _add_attempts(run: Waiter, child: NewEdge) -> None:
+    """A child that runs here may be tried as often as its parent."""
+    if child.queue is None and run.leased.max_attempts > 1:
+        child.options.setdefault("max_attempts", run.leased.max_attempts)
 
 
 def _look_again_later(run: Waiter, child: RunRow, now: datetime) -> Flow[None]:

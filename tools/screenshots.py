@@ -47,7 +47,7 @@ PAGES = {
     "schedule": "/schedules/daily-digest",
     "workers": "/workers",
     "webhooks": "/webhooks",
-    "doctor": "/doctor",
+    "doctor": "/doctor?examine=yes",
 }
 PHONE = ("overview", "run", "decision", "answer")
 

@@ -21,6 +21,7 @@ SITE: Final = ROOT / "build" / "site"
 LINK: Final = re.compile(
     r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]+)?\)"
 )
+FENCED: Final = re.compile(r"^```.*?^```\n?", re.MULTILINE | re.DOTALL)
 NAVIGATION: Final = re.compile(r"^ +- (.+): ([\w/-]+\.md)$", re.MULTILINE)
 SUMMARY: Final = "Durable runs for agents and jobs, in the Postgres you already have."
 OUTSIDE: Final = {
@@ -34,6 +35,8 @@ CLASSES: Final = ("Tidebase", "Run", "Session", "AsyncTidebase", "AsyncRun", "Fa
 REFERENCE: Final = "reference/python.md"
 WEIGHTS: Final = {
     "concepts.md": 2.0,
+    # It has every feature in its headings, and answers who chooses, not who uses.
+    "comparison.md": 0.1,
     "upgrading.md": 2.0,
     **dict.fromkeys((*OUTSIDE.values(), REFERENCE), 0.1),
 }
@@ -103,10 +106,12 @@ def address(place: str) -> str:
 
 def first_line(text: str) -> str:
     """The first sentence below the title of a page."""
+    prose = FENCED.sub("", text)
     paragraph = next(
-        (part for part in text.split("\n\n")[1:] if part and part[0] not in "#|`-<"), ""
+        (part for part in prose.split("\n\n")[1:] if part and part[0] not in "#|-<"), ""
     )
-    return LINK.sub(r"\1", " ".join(paragraph.split())).partition(". ")[0].rstrip(".") + "."
+    sentence = LINK.sub(r"\1", " ".join(paragraph.split())).partition(". ")[0]
+    return sentence.rstrip(".:") + "."
 
 
 def write_for_models(folder: Path, texts: dict[str, str]) -> None:

@@ -34,6 +34,10 @@ create table tide.schedules (
   last_run_id uuid,
   created_at timestamptz not null,
   updated_at timestamptz not null,
+  requested_by text,
+  lane text,
+  lane_key text,
+  cost bigint,
   constraint schedules_misfire_known check (misfire in ('one', 'skip', 'all')),
   constraint schedules_overlap_known check (overlap in ('allow', 'skip'))
 );
@@ -50,6 +54,11 @@ comment on column tide.schedules.paused is
   'Set by an operator with pause_schedule; a declaration does not change it.';
 comment on column tide.schedules.next_fire_at is
   'The next fire; in the past when nobody has been there to fire it.';
+comment on column tide.schedules.requested_by is
+  'The login or key that declared the schedule last, which requests the runs it fires.';
+comment on column tide.schedules.lane is 'The lane of its runs; null = none.';
+comment on column tide.schedules.lane_key is 'Whom its runs count for within their lane.';
+comment on column tide.schedules.cost is 'How many units of their lane its runs cost; null = 1.';
 
 create table tide.schedule_fires (
   schedule text not null,

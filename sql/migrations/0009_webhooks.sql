@@ -1,4 +1,4 @@
--- What goes out: channels, deliveries, endpoints and secrets. New tables and a type only.
+-- What goes out: channels, deliveries, endpoints and secrets. New tables only.
 create table tide.channels (
   run_id uuid not null,
   channel integer not null,
@@ -8,6 +8,9 @@ create table tide.channels (
   events text[] not null,
   primary key (run_id, channel)
 );
+-- Which channels still need a secret that came with one of them.
+create index channels_own_secret_idx on tide.channels (secret_name)
+where secret_name like 'http-%';
 comment on table tide.channels is 'Where events of a run are sent.';
 comment on column tide.channels.gate_id is 'Only events of this gate; null = of the whole run.';
 comment on column tide.channels.events is 'Types of events; empty = all.';
@@ -35,6 +38,7 @@ create table tide.deliveries (
   logged boolean not null default false,
   created_at timestamptz not null,
   finished_at timestamptz,
+  trace jsonb,
   primary key (run_id, delivery_id),
   constraint deliveries_status_known check (
     status in ('pending', 'delivered', 'dead', 'dropped')
@@ -75,6 +79,8 @@ comment on column tide.deliveries.due_at is
 comment on column tide.deliveries.ended_lease_id is
   'The lease of the last attempt reported, so that the same report again gets the same answer.';
 comment on column tide.deliveries.logged is 'Whether event delivery.failed was written.';
+comment on column tide.deliveries.trace is
+  'traceparent and tracestate of the attempt whose outcome made it; null = those of who made the run.';
 
 create table tide.endpoints (
   endpoint text primary key,
@@ -97,15 +103,19 @@ create table tide.webhook_secrets (
   expires_at timestamptz,
   primary key (name, created_at)
 );
+-- A secret that came with a channel is kept once.
+create unique index webhook_secrets_of_channels_uidx on tide.webhook_secrets (name)
+where name like 'http-________________________________________________________________';
 comment on table tide.webhook_secrets is
   'Secrets that sign webhooks; nobody is granted this table. Up to two of a name are live.';
 
-create type tide.reservation as (
-  settings tide.queues,
-  run_ids uuid[],
-  slots integer[],
-  permits integer[]
+create table tide.secret_grants (
+  name text primary key,
+  queues text[] not null,
+  roles text[] not null,
+  granted_at timestamptz not null default clock_timestamp(),
+  granted_by text not null default session_user
 );
-comment on type tide.reservation is
-  'Ready runs locked for a claim or a dispatch, with the slots and permits locked for them; run_ids '
-  'null = nothing to take.';
+comment on table tide.secret_grants is
+  'Whose a secret of webhooks is: of runs of these queues, and of members of these roles. A secret '
+  'without a row is for operators, but the secret default for everybody.';

@@ -5,11 +5,14 @@ with recursive lanes as (
   (
     select
       r.queue,
-      r.priority,
+      case when r.turn_at is null then r.priority else 0 end as priority,
       r.run_at
     from tide.runs_active as r
     where r.ready
-    order by r.queue, r.priority desc, r.run_at
+    order by
+      r.queue,
+      (case when r.turn_at is null then r.priority else 0 end) desc,
+      coalesce(r.turn_at, r.run_at)
     limit 1
   )
   union all
@@ -27,25 +30,31 @@ with recursive lanes as (
       (
         select
           r.queue,
-          r.priority,
+          case when r.turn_at is null then r.priority else 0 end as priority,
           r.run_at
         from tide.runs_active as r
         where r.ready
           and r.queue = l.queue
-          and r.priority < l.priority
-        order by r.queue, r.priority desc, r.run_at
+          and (case when r.turn_at is null then r.priority else 0 end) < l.priority
+        order by
+      r.queue,
+      (case when r.turn_at is null then r.priority else 0 end) desc,
+      coalesce(r.turn_at, r.run_at)
         limit 1
       )
       union all
       (
         select
           r.queue,
-          r.priority,
+          case when r.turn_at is null then r.priority else 0 end as priority,
           r.run_at
         from tide.runs_active as r
         where r.ready
           and r.queue > l.queue
-        order by r.queue, r.priority desc, r.run_at
+        order by
+      r.queue,
+      (case when r.turn_at is null then r.priority else 0 end) desc,
+      coalesce(r.turn_at, r.run_at)
         limit 1
       )
     ) as s

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
 from tests.roles.conftest import log_in as log_in
 from tests.support import Connection, open_connection, value
+from tidebase_pg.agents import retention
 from tidebase_pg.agents.conversations import Conversations
 from tidebase_pg.agents.conversations.store import SCHEMA as CONVERSATIONS
-from tidebase_pg.agents.schemas import Schema
+from tidebase_pg.agents.schemas import COMMON, Schema
+from tidebase_pg.cli import main
 from tidebase_pg.errors import MigrationDrift
 
 pytest.importorskip("psycopg_pool", reason="run: make test-agents")
 
 
-def schemas() -> list[Schema]:
-    found = [CONVERSATIONS]
-    try:
-        from tidebase_pg.agents.langgraph.schema import SCHEMA as LANGGRAPH
-    except ImportError:
-        return found
-    return [*found, LANGGRAPH]
+# As their modules have them, which need the frameworks.
+LANGGRAPH = Schema(
+    "tide_langgraph", "Checkpoints and memories of LangGraph", COMMON.parent / "langgraph" / "sql"
+)
+HARNESS = Schema(
+    "tide_harness",
+    "Runs and memories of pydantic-ai-harness",
+    COMMON.parent / "harness" / "sql",
+)
+FILL = {
+    "langgraph": "insert into tide_langgraph.threads (thread_id, touched_at) values (%s, %s)",
+    "openai-agents": "insert into tide_conversations.conversations (conversation_id, touched_at) "
+    "values (%s, %s)",
+    "pydantic-ai": "insert into tide_conversations.records "
+    "(conversation_id, revision, tips, record, updated_at) values (%s, '1', '{}', '{}', %s)",
+    "pydantic-ai-harness": "insert into tide_harness.conversations "
+    "(conversation_id, is_run, touched_at) values (%s, false, %s)",
+}
 
 
-@pytest.fixture(params=schemas(), ids=lambda schema: schema.name)
+@pytest.fixture(params=[CONVERSATIONS, LANGGRAPH, HARNESS], ids=lambda schema: schema.name)
 def schema(request: pytest.FixtureRequest) -> Schema:
     given: Schema = request.param
     return given
@@ -40,8 +56,8 @@ def connection(direct_dsn: str) -> Iterator[Connection]:
 
 
 def names(schema: Schema, kind: str) -> list[str]:
-    folder = schema.folder / kind
-    return sorted(path.name for path in folder.glob("*.sql"))
+    paths = [*(schema.folder / kind).glob("*.sql"), *(COMMON / kind).glob("*.sql")]
+    return sorted(path.name for path in paths)
 
 
 def functions(connection: Connection, schema: Schema) -> dict[str, str]:
@@ -162,3 +178,54 @@ def test_a_worker_keeps_conversations_and_lets_idle_ones_go(
         assert conversations.read("old") == []
     sql = "select tide_conversations.delete_idle_conversations('90 days')"
     assert value(login, sql) == 0
+
+
+def prune(dsn: str, *arguments: str) -> Any:
+    given = ["--dsn", dsn, "conversations", "prune", "--json", *arguments]
+    result = CliRunner().invoke(main, given)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)["removed"]
+
+
+def test_what_nobody_has_written_to_for_long_is_counted_and_removed_of_each_framework(
+    connection: Connection, direct_dsn: str, log_in: Callable[..., Connection]
+) -> None:
+    CONVERSATIONS.install(connection)
+    dsn = log_in("tide_worker").info.dsn
+    now = datetime.now(UTC)
+
+    def left() -> dict[str, int]:
+        tables = {name: query.split()[2] for name, query in FILL.items()}
+        return {
+            name: value(connection, f"select count(*) from {table}")
+            for name, table in tables.items()
+            if value(connection, "select to_regclass(%s) is not null", table)
+        }
+
+    refused = CliRunner().invoke(
+        main, ["--dsn", dsn, "conversations", "prune", "--idle", "1d", "--framework", "langgraph"]
+    )
+    assert (refused.exit_code, "TideSaver(dsn).setup()" in refused.stderr) == (3, True)
+    assert prune(dsn, "--idle", "1d") == {"openai-agents": 0, "pydantic-ai": 0}
+
+    LANGGRAPH.install(connection)
+    HARNESS.install(connection)
+    for query in FILL.values():
+        for number in range(5):
+            connection.execute(query.encode(), (f"old {number}", now - timedelta(days=91)))
+        connection.execute(query.encode(), ("new", now))
+    assert set(retention.FRAMEWORKS) == set(FILL)
+    assert prune(dsn, "--idle", "90d", "--dry-run") == dict.fromkeys(FILL, 5)
+    assert left() == dict.fromkeys(FILL, 6)
+    most = ("--max-conversations", "2")
+    assert prune(dsn, "--idle", "90d", "--framework", "langgraph", *most) == {"langgraph": 2}
+    assert prune(dsn, "--idle", "90d") == dict.fromkeys(FILL, 5) | {"langgraph": 3}
+    assert left() == dict.fromkeys(FILL, 1)
+    refused = CliRunner().invoke(main, ["--dsn", dsn, "conversations", "prune", "--idle", "0"])
+    assert (refused.exit_code, "idle is not valid: 00:00:00" in refused.stderr) == (1, True)
+
+
+def test_a_database_where_no_framework_keeps_anything_is_named(direct_dsn: str) -> None:
+    given = ["--dsn", direct_dsn, "conversations", "prune", "--idle", "1d"]
+    refused = CliRunner().invoke(main, given)
+    assert (refused.exit_code, "no adapter keeps" in refused.stderr) == (3, True)

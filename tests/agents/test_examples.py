@@ -29,6 +29,8 @@ EXAMPLES = {
     "clerk_openai_agents": ("agents.testing", ["asked 1", "found 7", "asked 2", "paid", "asked 3"]),
     "clerk_langgraph": ("langgraph", ["asked 1", "paid"]),
     "clerk_mcp": ("mcp.server", ["asked 1", "paid"]),
+    "clerk_django": ("django_tasks", ["asked 1", "paid"]),
+    "clerk_opentelemetry": ("opentelemetry", ["asked 1", "paid"]),
 }
 
 
@@ -41,7 +43,8 @@ def example(request: pytest.FixtureRequest) -> str:
 
 
 def variables(dsn: str, book: Path, **more: str) -> dict[str, str]:
-    return {**environment(dsn), "BOOK": str(book), **more}
+    spans = str(book.with_name("spans.txt"))
+    return {**environment(dsn), "BOOK": str(book), "SPANS": spans, **more}
 
 
 def entries(book: Path) -> list[str]:

@@ -49,11 +49,16 @@ class Threaded(BaseCheckpointSaver[str]):
         await asyncio.to_thread(lambda: self.saver.prune(thread_ids, strategy=strategy))
 
 
-@pytest.mark.parametrize("kind", ["async", "sync"])
-async def test_the_saver_passes_every_test_of_every_capability(empty_dsn: str, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["async", "sync", "async without memory"])
+async def test_the_saver_passes_every_test_of_every_capability(
+    empty_dsn: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "async without memory":
+        monkeypatch.setattr("tidebase_pg.agents.langgraph.values.MOST_REMEMBERED", 0)
+
     @checkpointer_test(name=f"tide {kind}")
     async def saver() -> AsyncGenerator[BaseCheckpointSaver[Any], None]:
-        if kind == "async":
+        if kind != "sync":
             async with AsyncTideSaver.from_conn_string(empty_dsn) as made:
                 await made.setup()
                 yield made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from random import Random
 from typing import Annotated, Any, TypedDict
 
@@ -57,6 +58,9 @@ def config(thread_id: str = "t") -> Any:
 def ask(graph: Any, number: int, thread_id: str = "t") -> Any:
     message = HumanMessage(f"{number}? {WORDS * 10}", id=f"h{number}")
     return graph.invoke({"messages": [message]}, config(thread_id))
+
+
+REMEMBERED = "tidebase_pg.agents.langgraph.values.MOST_REMEMBERED"
 
 
 @pytest.fixture
@@ -213,8 +217,12 @@ ODD: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize("remembered", [0, 2**20])
 @pytest.mark.parametrize("name", ODD)
-def test_every_kind_of_value_reads_back_as_it_was(saver: TideSaver, name: str) -> None:
+def test_every_kind_of_value_reads_back_as_it_was(
+    saver: TideSaver, name: str, remembered: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(REMEMBERED, remembered)
     checkpoint, versions = values_of(**{name: ODD[name]})
     at = saver.put(config(), checkpoint, {"source": "loop", "step": 1, "parents": {}}, versions)
     saver.put_writes(at, [(name, ODD[name])], "task")
@@ -224,9 +232,11 @@ def test_every_kind_of_value_reads_back_as_it_was(saver: TideSaver, name: str) -
     assert found.pending_writes == [("task", name, ODD[name])]
 
 
+@pytest.mark.parametrize("remembered", [0, 2**20])
 def test_large_values_are_compressed_where_that_saves_and_read_back_as_they_were(
-    saver: TideSaver, database: Any
+    saver: TideSaver, database: Any, remembered: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(REMEMBERED, remembered)
     sizes = []
     for value_ in (WORDS * 1000, Random(7).randbytes(75_000), Random(7).randbytes(3000)):
         checkpoint, versions = values_of(value=value_)
@@ -241,6 +251,137 @@ def test_large_values_are_compressed_where_that_saves_and_read_back_as_they_were
     assert sizes[0] < 0.1
     assert sizes[1] > 2
     assert sizes[2] > 2
+
+
+class Watched(TideSaver):
+    """Notes how many values each read was sent."""
+
+    def __init__(self, source: Any, **options: Any) -> None:
+        super().__init__(source, **options)
+        self.sent: list[int] = []
+
+    def _execute(self, statement: Any) -> list[Any]:
+        rows = super()._execute(statement)
+        if statement.function == "read":
+            self.sent.append(sum(checkpoint is None for checkpoint, *_ in rows))
+        return rows
+
+
+def test_a_read_is_sent_only_what_the_saver_has_not_seen(empty_dsn: str) -> None:
+    with (
+        Watched.from_conn_string(empty_dsn) as saver,
+        TideSaver.from_conn_string(empty_dsn) as another,
+    ):
+        saver.setup()
+        for number in range(5):
+            ask(chat(another), number)
+        found = saver.get_tuple(config())
+        assert saver.sent == [10]
+        assert saver.get_tuple(config()) == found
+        assert saver.sent == [10, 0]
+        ask(chat(another), 5)
+        grown = saver.get_tuple(config())
+        assert grown is not None
+        assert saver.sent == [10, 0, 2]
+        assert grown == another.get_tuple(config())
+        assert list(saver.list(config())) == list(another.list(config()))
+        chat(another).update_state(config(), {"messages": [HumanMessage("edited", id="h2")]})
+        assert saver.get_tuple(config()) == another.get_tuple(config())
+        another.delete_thread("t")
+        assert saver.get_tuple(config()) is None
+
+
+def test_a_thread_made_again_by_others_under_the_same_versions_is_read_as_it_is(
+    saver: TideSaver, empty_dsn: str
+) -> None:
+    def put(by: TideSaver, text: str) -> None:
+        values = {"one": {"text": text}, "many": [{"text": "same"}, {"text": text}]}
+        checkpoint, versions = values_of(**values)
+        by.put(config(), checkpoint, {}, versions)
+
+    with TideSaver.from_conn_string(empty_dsn) as another:
+        for text in ("first", "second"):
+            put(another, text)
+            for _ in range(2):
+                found = saver.get_tuple(config())
+                assert found is not None
+                assert found.checkpoint["channel_values"]["one"] == {"text": text}
+                assert found.checkpoint["channel_values"]["many"][1] == {"text": text}
+            another.delete_thread("t")
+
+
+def test_what_is_remembered_has_an_end(
+    saver: TideSaver, empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(REMEMBERED, 100_000)
+    memory = saver._memory
+
+    def size() -> int:
+        kept = [one for known in memory._threads.values() for one in known.values.values()]
+        assert memory._size == sum(one.size for one in kept)
+        assert all(one.size == sum(len(data) for _, data in one.blobs) for one in kept)
+        return memory._size
+
+    for number in range(30):
+        name = f"t{number % 7}"
+        checkpoint, versions = values_of(value={"text": "x" * 20_000, "number": number})
+        versions["value"] = checkpoint["channel_versions"]["value"] = f"{number}"
+        saver.put(config(name), checkpoint, {}, versions)
+        assert 0 < size() <= 100_000
+        found = saver.get_tuple(config(name))
+        assert found is not None
+        assert found.checkpoint["channel_values"]["value"]["number"] == number
+        assert 0 < size() <= 100_000
+    checkpoint, versions = values_of(value={"text": "x" * 200_000})
+    saver.put(config("large"), checkpoint, {}, versions)
+    assert size() == 0
+    found = saver.get_tuple(config("large"))
+    assert found is not None
+    assert found.checkpoint["channel_values"] == checkpoint["channel_values"]
+    saver.delete_thread("t1")
+    size()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_two_savers_do_to_a_thread_both_read_what_one_that_just_started_reads(
+    empty_dsn: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = Random(seed)
+    monkeypatch.setattr(REMEMBERED, random.choice([5_000, 2**20]))
+    with ExitStack() as ending:
+        savers = [ending.enter_context(TideSaver.from_conn_string(empty_dsn)) for _ in range(2)]
+        savers[0].setup()
+        graphs = [chat(saver) for saver in savers]
+        for number in range(40):
+            which = random.randrange(2)
+            saver, graph = savers[which], graphs[which]
+            kind = random.choice(["ask", "ask", "ask", "edit", "fork", "prune", "copy", "delete"])
+            held = list(saver.list(config(), limit=9))
+            if kind == "ask" or not held:
+                ask(graph, number)
+            elif kind == "edit":
+                edited = HumanMessage(f"edited {number}", id=f"h{random.randrange(number)}")
+                graph.update_state(config(), {"messages": [edited]})
+            elif kind == "fork":
+                text = HumanMessage(f"forked {number}", id=f"f{number}")
+                graph.invoke({"messages": [text]}, random.choice(held).config)
+            elif kind == "prune":
+                saver.prune(["t"])
+            elif kind == "copy":
+                saver.delete_thread("copy")
+                saver.copy_thread("t", "copy")
+            elif random.random() < 0.3:
+                saver.delete_thread("t")
+            with TideSaver.from_conn_string(empty_dsn) as fresh:
+                for name in ("t", "copy"):
+                    wanted = fresh.get_tuple(config(name))
+                    whole = list(fresh.list(config(name)))
+                    for one in savers:
+                        assert one.get_tuple(config(name)) == wanted, (number, kind)
+                        assert list(one.list(config(name))) == whole, (number, kind)
+                for found in random.sample(held, min(2, len(held))):
+                    wanted = fresh.get_tuple(found.config)
+                    assert [one.get_tuple(found.config) for one in savers] == [wanted, wanted]
 
 
 def test_a_read_meets_all_conditions_newest_first_in_any_place(saver: TideSaver) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import pytest
@@ -24,8 +25,14 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from tests.support import one, open_connection, value
 from tidebase_pg import AsyncRun, AsyncTidebase, Run, Tidebase
-from tidebase_pg.agents.otel import instrument, observe_queues, traced, webhook_span
-from tidebase_pg.errors import BadSignature
+from tidebase_pg.agents.otel import (
+    TracedDoor,
+    instrument,
+    observe_queues,
+    traced,
+    webhook_span,
+)
+from tidebase_pg.errors import BadSignature, LeaseLost, RunCancelled, Snooze
 from tidebase_pg.webhooks.signing import signatures, tidebase_signature
 
 AGAIN = {"base": 0, "jitter": 0}
@@ -149,6 +156,238 @@ async def test_children_and_batches_are_in_the_trace_and_fires_of_a_schedule_lin
     assert [span.parent.span_id for span in children] == [began.context.span_id] * 2
 
 
+def check_attempts_of_children(traces: Traces) -> None:
+    """Two in a fan-out, each with an attempt that fails, all within one attempt of their parent."""
+    (whole,) = traces.named("process whole")
+    parts = sorted(traces.named("process part"), key=lambda span: span.start_time)
+    assert [span.parent.span_id for span in parts] == [whole.context.span_id] * 4
+    assert sorted(span.attributes["tidebase.run.attempt"] for span in parts) == [1, 1, 2, 2]
+    failed = [span.status.status_code is StatusCode.ERROR for span in parts]
+    assert failed == [span.attributes["tidebase.run.attempt"] == 1 for span in parts]
+    assert len({span.attributes["messaging.message.id"] for span in parts}) == 2
+    steps = {span.parent.span_id: span for span in traces.named("step look")}
+    assert set(steps) == {span.context.span_id for span in parts}
+    for span in parts:
+        assert [link.context.span_id for link in span.links] == [whole.context.span_id]
+
+
+async def test_each_attempt_of_a_child_that_runs_inside_its_parent_is_a_span(
+    atide: AsyncTidebase, traces: Traces
+) -> None:
+    instrument(atide, tracer_provider=traces.provider)
+
+    @atide.workflow("part")
+    async def part(run: AsyncRun, input: Any) -> None:
+        await run.step("look", lambda: fails_once(run.attempt))
+
+    @atide.workflow("whole", max_attempts=2)
+    async def whole(run: AsyncRun, input: Any) -> None:
+        children: Any = [{"workflow": part, "backoff": AGAIN} for _ in range(2)]
+        await run.fanout("parts", children)
+
+    await atide.enqueue(whole)
+    await atide.work(drain=True)
+    check_attempts_of_children(traces)
+
+
+def test_each_attempt_of_a_sync_child_that_runs_inside_its_parent_is_a_span(
+    dsn: str, traces: Traces
+) -> None:
+    with Tidebase(dsn) as tide:
+        instrument(tide, tracer_provider=traces.provider)
+
+        @tide.workflow("part")
+        def part(run: Run, input: Any) -> None:
+            run.step("look", lambda: fails_once(run.attempt))
+
+        @tide.workflow("whole", max_attempts=2)
+        def whole(run: Run, input: Any) -> None:
+            children: Any = [{"workflow": part, "backoff": AGAIN} for _ in range(2)]
+            run.fanout("parts", children)
+
+        tide.enqueue(whole)
+        tide.work(drain=True)
+    check_attempts_of_children(traces)
+
+
+def fails_once(attempt: int) -> None:
+    if attempt == 1:
+        raise OSError("no paper")
+
+
+async def test_the_attempt_of_a_session_is_a_span_with_its_steps_in_it(
+    atide: AsyncTidebase, traces: Traces
+) -> None:
+    instrument(atide, tracer_provider=traces.provider)
+    with traces.tracer.start_as_current_span("request"):
+        async with await atide.runs.attach("report") as session:
+            await session.step("plan", lambda: 1)
+            with traces.tracer.start_as_current_span("own"):
+                await session.step("write", lambda: 2)
+            await session.complete()
+        with traces.tracer.start_as_current_span("after"):
+            pass
+    check_session(traces)
+    parents = {span.name: span.parent for span in traces.exporter.get_finished_spans()}
+    (own,) = traces.named("own")
+    assert parents["step write"].span_id == own.context.span_id
+
+
+def test_the_attempt_of_a_sync_session_is_a_span_with_its_steps_in_it(
+    dsn: str, traces: Traces
+) -> None:
+    with Tidebase(dsn) as tide:
+        instrument(tide, tracer_provider=traces.provider)
+        with traces.tracer.start_as_current_span("request"):
+            with tide.runs.attach("report") as session:
+                session.step("plan", lambda: 1)
+                with traces.tracer.start_as_current_span("own"):
+                    session.step("write", lambda: 2)
+                session.complete()
+            with traces.tracer.start_as_current_span("after"):
+                pass
+    check_session(traces)
+    (own,), (write,) = traces.named("own"), traces.named("step write")
+    assert write.parent.span_id == own.context.span_id
+
+
+def check_session(traces: Traces) -> None:
+    (request,), (attempt,) = traces.named("request"), traces.named("process report")
+    (plan,), (own,), (after,) = (traces.named(name) for name in ("step plan", "own", "after"))
+    assert attempt.kind is SpanKind.CONSUMER
+    assert attempt.attributes["tidebase.run.attempt"] == 1
+    assert attempt.status.status_code is StatusCode.UNSET
+    assert "tidebase.run.released" not in attempt.attributes
+    assert attempt.parent.span_id == after.parent.span_id == request.context.span_id
+    assert plan.parent.span_id == own.parent.span_id == attempt.context.span_id
+    assert attempt.end_time <= after.start_time
+
+
+async def test_a_session_without_a_block_leaves_the_current_span_alone(
+    atide: AsyncTidebase, traces: Traces
+) -> None:
+    instrument(atide, tracer_provider=traces.provider)
+    first = await atide.runs.attach("report")
+    second = await atide.runs.attach("report")
+    assert not trace.get_current_span().get_span_context().is_valid
+    async with first:
+        await second.step("of the second", lambda: 1)
+        await first.step("of the first", lambda: 1)
+    await second.complete()
+    attempts = {span.attributes["messaging.message.id"]: span for span in ended(traces)}
+    for session, name in (first, "of the first"), (second, "of the second"):
+        (step,) = traces.named(f"step {name}")
+        assert step.parent.span_id == attempts[str(session.id)].context.span_id
+
+
+def ended(traces: Traces) -> list[Any]:
+    return traces.named("process report")
+
+
+async def test_a_later_session_links_to_who_made_the_run(
+    atide: AsyncTidebase, traces: Traces
+) -> None:
+    instrument(atide, tracer_provider=traces.provider)
+    with traces.tracer.start_as_current_span("request") as request:
+        caller = request.get_span_context()
+        async with await atide.runs.attach("report", max_attempts=2) as session:
+            pass
+    async with await atide.runs.attach("report", session.id) as session:
+        await session.complete()
+    first, second = ended(traces)
+    assert first.attributes["tidebase.run.released"] is True
+    assert first.context.trace_id == caller.trace_id != second.context.trace_id
+    assert second.parent is None
+    assert [link.context.span_id for link in second.links] == [caller.span_id]
+    assert "tidebase.run.released" not in second.attributes
+
+
+def check_end(traces: Traces, status: StatusCode, **attributes: Any) -> None:
+    (attempt,) = ended(traces)
+    assert attempt.status.status_code is status
+    found = {
+        name: attempt.attributes.get(f"tidebase.run.{name}")
+        for name in ("released", "stopped", "parked")
+    }
+    assert {name: value for name, value in found.items() if value is not None} == attributes
+    traces.exporter.clear()
+
+
+async def test_the_span_of_a_session_says_how_it_ended(
+    atide: AsyncTidebase, traces: Traces
+) -> None:
+    instrument(atide, tracer_provider=traces.provider)
+    with pytest.raises(OSError):
+        async with await atide.runs.attach("report") as session:
+            raise OSError("no paper")
+    assert ended(traces)[0].events[0].attributes["exception.message"] == "no paper"
+    check_end(traces, StatusCode.ERROR)
+    session = await atide.runs.attach("report")
+    await session.fail(Snooze(after=60))
+    check_end(traces, StatusCode.UNSET, parked=True)
+    session = await atide.runs.attach("report")
+    await session.fail("no ink")
+    check_end(traces, StatusCode.ERROR)
+    session = await atide.runs.attach("report")
+    await session.close()
+    check_end(traces, StatusCode.UNSET, released=True)
+    with pytest.raises(RunCancelled):
+        async with await atide.runs.attach("report") as session:
+            await atide.runs.cancel(session.id)
+            await session.step("plan", lambda: 1)
+    check_end(traces, StatusCode.UNSET, stopped="RunCancelled")
+    session = await atide.runs.attach("report")
+    session.stopped(LeaseLost("gone"))
+    check_end(traces, StatusCode.UNSET, stopped="LeaseLost")
+    await session.close()
+    assert ended(traces) == []
+
+
+def test_the_span_of_a_sync_session_says_how_it_ended(dsn: str, traces: Traces) -> None:
+    with Tidebase(dsn) as tide:
+        instrument(tide, tracer_provider=traces.provider)
+        with pytest.raises(OSError):
+            with tide.runs.attach("report") as session:
+                raise OSError("no paper")
+        check_end(traces, StatusCode.ERROR)
+        session = tide.runs.attach("report")
+        session.close()
+        check_end(traces, StatusCode.UNSET, released=True)
+        with pytest.raises(RunCancelled):
+            with tide.runs.attach("report") as session:
+                tide.runs.cancel(session.id)
+                session.step("plan", lambda: 1)
+        check_end(traces, StatusCode.UNSET, stopped="RunCancelled")
+
+
+async def test_a_session_that_nobody_refers_to_any_more_ends_its_span(
+    atide: AsyncTidebase, traces: Traces
+) -> None:
+    instrument(atide, tracer_provider=traces.provider)
+    session = await atide.runs.attach("report")
+    await session.step("plan", lambda: 1)
+    assert ended(traces) == []
+    del session
+    gc.collect()
+    check_end(traces, StatusCode.UNSET, stopped="LeaseLost")
+
+
+async def test_a_run_that_its_own_process_begins_has_the_span_of_its_attempt(
+    atide: AsyncTidebase, traces: Traces
+) -> None:
+    instrument(atide, tracer_provider=traces.provider)
+
+    @atide.workflow("report")
+    async def report(run: AsyncRun, input: Any) -> None:
+        await run.step("plan", lambda: 1)
+
+    with traces.tracer.start_as_current_span("request") as request:
+        await atide.run(report)
+    ((attempt,), (plan,)) = ended(traces), traces.named("step plan")
+    assert attempt.parent.span_id == request.get_span_context().span_id
+    assert plan.parent.span_id == attempt.context.span_id
+
+
 async def test_one_trace_goes_from_a_request_through_the_worker_into_the_webhook(
     atide: AsyncTidebase, traces: Traces, direct_dsn: str
 ) -> None:
@@ -212,14 +451,65 @@ def test_who_receives_a_webhook_goes_on_with_its_trace_by_one_call(
     with pytest.raises(OSError):
         with webhook_span(body, form(headers), SECRET, tracer_provider=provider):
             raise OSError("disk full")
+    (attempt,) = traces.named("process report")
     received, failed = traces.named("webhook run.completed")
     assert received.context.trace_id == failed.context.trace_id == caller.trace_id
-    assert received.parent.span_id == caller.span_id
+    assert received.parent.span_id == attempt.context.span_id
     assert received.attributes["messaging.message.id"] == str(run_id)
     assert received.attributes["tidebase.webhook.delivery_id"] == headers["webhook-id"]
     assert failed.status.status_code is StatusCode.ERROR
     (answer,) = traces.named("answer")
     assert answer.parent.span_id == received.context.span_id
+
+
+FAILS: Final = {"type": "webhook", "url": "https://hooks.example.com/", "events": ["run.failed"]}
+
+
+def fails_twice(number: int) -> None:
+    raise OSError(f"disk full at {number}")
+
+
+async def test_a_webhook_goes_on_with_the_attempt_that_ended_its_run(
+    atide: AsyncTidebase, direct_dsn: str, traces: Traces
+) -> None:
+    instrument(atide, tracer_provider=traces.provider)
+
+    @atide.workflow("report", max_attempts=2)
+    async def report(run: AsyncRun, given: Any) -> None:
+        fails_twice(run.attempt)
+
+    with traces.tracer.start_as_current_span("request"):
+        await atide.enqueue(report, channels=[FAILS], backoff={"base": 0, "max": 0, "jitter": 0})
+    await atide.work(drain=True)
+    check_last_attempt(direct_dsn, traces)
+
+
+def test_a_webhook_goes_on_with_the_sync_attempt_that_ended_its_run(
+    dsn: str, direct_dsn: str, traces: Traces
+) -> None:
+    with Tidebase(dsn) as tide:
+        instrument(tide, tracer_provider=traces.provider)
+
+        @tide.workflow("report", max_attempts=2)
+        def report(run: Run, given: Any) -> None:
+            fails_twice(run.attempt)
+
+        with traces.tracer.start_as_current_span("request"):
+            tide.enqueue(report, channels=[FAILS], backoff={"base": 0, "max": 0, "jitter": 0})
+        tide.work(drain=True)
+    check_last_attempt(direct_dsn, traces)
+
+
+def check_last_attempt(direct_dsn: str, traces: Traces) -> None:
+    """The second attempt is a trace of its own, and the webhook is in it."""
+    with open_connection(direct_dsn) as connection:
+        body, headers = signed(one(connection, "select * from tide.claim_deliveries()"))
+    with webhook_span(body, headers, SECRET, tracer_provider=traces.provider):
+        pass
+    first, last = sorted(traces.named("process report"), key=lambda span: span.start_time)
+    (received,) = traces.named("webhook run.failed")
+    assert received.parent.span_id == last.context.span_id
+    assert received.context.trace_id == last.context.trace_id != first.context.trace_id
 
 
 def test_a_webhook_that_is_not_ours_makes_no_span_and_one_without_trace_its_own(
@@ -255,6 +545,48 @@ def test_a_pushed_run_links_to_who_enqueued_it(dsn: str, direct_dsn: str, traces
     (attempt,) = traces.named("process report")
     assert [link.context.span_id for link in attempt.links] == [caller.span_id]
     assert answer.delivery.trace["traceparent"].split("-")[2] == f"{caller.span_id:016x}"
+
+
+async def test_requests_of_a_worker_over_http_are_spans_that_link_to_who_made_the_run(
+    atide: AsyncTidebase, dsn: str, traces: Traces
+) -> None:
+    instrument(atide, tracer_provider=traces.provider)
+    with traces.tracer.start_as_current_span("request") as request:
+        run_id = (await atide.enqueue("report", queue="reports")).run_id
+        caller = request.get_span_context()
+    server: Any = pytest.importorskip("tidebase_pg.server", reason="run: make test-agents")
+    httpx: Any = pytest.importorskip("httpx")
+    door = server.app(dsn, reconcile=False, deliver=False)
+    traced_door = TracedDoor(door, tracer_provider=traces.provider)
+    transport = httpx.ASGITransport(app=traced_door)
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    async with httpx.AsyncClient(transport=transport, base_url="http://door") as worker:
+        claimed = await worker.post("/queues/claim", json={"queues": ["reports"]})
+        assert claimed.status_code == 200, claimed.text
+        path = f"/runs/{run_id}"
+        for headers in {}, {"traceparent": parent}:
+            done = await worker.post(f"{path}/complete", json={"result": 1}, headers=headers)
+            assert done.status_code == 200, done.text
+        assert (await worker.get(f"/runs/{uuid4()}")).status_code == 404
+        assert (await worker.get("/nowhere/at/all")).status_code == 404
+        await worker.get("/studio/")
+    await door.state.gateway.close()
+    (claim,) = traces.named("POST /queues/claim")
+    assert (claim.kind, claim.parent, claim.links) == (SpanKind.SERVER, None, ())
+    assert claim.attributes["http.response.status_code"] == 200
+    own, within = traces.named("POST /runs/{id}/complete")
+    assert own.parent is None
+    assert f"{within.context.trace_id:032x}" == parent.split("-")[1]
+    for span in own, within:
+        assert [link.context.span_id for link in span.links] == [caller.span_id]
+        assert span.attributes["messaging.message.id"] == str(run_id)
+        assert span.attributes["http.route"] == "/runs/{id}/complete"
+    (unknown,) = traces.named("GET /runs/{id}")
+    assert unknown.attributes["http.response.status_code"] == 404
+    assert "messaging.message.id" not in unknown.attributes
+    (nowhere,) = traces.named("GET")
+    assert nowhere.attributes["http.response.status_code"] == 404
+    assert [span for span in traces.exporter.get_finished_spans() if "studio" in span.name] == []
 
 
 @pytest.mark.parametrize("recorded", ["add", "record"])

@@ -10,8 +10,11 @@ import logging
 import random
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from tests.chaos.history import Log
 from tidebase_pg import AsyncRun, AsyncTidebase, Fail, Run, Tidebase
@@ -25,7 +28,7 @@ def sync_application(log: Log) -> Tidebase:
 
     def step(run: Run, name: str, seconds: float = 0.0) -> Any:
         def effect() -> str:
-            log.write("effect", run_id=run.id, step=name, attempt=run.attempt)
+            log.effect(run.id, name, run.attempt)
             time.sleep(seconds)
             return f"{name} of {run.id}"
 
@@ -73,7 +76,7 @@ def async_application(log: Log) -> AsyncTidebase:
 
     async def step(run: AsyncRun, name: str) -> Any:
         async def effect() -> str:
-            log.write("effect", run_id=run.id, step=name, attempt=run.attempt)
+            log.effect(run.id, name, run.attempt)
             await asyncio.sleep(random.random() * 0.05)
             return f"{name} of {run.id}"
 
@@ -117,6 +120,21 @@ def async_application(log: Log) -> AsyncTidebase:
     return tide
 
 
+def work_until_told(log: Log, work: Callable[[], Any]) -> None:
+    """Work until a signal ends it. A worker that finds no database at first says so and ends, and a
+    process manager starts it again, as here. One that has executed anything goes on whatever
+    happens to the database."""
+    while True:
+        try:
+            work()
+            return
+        except psycopg.Error as error:
+            if log.kinds["effect"]:
+                raise
+            log.write("did not begin", error=str(error))
+            time.sleep(0.1)
+
+
 def main(colour: str, folder: Path) -> None:
     logging.disable(logging.WARNING)
     log = Log(folder, f"worker-{colour}")
@@ -125,9 +143,11 @@ def main(colour: str, folder: Path) -> None:
         "poll": 0.5,
     }  # fmt: skip
     if colour == "sync":
-        sync_application(log).work(**options)
+        tide = sync_application(log)
+        work_until_told(log, lambda: tide.work(**options))
     else:
-        asyncio.run(async_application(log).work(**options))
+        async_tide = async_application(log)
+        work_until_told(log, lambda: asyncio.run(async_tide.work(**options)))
 
 
 if __name__ == "__main__":

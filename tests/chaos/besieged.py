@@ -14,10 +14,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import psycopg
 
 from tests.chaos import application
 from tests.chaos.application import LEASE
@@ -28,12 +27,12 @@ BLOCKED = LEASE * 1.2
 SLOTS = 6
 
 
-def census(log: Log, colour: str, loop: asyncio.AbstractEventLoop | None) -> None:
-    """Says twice a second what the process holds."""
+def census(log: Log, colour: str, loops: Sequence[asyncio.AbstractEventLoop]) -> None:
+    """Says twice a second what the process holds, and the last of the loops it has begun."""
     while True:
         time.sleep(0.5)
         try:
-            tasks = 0 if loop is None else len(asyncio.all_tasks(loop))
+            tasks = len(asyncio.all_tasks(loops[-1])) if loops else 0
         except RuntimeError:  # the set has changed meanwhile
             continue
         sockets = 0
@@ -49,15 +48,6 @@ def census(log: Log, colour: str, loop: asyncio.AbstractEventLoop | None) -> Non
         )
 
 
-def did_not_begin(log: Log, error: psycopg.Error) -> None:
-    """A worker that finds no database at first says so and ends, and a process manager starts it
-    again, as here. One that has executed anything goes on whatever happens to the database."""
-    if log.kinds["effect"]:
-        raise error
-    log.write("did not begin", error=str(error))
-    time.sleep(0.1)
-
-
 def main(colour: str, folder: Path) -> None:
     logging.basicConfig(filename=folder / f"{colour}-{os.getpid()}.log", level=logging.WARNING)
     stacks = (folder / f"stacks-{colour}-{os.getpid()}.txt").open("w")
@@ -67,12 +57,8 @@ def main(colour: str, folder: Path) -> None:
         "queues": ["orders", "parts", "blockers"], "concurrency": SLOTS, "lease": LEASE,
         "reconcile": 1, "poll": 0.5, "grace": 5,
     }  # fmt: skip
-
-    def watched(loop: asyncio.AbstractEventLoop | None) -> None:
-        threading.Thread(
-            target=census, args=(log, colour, loop), name="census", daemon=True
-        ).start()
-
+    loops: list[asyncio.AbstractEventLoop] = []
+    threading.Thread(target=census, args=(log, colour, loops), name="census", daemon=True).start()
     if colour == "sync":
         tide = application.sync_application(log)
 
@@ -80,13 +66,7 @@ def main(colour: str, folder: Path) -> None:
         def blocker(run: Run, input: Any) -> None:
             run.step("block", lambda: time.sleep(BLOCKED))
 
-        watched(None)
-        while True:
-            try:
-                tide.work(**options)
-                break
-            except psycopg.Error as error:
-                did_not_begin(log, error)
+        application.work_until_told(log, lambda: tide.work(**options))
     else:
         async_tide = application.async_application(log)
 
@@ -95,15 +75,10 @@ def main(colour: str, folder: Path) -> None:
             time.sleep(BLOCKED)  # noqa: ASYNC251 what people do
 
         async def work() -> None:
-            watched(asyncio.get_running_loop())
-            while True:
-                try:
-                    await async_tide.work(**options)
-                    break
-                except psycopg.Error as error:
-                    did_not_begin(log, error)
+            loops.append(asyncio.get_running_loop())
+            await async_tide.work(**options)
 
-        asyncio.run(work())
+        application.work_until_told(log, lambda: asyncio.run(work()))
     log.write("ended", pid=os.getpid())
 
 

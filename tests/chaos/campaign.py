@@ -30,7 +30,7 @@ import psycopg
 
 from tests.chaos.application import BACKOFF, LEASE
 from tests.chaos.disk import SmallDisk
-from tests.chaos.history import Log, coverage, gather, violations
+from tests.chaos.history import Log, coverage, dump, gather, violations
 from tests.chaos.wire import QUEUE, SECRET, Receiver, Wire
 from tests.servers import PGBOUNCER, ROOT, Absent, Bouncer, OwnServer, RunningServer
 from tests.support import Clock, Connection, open_connection
@@ -65,6 +65,8 @@ class Report:
     too_weak: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     """Faults that could not be had here, and why."""
+    kept: str | None = None
+    """The folder with the logs of the clients and the rows of the database."""
 
     @property
     def good(self) -> bool:
@@ -92,6 +94,7 @@ class Campaign:
         self.logs = folder / "logs"
         self.logs.mkdir()
         self.logs.chmod(0o755)
+        self.log = Log(self.logs, "faults")
         self.seconds = seconds
         self.seed = seed
         self.chance = random.Random(seed)
@@ -338,9 +341,12 @@ class Campaign:
 
     def stop_worker(self) -> None:
         process = self.chance.choice(list(self.workers))
+        began = time.time()
         process.send_signal(signal.SIGSTOP)
         self.ended.wait(LEASE * 1.5)
+        ended = time.time()
         process.send_signal(signal.SIGCONT)
+        self.log.write("stopped", pid=process.pid, began=began, ended=ended)
         self.faults["workers stopped beyond their lease"] += 1
 
     def kill_bouncer(self) -> None:
@@ -496,12 +502,17 @@ class Campaign:
         if self.disk is not None:
             self.disk.unmount()
 
-    def keep(self, folder: Path | None) -> None:
-        """Copy the logs of the clients to a folder that stays."""
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            for path in [*self.logs.iterdir(), self.folder / "stderr"]:
-                (folder / path.name).write_bytes(path.read_bytes())
+    def keep(self, folder: Path | None) -> str:
+        """Copy the logs of the clients, and the rows of the database if there still is one, to a
+        folder that stays: this one, or one of its own."""
+        folder = folder or Path(tempfile.mkdtemp(prefix="tide-chaos-kept-"))
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in [*self.logs.iterdir(), *self.folder.glob("stderr")]:
+            (folder / path.name).write_bytes(path.read_bytes())
+        (folder / "database").mkdir(exist_ok=True)
+        with contextlib.suppress(psycopg.Error), open_connection(self.dsn) as connection:
+            dump(connection, folder / "database")
+        return str(folder)
 
     def quieten(self) -> None:
         """No fault any more: everything that is there comes to its end."""
@@ -545,13 +556,19 @@ def _attempt(connection: Connection, run_id: UUID) -> int:
     return found
 
 
-def campaign(seconds: float, seed: int, keep: Path | None = None) -> Report:
-    """`keep`: a folder for the logs of the clients."""
+def conduct(kind: type[Campaign], seconds: float, seed: int, keep: Path | None = None) -> Report:
+    """`keep`: a folder for what was told and what has happened. Without one that is kept where a
+    check fails, in a folder that the report names."""
     with tempfile.TemporaryDirectory(prefix="tide-chaos-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
-        made = Campaign(Path(folder), seconds, seed)
+        made = kind(Path(folder), seconds, seed)
         try:
-            return made.run()
+            report = made.run()
+            if keep is not None or report.violations:
+                report.kept = made.keep(keep)
+            return report
+        except BaseException as error:
+            error.add_note(f"kept in {made.keep(keep)}")
+            raise
         finally:
             made.close()
-            made.keep(keep)

@@ -11,11 +11,9 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import psycopg
 
@@ -46,7 +44,8 @@ NEEDED = {
 def only_what_was_in_flight_at_a_death_is_executed_again(facts: Facts) -> Iterator[str]:
     executed: dict[tuple[str, str], list[float]] = defaultdict(list)
     for line in facts.of("effect"):
-        executed[line["run_id"], line["step"]].append(line["at"])
+        if not facts.in_flight_at_a_stop(line):
+            executed[line["run_id"], line["step"]].append(line["at"])
     for (run_id, step), times in executed.items():
         times.sort()
         taken = [
@@ -251,15 +250,3 @@ class Storm(Campaign):
         }
         seconds = round(time.monotonic() - began, 1)
         return Report(seconds, self.seed, dict(self.faults), met, found, weak)
-
-
-def storm(seconds: float, seed: int, keep: Path | None = None) -> Report:
-    """`keep`: a folder for the logs of the workers."""
-    with tempfile.TemporaryDirectory(prefix="tide-storm-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        made = Storm(Path(folder), seconds, seed)
-        try:
-            return made.run()
-        finally:
-            made.close()
-            made.keep(keep)

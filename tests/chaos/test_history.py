@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.chaos.history import CHECKS, Facts, coverage, violations
+from tests.chaos.history import AT_ONCE, CHECKS, Facts, coverage, dump, violations
+from tests.support import Connection, value
 
 RUN = "019a8f4e-5b7c-7d3e-9f10-2b4c6d8e0f12"
 
@@ -109,3 +112,47 @@ def test_a_check_finds_what_it_is_for(check: str) -> None:
     facts = sound()
     BREAKS[check](facts)
     assert check in violations(facts)
+
+
+def stopped(facts: Facts, **changes: Any) -> None:
+    """The process of the first attempt was stopped, lost its lease, and went on when another
+    attempt had kept the step."""
+    facts.told += [
+        {"kind": "stopped", "pid": 7, "began": 0.5, "ended": 4.0},
+        {
+            "kind": "effect", "run_id": RUN, "step": "first", "attempt": 1, "pid": 7,
+            "at": 4.0 + AT_ONCE / 2, **changes,
+        },
+    ]  # fmt: skip
+    lost = {"reason": "lease_expired", "attempt": 1}
+    facts.events[RUN][2] = (3, "run.requeued", lost, 3.0)
+
+
+def test_what_a_process_was_about_to_do_when_it_was_stopped_is_no_second_execution() -> None:
+    facts = sound()
+    stopped(facts)
+    assert violations(facts) == {}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"pid": 8}, {"attempt": 2}, {"at": 4.1 + AT_ONCE}, {"at": 3.9}], ids=str
+)
+def test_a_process_that_goes_on_without_its_lease_for_another_reason_is_found(
+    changes: dict[str, Any],
+) -> None:
+    facts = sound()
+    stopped(facts, **changes)
+    assert violations(facts).keys() == {"a_kept_step_is_not_executed_again"}
+
+
+def test_what_is_kept_of_the_database_are_its_rows(connection: Connection, tmp_path: Path) -> None:
+    given = {"text": 'a\\b\n"ü"\t'}
+    run_id = value(
+        connection, "select run_id::text from tide.create_run('w', input => %s)", json.dumps(given)
+    )
+    dump(connection, tmp_path)
+    (line,) = (tmp_path / "runs.jsonl").read_text().splitlines()
+    (event,) = (tmp_path / "event_log.jsonl").read_text().splitlines()
+    assert json.loads(line)["run_id"] == json.loads(event)["run_id"] == run_id
+    assert json.loads(line)["input"] == given
+    assert (tmp_path / "steps.jsonl").read_text() == ""

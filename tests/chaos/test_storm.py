@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.campaign import FEWEST_FAULTS
+from tests.chaos.campaign import FEWEST_FAULTS, conduct
 from tests.chaos.history import Facts
-from tests.chaos.storm import CHECKS, MOST_SOCKETS, storm
+from tests.chaos.storm import CHECKS, MOST_SOCKETS, Storm
 
 RUN = "019a8f4e-5b7c-7d3e-9f10-2b4c6d8e0f12"
 EXPIRED = {"reason": "lease_expired"}
@@ -17,8 +17,8 @@ EXPIRED = {"reason": "lease_expired"}
 
 @pytest.mark.timeout(900)
 def test_a_worker_of_either_colour_outlives_a_storm() -> None:
-    report = storm(20, seed=7)
-    assert report.violations == {}
+    report = conduct(Storm, 20, seed=7)
+    assert report.violations == {}, report.kept
     assert report.met["runs"] > 10
     assert sum(report.faults.values()) >= FEWEST_FAULTS
 

@@ -12,12 +12,14 @@ from tests.support import Connection, value
 NEVER_FINISHED = {"waiting_on", "waiting_for", "open_gates", "slot", "ready", "leased_until"} | {
     "lane_slot",
     "lane_key_slot",
+    "units_left",
     "session_id",
     "recover_at",
     "recoveries",
     "dispatched_until",
     "dispatches",
     "followed",
+    "turn_at",
 }
 """Columns a finished run never fills: it waits for nothing, holds nothing, is called by nobody."""
 

@@ -107,6 +107,10 @@ GUARANTEES = {
         "test_agents_habits.py::test_a_rate_limit_throttles_the_lane_of_the_run_and_costs_no_attempt",
         "test_asyncio.py::test_a_rate_limit_throttles_the_lane_of_the_run_in_asyncio",
     ),
+    "a provider that is away parks the runs of its lane": (
+        "test_lanes.py::test_runs_of_a_provider_that_is_away_wait_and_keep_their_attempts",
+        "test_lanes.py::test_runs_of_a_provider_that_is_away_wait_in_asyncio",
+    ),
     "an id used again with another input is refused": (
         "test_agents_habits.py::test_an_id_used_again_with_another_input_is_refused",
         "test_asyncio.py::test_an_id_used_again_with_another_input_is_refused_in_asyncio",

@@ -26,54 +26,26 @@ FIRST = "0008"
 """Migrations before it were released before there was a linter, and released ones never change."""
 
 ACCEPTED = {
-    ("0080_mailbox.sql", "ban-drop-constraint"): "the key that takes its place has a column more",
-    ("0080_mailbox.sql", "constraint-missing-not-valid"): (
+    ("0020_setting_columns.sql", "adding-field-with-default"): "a table of one row",
+    ("0023_mailbox.sql", "ban-drop-constraint"): "the key that takes its place has a column more",
+    ("0023_mailbox.sql", "constraint-missing-not-valid"): (
         "a primary key; events wait in this table for moments, so it is small"
     ),
-    ("0080_mailbox.sql", "adding-serial-primary-key-field"): "the same",
-    ("0081_named_waits.sql", "ban-drop-function"): "made again in the same transaction",
-    ("0082_children_together.sql", "ban-drop-function"): (
-        "private ones, which nobody else calls; their places are taken in the same transaction"
+    ("0023_mailbox.sql", "adding-serial-primary-key-field"): "the same",
+    ("0026_changed_functions.sql", "ban-drop-function"): "made again in the same transaction",
+    ("0027_run_columns.sql", "ban-drop-constraint"): (
+        "a trigger that knows more takes its place in the same transaction"
     ),
-    ("0017_run_columns.sql", "ban-drop-constraint"): (
-        "a check that knows one more way to wait takes its place in the same transaction"
+    ("0027_run_columns.sql", "ban-drop-not-null"): (
+        "drivers of before read no time as well, and every answer has the input still"
     ),
-    ("0018_changed_functions.sql", "ban-drop-function"): (
-        "each is made again in the same transaction, old arguments first"
+    ("0027_run_columns.sql", "require-concurrent-index-creation"): (
+        "claims read what the index says, so both change in one transaction"
     ),
-    ("0022_former_functions.sql", "ban-drop-function"): ("private ones, called by nobody any more"),
-    ("0096_former_functions.sql", "ban-drop-function"): ("private ones, called by nobody any more"),
-    ("0025_looking.sql", "require-concurrent-index-creation"): (
-        "partial, of the few runs that wait for people"
+    ("0027_run_columns.sql", "require-concurrent-index-deletion"): (
+        "made again in the same transaction"
     ),
-    ("0032_wire_functions.sql", "ban-drop-function"): "made again in the same transaction",
-    ("0032_wire_functions.sql", "adding-field-with-default"): "a table of one row",
-    ("0045_changed_functions.sql", "ban-drop-function"): "made again in the same transaction",
-    ("0047_requesting_keys.sql", "ban-drop-function"): "made again in the same transaction",
-    ("0052_used.sql", "ban-drop-function"): "made again in the same transaction",
-    ("0053_prices.sql", "ban-drop-function"): "made again in the same transaction",
-    ("0086_setting_changes.sql", "ban-drop-function"): "made again in the same transaction",
-    ("0130_price_changes.sql", "ban-drop-function"): "made again in the same transaction",
-    ("0130_price_changes.sql", "ban-drop-constraint"): (
-        "a check that knows one more kind takes its place in the same transaction"
-    ),
-    ("0130_price_changes.sql", "constraint-missing-not-valid"): (
-        "a table of what people changed by hand, so it is small"
-    ),
-    ("0062_changed_upkeep.sql", "ban-drop-function"): "made again in the same transaction",
-    ("0101_run_lanes.sql", "ban-drop-function"): "made again in the same transaction",
-    ("0106_former_pick.sql", "ban-drop-function"): "a private one, called by nobody any more",
-    ("0107_former_finish.sql", "ban-drop-function"): "made again in the same transaction",
-    ("0108_ready_runs.sql", "ban-drop-function"): "made again in the same transaction",
-    ("0110_throttled_lanes.sql", "ban-drop-function"): "made again in the same transaction",
-    ("0140_gates_of_a_run.sql", "ban-drop-function"): "made again in the same transaction",
-    ("0112_scheduled_lanes.sql", "ban-drop-function"): "made again in the same transaction",
-    ("0063_parked_times.sql", "ban-drop-not-null"): "drivers of before read no time as well",
-    ("0098_inputs_apart.sql", "ban-drop-not-null"): "every answer has the input still",
-    ("0099_former_functions.sql", "ban-drop-function"): "a private one, called by nobody any more",
-    ("0120_redrive.sql", "ban-drop-function"): "made again in the same transaction",
-    ("0121_predecessors.sql", "ban-drop-function"): "made again in the same transaction",
-    ("0122_debounce.sql", "ban-drop-function"): "made again in the same transaction",
+    ("0034_former_functions.sql", "ban-drop-function"): "private ones, called by nobody any more",
 }
 """What squawk may find, and why it is meant."""
 

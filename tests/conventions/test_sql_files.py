@@ -102,7 +102,7 @@ ANY_ORDER = {
     "_next_expiry": "leases that may end; more than a thousand are answered without sorting them",
     "_sweep_keys": "expired leases by the small index of running runs, sorted it would read all",
     "_wake_workers": "any idle worker will do",
-    "explain_wait": "counts up to a bound",
+    "list_allowances": "counts up to a bound",
 }
 """Functions that may say `limit` without `order by`, and why that is not a slip."""
 
@@ -330,3 +330,8 @@ def test_the_contents_list_everything_with_its_comment() -> None:
         comment = routine.statements[1].comment
         assert listed.get(routine.name) == comment, f"sql/README.md does not say so of {routine}"
     assert {name for name in listed if name.startswith("_")} <= {r.name for r in ROUTINES}
+
+
+@each_of(ROUTINES)
+def test_no_function_takes_a_lock_whose_number_any_login_can_take(routine: Routine) -> None:
+    assert "advisory" not in routine.text, "lock a row that only functions of the schema can lock"

@@ -60,10 +60,14 @@ IDIOMS = {
     "somebody": "a caller, a person, another session",
     "told of": "notified of, informed about",
     "tries on": "retries",
+    "try on": "retry",
     "whoever": "the caller that, the person who",
 }
 PHRASE = re.compile(r"(?i)\b(" + "|".join(IDIOMS) + r")\b")
-PROSE = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "examples/*/README.md"]
+PROSE = [
+    "README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "examples/*/README.md",
+    "sql/README.md",
+]  # fmt: skip
 
 
 def test_documents_are_in_plain_english() -> None:
@@ -76,4 +80,32 @@ def test_documents_are_in_plain_english() -> None:
             line = text[: match.start()].count("\n") + 1
             better = IDIOMS[match[1].lower()]
             found.append(f"{path.relative_to(ROOT)}, near line {line}: {match[1]!r}; say {better}")
+    assert found == []
+
+
+LONGEST = 30
+"""Words of a sentence. A colon or a semicolon ends one thought, as a full stop does."""
+NEEDED = ("A place can be free beside",)
+"""How the longer ones begin that say one thing and would not be clearer in two."""
+END = re.compile(r'(?:(?<=[.!?])|(?<=[.!?]\*\*))\s+(?=[A-Z"“(\[*`])|(?<=[:;])\s+')
+
+
+def sentences(text: str) -> list[str]:
+    """Those of paragraphs and lists; code counts as one word, links as their text."""
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    text = "\n".join("" if line.startswith(("|", "#")) else line for line in text.split("\n"))
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    paragraphs = re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", text)
+    flowing = [re.sub(r"`[^`]*`", "`", " ".join(paragraph.split())) for paragraph in paragraphs]
+    return [sentence for paragraph in flowing for sentence in END.split(paragraph)]
+
+
+def test_sentences_are_short() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {len(sentence.split())} words: {sentence}"
+        for pattern in PROSE
+        for path in sorted(ROOT.glob(pattern))
+        for sentence in sentences(path.read_text(encoding="utf-8"))
+        if len(sentence.split()) > LONGEST and not sentence.startswith(NEEDED)
+    ]
     assert found == []

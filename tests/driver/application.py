@@ -10,6 +10,9 @@ from typing import Any
 
 from tidebase_pg import AsyncRun, AsyncTidebase, Run, Tidebase
 
+MIDDLE = 7
+"""Of what batches send the one that hangs: the third of the second batch of four."""
+
 
 def say(line: str) -> None:
     sys.stdout.write(line + "\n")
@@ -21,8 +24,9 @@ def note(path: str, line: str) -> int:
         return file.write(line + "\n")
 
 
-def sync() -> None:
+def sync(concurrency: int) -> None:
     tide = Tidebase()
+    sent: list[int] = []
 
     @tide.workflow("killed", max_attempts=3)
     def killed(run: Run, input: Any) -> Any:
@@ -34,16 +38,32 @@ def sync() -> None:
     def effect(run: Run, input: Any) -> Any:
         run.step("send", lambda: hang(input["log"]), side_effects=["mail"])
 
+    @tide.workflow("batched", batch=4, max_attempts=3)
+    def batched(runs: list[Run], inputs: list[Any]) -> list[int]:
+        return [
+            run.step("send", lambda one=one: send(one))
+            for run, one in zip(runs, inputs, strict=True)
+        ]
+
+    def send(input: Any) -> int:
+        note(input["log"], str(input["number"]))
+        sent.append(input["number"])
+        if len(sent) == MIDDLE:
+            say("in the middle")
+            sys.stdin.readline()
+        return int(input["number"])
+
     def hang(log: str) -> None:
         note(log, "second")
         say("in the middle")
         sys.stdin.readline()
 
-    tide.work(lease=3, poll=0.05, grace=60)
+    tide.work(concurrency=concurrency, lease=3, poll=0.05, grace=60)
 
 
-def asynchronous() -> None:
+def asynchronous(concurrency: int) -> None:
     tide = AsyncTidebase()
+    sent: list[int] = []
 
     @tide.workflow("killed", max_attempts=3)
     async def killed(run: AsyncRun, input: Any) -> Any:
@@ -51,17 +71,33 @@ def asynchronous() -> None:
         await run.step("second", lambda: hang(input["log"]))
         return first
 
+    @tide.workflow("batched", batch=4, max_attempts=3)
+    async def batched(runs: list[AsyncRun], inputs: list[Any]) -> list[int]:
+        return [
+            await run.step("send", lambda one=one: send(one))
+            for run, one in zip(runs, inputs, strict=True)
+        ]
+
+    async def send(input: Any) -> int:
+        note(input["log"], str(input["number"]))
+        sent.append(input["number"])
+        if len(sent) == MIDDLE:
+            say("in the middle")
+            await asyncio.to_thread(sys.stdin.readline)
+        return int(input["number"])
+
     async def hang(log: str) -> None:
         note(log, "second")
         say("in the middle")
         await asyncio.to_thread(sys.stdin.readline)
 
-    asyncio.run(tide.work(lease=3, poll=0.05, grace=60))
+    asyncio.run(tide.work(concurrency=concurrency, lease=3, poll=0.05, grace=60))
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if sys.argv[1] == "async":
-        asynchronous()
+    mode, concurrency = sys.argv[1:]
+    if mode == "async":
+        asynchronous(int(concurrency))
     else:
-        sync()
+        sync(int(concurrency))

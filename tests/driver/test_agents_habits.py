@@ -18,6 +18,7 @@ from tidebase_pg import (
     AsyncTidebase,
     Fail,
     InputMismatch,
+    LeaseLost,
     RateLimited,
     Retry,
     Run,
@@ -346,6 +347,25 @@ def test_a_rate_limit_throttles_the_lane_of_the_run_and_costs_no_attempt(tide: T
     assert tries[2:] == [("a", 1), ("b", 1)]
 
 
+def test_a_rate_limit_halves_an_adaptive_limit_and_completed_runs_raise_it(tide: Tidebase) -> None:
+    refused: list[str] = []
+    tide.lanes.set("openai", total=8, adaptive=True)
+
+    @tide.workflow("w", max_attempts=1)
+    def w(run: Run, input: Any) -> Any:
+        if not refused:
+            refused.append(input)
+            raise RateLimited("429", after=0)
+        return input
+
+    run_ids = [tide.enqueue(w, input=str(number), lane="openai").run_id for number in range(12)]
+    tide.work(drain=True, concurrency=1)
+    assert [tide.runs.get(run_id).result for run_id in run_ids] == [str(n) for n in range(12)]
+    (listed,) = tide.lanes.list()
+    # Four completed, then five; of the round of six three.
+    assert (listed.total, listed.adaptive, listed.adaptive_limit) == (8, True, 6)
+
+
 def test_of_branches_that_are_rate_limited_together_the_longest_wait_counts(
     tide: Tidebase,
 ) -> None:
@@ -470,6 +490,55 @@ def test_helpers_and_logs_know_the_run(tide: Tidebase, caplog: pytest.LogCapture
     assert (record.run_id, record.step) == (str(run_id), "charge")  # type: ignore[attr-defined]
     assert order == ["run begins", "step charge", "run ends"]
     assert current_run() is None
+
+
+def test_a_step_that_middleware_holds_up_beyond_the_lease_is_not_executed(tide: Tidebase) -> None:
+    executed: list[str] = []
+    raised: list[Stop] = []
+
+    @tide.around_step
+    def around_step(run: Run, name: str, proceed: Callable[[], Any]) -> Any:
+        run._run.renewed_at -= 61.0
+        try:
+            return proceed()
+        except Stop as stop:
+            raised.append(stop)
+            raise
+
+    @tide.workflow("w")
+    def w(run: Run, input: Any) -> Any:
+        return run.step("charge", lambda: executed.append("charge"))
+
+    tide.enqueue(w)
+    assert tide.work(drain=True, lease=60).dropped == 1
+    assert (executed, [type(stop) for stop in raised]) == ([], [LeaseLost])
+
+
+async def test_a_step_that_middleware_holds_up_is_not_executed_for_asyncio(
+    atide: AsyncTidebase,
+) -> None:
+    executed: list[str] = []
+    raised: list[Stop] = []
+
+    @atide.around_step
+    async def around_step(run: AsyncRun, name: str, proceed: Callable[[], Any]) -> Any:
+        run._run.renewed_at -= 61.0
+        try:
+            return await proceed()
+        except Stop as stop:
+            raised.append(stop)
+            raise
+
+    @atide.workflow("w")
+    async def w(run: AsyncRun, input: Any) -> Any:
+        async def charge() -> None:
+            executed.append("charge")
+
+        return await run.step("charge", charge)
+
+    await atide.enqueue(w)
+    assert (await atide.work(drain=True, lease=60)).dropped == 1
+    assert (executed, [type(stop) for stop in raised]) == ([], [LeaseLost])
 
 
 def test_an_id_used_again_with_another_input_is_refused(tide: Tidebase) -> None:

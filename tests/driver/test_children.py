@@ -13,11 +13,13 @@ from tidebase_pg import (
     AsyncTidebase,
     ChildFailed,
     Fail,
+    InvalidArgument,
     NotFound,
     Run,
     RunFinished,
     Tidebase,
 )
+from tidebase_pg.registry import NewChild
 
 PATIENCE = 60
 
@@ -346,3 +348,123 @@ def test_a_wrong_fanout_is_refused(
         with pytest.raises(error, match=words):
             run.fanout("all", children, **options)
         assert family.runs.children(run.id) == []
+
+
+def test_children_that_come_after_others_run_on_workers_in_their_order(
+    family: Tidebase, called: list[Any]
+) -> None:
+    @family.workflow("parent")
+    def parent(run: Run, input: Any) -> Any:
+        first = run.spawn("double", input={"n": 1}, name="first")
+        run.spawn("double", input={"n": 2}, name="second", after=["first"])
+        # Without a queue it would run here, and never begin.
+        third = run.child("double", input={"n": 3}, name="third", after=["second", first.child_id])
+        return [*(child.result for child in run.await_children(["first", "second"])), third]
+
+    run_id = family.enqueue(parent).run_id
+    family.work(drain=True)
+    assert family.runs.get(run_id).result == [2, 4, 6]
+    assert called == [1, 2, 3]
+    assert family.runs.get(family.runs.children(run_id)[2].child_id).queue == "children"
+
+
+async def test_async_children_that_come_after_others_run_in_their_order(
+    afamily: AsyncTidebase, called: list[Any]
+) -> None:
+    @afamily.workflow("parent")
+    async def parent(run: AsyncRun, input: Any) -> Any:
+        await run.spawn("double", input={"n": 1}, name="first")
+        return await run.child("double", input={"n": 2}, name="second", after=["first"])
+
+    run_id = (await afamily.enqueue(parent)).run_id
+    await afamily.work(drain=True)
+    assert (await afamily.runs.get(run_id)).result == 4
+    assert called == [1, 2]
+
+
+@pytest.mark.parametrize("queue", [None, "children"])
+def test_children_of_a_fanout_come_after_each_other_by_name_and_place(
+    family: Tidebase, called: list[Any], queue: str | None
+) -> None:
+    @family.workflow("parent", max_attempts=2)
+    def parent(run: Run, input: Any) -> Any:
+        children: list[NewChild] = [
+            {"workflow": "double", "input": {"n": 1}, "name": "one"},
+            {"workflow": "double", "input": {"n": 2}},
+            {"workflow": "double", "input": {"n": 3}, "after": ["one", 1]},
+            {"workflow": "double", "input": {"n": 4}, "after": ["2"], "after_mode": "any"},
+        ]
+        return run.fanout("graph", children, queue=queue)
+
+    run_id = family.enqueue(parent).run_id
+    family.work(drain=True)
+    assert family.runs.get(run_id).result == [2, 4, 6, 8]
+    assert (sorted(called[:2]), called[2:]) == ([1, 2], [3, 4])
+    assert {child.edge for child in family.runs.children(run_id)} == {
+        "graph/one",
+        "graph/1",
+        "graph/2",
+        "graph/3",
+    }
+
+
+async def test_children_of_an_async_fanout_come_after_those_run_here(
+    afamily: AsyncTidebase, called: list[Any]
+) -> None:
+    @afamily.workflow("parent")
+    async def parent(run: AsyncRun, input: Any) -> Any:
+        children: list[NewChild] = [
+            {"workflow": "double", "input": {"n": 1}},
+            {"workflow": "double", "input": {"n": 2}, "after": [0]},
+        ]
+        return await run.fanout("graph", children)
+
+    run_id = (await afamily.enqueue(parent)).run_id
+    await afamily.work(drain=True)
+    assert (await afamily.runs.get(run_id)).result == [2, 4]
+    assert called == [1, 2]
+
+
+@pytest.mark.parametrize("queue", [None, "children"])
+def test_a_fanout_that_fails_fast_leaves_nobody_waiting_for_who_failed(
+    family: Tidebase, called: list[Any], queue: str | None
+) -> None:
+    @family.workflow("parent")
+    def parent(run: Run, input: Any) -> Any:
+        children: list[NewChild] = [
+            {"workflow": "broken", "input": {"n": 1}},
+            {"workflow": "double", "input": {"n": 2}, "after": [0], "after_failure": "run"},
+            {"workflow": "double", "input": {"n": 3}, "after": [1]},
+        ]
+        try:
+            return run.fanout("graph", children, queue=queue)
+        except ChildFailed as failure:
+            return failure.edge
+
+    run_id = family.enqueue(parent).run_id
+    family.work(drain=True)
+    assert family.runs.get(run_id).result == "graph/0"
+    ends = [child.status for child in family.runs.children(run_id)]
+    assert ends[0] == "failed"
+    if queue is None:
+        assert ends[1:] == ["cancelled", "cancelled"]
+        assert called == [1]
+
+
+def test_a_fanout_names_who_is_not_there_to_come_after(family: Tidebase) -> None:
+    said: list[str] = []
+
+    @family.workflow("parent")
+    def parent(run: Run, input: Any) -> None:
+        for after in ([7], ["nobody"], [1]):
+            child: NewChild = {"workflow": "double", "after": after}
+            with pytest.raises((ValueError, InvalidArgument)) as refusal:
+                run.fanout("graph", [{"workflow": "double"}, child], queue="children")
+            said.append(str(refusal.value))
+
+    run_id = family.enqueue(parent).run_id
+    family.work(drain=True)
+    assert family.runs.get(run_id).status == "completed"
+    assert "no child 7" in said[0]
+    assert "nobody" in said[1]
+    assert "itself" in said[2]

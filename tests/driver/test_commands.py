@@ -193,10 +193,61 @@ def test_failures_are_grouped_counted_and_retried_at_a_pace(program: Program, ds
     done = program.json(*chosen, "--max-runs", "1", "--per-second", "0.5")
     assert (done["retried"], done["dry_run"]) == (1, False)
     assert program.run(*chosen).stdout == "2 runs retried\n"
-    assert program.run(*chosen).stdout == "0 runs retried\n"
+    assert program.run(*chosen).stdout == "nothing matches; nothing was changed\n"
     assert len(program.json("runs", "list", "--status", "queued")) == 3
     refused = program.run("runs", "redrive", "--status", "failed")
     assert (refused.exit_code, "nothing but a status" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("runs", "cancel-many", "--queue", "nowhere"),
+        ("runs", "redrive", "--queue", "nowhere"),
+        ("prune", "--older-than", "1d", "--queue", "nowhere"),
+    ],
+)
+def test_a_filter_that_matches_nothing_says_so_and_changes_nothing(
+    program: Program, command: tuple[str, ...], dry_run: tuple[str, ...]
+) -> None:
+    run_id = program.json("enqueue", "w")["run_id"]
+    result = program.run(*command, *dry_run)
+    assert (result.exit_code, result.stdout.startswith("nothing ")) == (0, True)
+    assert [run["status"] for run in program.json("runs", "list")] == ["queued"]
+    assert [event["type"] for event in program.json("events", run_id)] == ["run.enqueued"]
+
+
+def test_a_parent_is_cancelled_without_its_children(program: Program, dsn: str) -> None:
+    with Tidebase(dsn) as tide:
+        parent = tide.enqueue("w").run_id
+        (claimed,) = tide.execute(calls.claim())
+        assert claimed.lease_id is not None
+        child = tide.execute(calls.spawn(parent, claimed.lease_id, "one", "w")).child_id
+        program.json("runs", "cancel", str(parent), "--spare-children")
+        tide.reconcile()
+        assert tide.runs.get(child).status == "pending"
+
+
+def test_a_failed_run_is_retried_at_a_time(program: Program) -> None:
+    run_id = program.json("enqueue", "w")["run_id"]
+    program.json("runs", "cancel", run_id)
+    run = program.json("runs", "retry", run_id, "--run-at", "2030-01-01T00:00:00Z")
+    assert (run["status"], run["run_at"][:10]) == ("queued", "2030-01-01")
+
+
+def test_an_application_is_asked_to_take_a_run_up_again(program: Program) -> None:
+    url = "https://app.example/recover"
+    run_id = program.json("enqueue", "w", "--recovery-url", url)["run_id"]
+    asked = program.json("runs", "recover", run_id, "--reason", "deployed")
+    assert (asked["url"], asked["run_id"]) == (url, run_id)
+
+
+def test_a_price_is_removed(program: Program) -> None:
+    set_ = program.json("prices", "set", "acme", "small", "--input", "1", "--output", "2")
+    assert (set_["input_usd"], set_["output_usd"]) == ("1.0", "2.0")
+    program.json("prices", "remove", "acme", "small")
+    assert program.json("prices", "list") == []
 
 
 def test_a_run_comes_after_others(program: Program, dsn: str) -> None:
@@ -270,9 +321,27 @@ def test_lanes_are_set_listed_and_dropped(program: Program) -> None:
     made = program.json("lanes", "set", "openai", "--total", "20", "--per-key", "2")
     assert (made["total"], made["per_key"]) == (20, 2)
     cleared = program.json("lanes", "set", "openai", "--clear", "total")
+    made = program.json(
+        "lanes", "set", "openai", "--units", "900", "--units-per-key", "90", "--period", "10s",
+        "--unit", "tokens",
+    )  # fmt: skip
+    assert (made["units"], made["units_per_key"], made["unit"]) == (900, 90, "tokens")
     assert (cleared["total"], cleared["per_key"]) == (None, 2)
-    program.json("enqueue", "w", "--lane", "openai", "--lane-key", "acme")
+    made = program.json(
+        "lanes", "set", "openai", "--total", "9", "--adaptive", "--adaptive-min", "3"
+    )
+    assert (made["adaptive"], made["adaptive_min"]) == (True, 3)
+    (listed,) = program.json("lanes", "list")
+    assert (listed["total"], listed["adaptive_limit"]) == (9, 9)
+    made = program.json("lanes", "set", "openai", "--clear", "adaptive", "--clear", "adaptive_min")
+    assert (made["adaptive"], made["adaptive_min"]) == (None, None)
+    program.json("enqueue", "w", "--lane", "openai", "--lane-key", "acme", "--cost", "90")
     assert [lane["lane"] for lane in program.json("lanes", "list")] == ["openai"]
+    classes = ("--breaker-classes", "ProviderDown", "--breaker-classes", "TimeoutError")
+    program.json("lanes", "set", "openai", "--breaker-failures", "5", *classes)
+    broken = program.json("lanes", "set", "openai", "--breaker-delay", "1m")
+    assert broken["breaker_failures"] == 5
+    assert broken["breaker_classes"] == ["ProviderDown", "TimeoutError"]
     throttled = program.json("lanes", "throttle", "openai", "--for", "1h", "--reason", "429")
     assert throttled["throttle_reason"] == "429"
     assert program.json("lanes", "list")[0]["throttled_until"] == throttled["throttled_until"]
@@ -303,7 +372,12 @@ def test_reconcile_says_what_it_did(program: Program) -> None:
         (["lanes", "set", "l", "--total", "0"], 1, "total"),
         (["lanes", "throttle", "l"], 2, "--until or --for"),
         (["lanes", "throttle", "nowhere", "--for", "1m"], 1, "lane 'nowhere' does not exist"),
+        (["lanes", "throttle", "nowhere", "--for", "1m"], 1, "See tidebase-pg lanes list;"),
+        (["schedules", "fire", "nightly"], 1, "See tidebase-pg schedules list."),
+        (["keys", "revoke", "ci"], 1, "tidebase-pg keys list"),
+        (["--dsn", "postgresql://localhost:1/x", "runs", "list"], 1, "tidebase-pg dev starts"),
         (["enqueue", "w", "--lane", "nowhere"], 1, "lane 'nowhere' does not exist"),
+        (["enqueue", "w", "--cost", "5"], 1, "cost is given without a lane: 5"),
         (["work", "nothing"], 2, "is not MODULE:APP"),
         (["work", "no_such_module:tide"], 2, "no module 'no_such_module'"),
     ],
@@ -334,3 +408,14 @@ def test_poison_in_one_run_does_not_hide_the_others(
     listed = {run["run_id"]: run["input"] for run in program.json("runs", "list")}
     assert listed[runs[1]] == {"n": 1}
     assert isinstance(listed[runs[0]], str)
+
+
+def test_allowances_are_set_listed_and_dropped(program: Program) -> None:
+    made = program.json("allowances", "set", "tenant:acme", "usd", "5", "--per", "month")
+    assert (made["per"], float(made["amount"]), float(made["estimate"])) == ("month", 5, 0.05)
+    (listed,) = program.json("allowances", "list", "tenant:acme")
+    assert (float(listed["left_over"]), listed["waiting"]) == (5, 0)
+    assert program.json("allowances", "list", "tenant:other") == []
+    assert program.json("allowances", "drop", "tenant:acme", "usd")["dropped"] is False
+    dropped = program.json("allowances", "drop", "tenant:acme", "usd", "--per", "month")
+    assert dropped["dropped"] is True

@@ -295,3 +295,17 @@ def test_a_run_is_enqueued_with_channels(program: Program, connection: Connectio
     made = program.json("enqueue", "w", "--channels", '[{"url": "https://example.com"}]')
     (row,) = connection.execute("select c.run_id, c.url from tide.channels as c").fetchall()
     assert (str(row.run_id), row.url) == (made["run_id"], "https://example.com")
+
+
+def test_the_retention_of_runs_whose_queue_has_none_is_set(program: Program) -> None:
+    assert program.run("retention", "90d").stdout == "finished runs are kept for 90 d\n"
+    assert program.json("retention", "--forever") == {"retention": None}
+    (last, first) = program.json("changes", "--kind", "installation")
+    assert (first["after"], last["after"]) == ({"retention": "2160:00:00"}, {})
+    assert program.run("retention").exit_code == 2
+
+
+def test_a_secret_is_given_to_queues_and_roles(program: Program, dsn: str) -> None:
+    program.run("webhooks", "set-secret", "billing", "--generate")
+    granted = program.json("webhooks", "grant", "billing", "--queue", "invoices")
+    assert (granted["name"], granted["queues"], granted["roles"]) == ("billing", ["invoices"], [])

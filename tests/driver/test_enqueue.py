@@ -92,6 +92,20 @@ def test_the_same_key_gives_the_same_run(tide: Tidebase) -> None:
         tide.enqueue("w", dedupe_key="k", on_conflict="raise")
 
 
+def test_a_workflow_says_how_long_keys_of_its_runs_stay_taken(tide: Tidebase) -> None:
+    @tide.workflow("charge", dedupe_for=3600)
+    def charge(run: Run, input: Any) -> str:
+        return "paid"
+
+    first = tide.enqueue(charge, dedupe_key="k")
+    (other,) = tide.enqueue_many([{"workflow": charge, "dedupe_key": "l"}])
+    tide.enqueue(charge)
+    assert tide.work(drain=True).completed == 3
+    again = tide.enqueue(charge, dedupe_key="k")
+    assert (again.run_id, again.deduplicated, again.status) == (first.run_id, True, "completed")
+    assert tide.enqueue("charge", dedupe_key="l").run_id == other.run_id
+
+
 def test_a_lost_answer_to_enqueue_makes_no_second_run(
     tide: Tidebase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -67,6 +68,31 @@ def test_children_on_a_queue_are_in_the_lane_of_their_workflow(
     assert lanes(connection) == ["openai/acme"]
 
 
+def test_runs_of_a_workflow_have_its_cost_unless_they_name_another(
+    tide: Tidebase, connection: Connection
+) -> None:
+    tide.lanes.set("openai", units=500, period=timedelta(seconds=10), unit="tokens")
+
+    @tide.workflow("chat", lane="openai", lane_cost=lambda given: len(given) or None)
+    def chat(run: Run, input: Any) -> None: ...
+
+    @tide.workflow("ask", lane="openai", lane_cost=40)
+    def ask(run: Run, input: Any) -> None: ...
+
+    tide.enqueue(chat, input="abc")
+    tide.enqueue(chat, input="")
+    tide.enqueue(chat, input="abcd", cost=7)
+    tide.enqueue_many([{"workflow": ask}, {"workflow": ask, "lane": "openai", "cost": 9}])
+    tide.enqueue(ask, lane="openai")
+    tide.schedules.set("daily", cron="0 9 * * *", workflow_name=ask)
+    tide.schedules.fire("daily")
+    costs = connection.execute("select coalesce(cost, 0) from tide.runs order by 1").fetchall()
+    assert [row[0] for row in costs] == [0, 0, 3, 7, 9, 40, 40]
+    with pytest.raises(ValueError, match="cost 501 is more than lane 'openai' ever allows"):
+        tide.enqueue(chat, input="abc", cost=501)
+    assert tide.lanes.list()[0].used == 0
+
+
 async def test_runs_of_an_asyncio_workflow_are_in_its_lane(
     atide: AsyncTidebase, connection: Connection
 ) -> None:
@@ -80,11 +106,79 @@ async def test_runs_of_an_asyncio_workflow_are_in_its_lane(
     assert lanes(connection) == ["openai/acme"]
 
 
+class ProviderDown(Exception):
+    pass
+
+
+BREAKER: Any = {"breaker_failures": 1, "breaker_classes": ["ProviderDown"]}
+
+
+def test_runs_of_a_provider_that_is_away_wait_and_keep_their_attempts(
+    tide: Tidebase, connection: Connection
+) -> None:
+    tries: list[tuple[str, int]] = []
+    row = tide.lanes.set("openai", **BREAKER, breaker_delay=timedelta(seconds=90))
+    assert (row.breaker_classes, row.breaker_delay) == (["ProviderDown"], timedelta(seconds=90))
+
+    def ask(name: str) -> str:
+        if len(tries) <= 2:
+            raise ProviderDown("503")
+        return name
+
+    @tide.workflow("w", max_attempts=1, lane="openai")
+    def w(run: Run, input: Any) -> Any:
+        tries.append((input, run.attempt))
+        return run.step("ask", lambda: ask(input))
+
+    run_ids = [tide.enqueue(w, input=name).run_id for name in ("a", "b")]
+    tide.work(drain=True, concurrency=1)
+    assert tries == [("a", 1)]
+    (listed,) = tide.lanes.list()
+    assert (listed.failures, listed.failure) == (1, "ProviderDown: 503")
+    assert listed.opened_at is not None
+    assert [tide.runs.get(run_id).waiting_on for run_id in run_ids] == ["provider"] * 2
+    tried = [("b", 1), ("a", 1)]
+    for probes in (1, 2):
+        connection.execute("update tide.lanes set probe_at = now()")
+        connection.execute("call tide.reconcile()")
+        tide.work(drain=True, concurrency=1)
+        assert tries[1 : 1 + probes] == tried[:probes]
+    assert [tide.runs.get(run_id).result for run_id in run_ids] == ["a", "b"]
+    assert tries[3:] == [("b", 1)]
+    assert tide.lanes.list()[0].opened_at is None
+
+
+async def test_runs_of_a_provider_that_is_away_wait_in_asyncio(
+    atide: AsyncTidebase, connection: Connection
+) -> None:
+    tries: list[tuple[str, int]] = []
+    await atide.lanes.set("openai", **BREAKER)
+
+    @atide.workflow("w", max_attempts=1, lane="openai")
+    async def w(run: AsyncRun, input: Any) -> Any:
+        tries.append((input, run.attempt))
+        if len(tries) == 1:
+            raise ProviderDown("503")
+        return input
+
+    run_ids = [(await atide.enqueue(w, input=name)).run_id for name in ("a", "b")]
+    await atide.work(drain=True, concurrency=1)
+    assert tries == [("a", 1)]
+    await atide.lanes.lift("openai")
+    await atide.work(drain=True, concurrency=1)
+    assert tries[1:] == [("a", 1), ("b", 1)]
+    assert [(await atide.runs.get(run_id)).result for run_id in run_ids] == ["a", "b"]
+
+
 def test_a_lane_of_a_workflow_that_makes_no_sense_is_named(tide: Tidebase) -> None:
     with pytest.raises(ValueError, match="lane_key and no lane"):
         tide.workflow("a", lane_key=customer)(lambda run: None)
     with pytest.raises(TypeError, match="must be a function of the input, not str"):
         tide.workflow("b", lane="l", lane_key="acme")(lambda run: None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="lane_cost and no lane"):
+        tide.workflow("d", lane_cost=5)(lambda run: None)
+    with pytest.raises(ValueError, match="lane_cost"):
+        tide.workflow("e", lane="l", lane_cost=0)(lambda run: None)
     tide.workflow("c", lane="l", lane_key=lambda given: 5)(lambda run: None)  # type: ignore[arg-type,return-value]
     with pytest.raises(TypeError, match="lane_key"):
         tide.enqueue("c")

@@ -42,7 +42,8 @@ UNREAD = {
     | {"not_requester", "escalate_at", "escalate_to", "escalated_at"},
     "runs": {"recovery_url", "recover_at", "recoveries", "dispatched_until", "dispatches"}
     | {"told_events", "requested_by", "session_id"}
-    | {"lane", "lane_key", "lane_slot", "lane_key_slot", "followed"},
+    | {"lane", "lane_key", "lane_slot", "lane_key_slot", "followed", "dedupe_for"}
+    | {"turn_at", "cost", "units_left"},
 }
 """Columns that only the database understands, or that a schema one minor version older lacks."""
 

@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
+from uuid import UUID
 
 import pytest
 
@@ -19,7 +20,7 @@ from tidebase_pg import Run, Tidebase, calls
 PATIENCE = 60
 ROOT = Path(__file__).parents[2]
 Process = subprocess.Popen[str]
-Start = Callable[[str], Process]
+Start = Callable[..., Process]
 
 
 @contextlib.contextmanager
@@ -27,10 +28,10 @@ def application(dsn: str) -> Generator[Start]:
     """Starts the application as a process of its own."""
     started: list[Process] = []
 
-    def start(mode: str) -> Process:
+    def start(mode: str, concurrency: int = 1) -> Process:
         started.append(
             subprocess.Popen(
-                [sys.executable, "-m", "tests.driver.application", mode],
+                [sys.executable, "-m", "tests.driver.application", mode, str(concurrency)],
                 cwd=ROOT,
                 env={**os.environ, "TIDEBASE_DSN": dsn},
                 stdin=subprocess.PIPE,
@@ -98,6 +99,61 @@ def test_a_killed_worker_s_run_goes_on_where_it_was(
     run = tide.runs.wait(run_id, timeout=PATIENCE)
     assert (run.status, run.result, run.attempt) == ("completed", len("first\n"), 2)
     assert log.read_text().splitlines() == ["first", "second", "second again"]
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_of_a_batch_whose_worker_was_killed_only_what_was_in_flight_happens_twice(
+    tide: Tidebase,
+    background: Background,
+    process: Start,
+    tmp_path: Path,
+    mode: str,
+) -> None:
+    log = tmp_path / "log"
+
+    def enqueue(numbers: Iterable[int]) -> list[UUID]:
+        made = tide.enqueue_many(
+            {
+                "workflow": "batched",
+                "input": {"log": str(log), "number": number},
+                "max_attempts": 2,
+                "backoff": {"base": 0, "jitter": 0},
+            }
+            for number in numbers
+        )
+        return [one.run_id for one in made]
+
+    doomed = process(mode, concurrency=4)
+    answered = enqueue(range(4))
+    for run_id in answered:
+        tide.runs.wait(run_id, timeout=PATIENCE)
+    cut = enqueue(range(4, 8))
+    read_until(doomed.stdout, "in the middle")
+    doomed.send_signal(signal.SIGKILL)
+    doomed.wait()
+
+    def note(number: int) -> int:
+        with log.open("a") as file:
+            file.write(f"{number}\n")
+        return number
+
+    @tide.workflow("batched", batch=4)
+    def batched(runs: list[Run], inputs: list[Any]) -> list[int]:
+        return [
+            run.step("send", lambda one=one: note(one["number"]))
+            for run, one in zip(runs, inputs, strict=True)
+        ]
+
+    background.start(tide, concurrency=4, reconcile=0.05)
+    runs = [tide.runs.wait(run_id, timeout=PATIENCE) for run_id in [*answered, *cut]]
+    assert [run.status for run in runs] == ["completed"] * 8
+    assert [run.result for run in runs] == list(range(8))
+    assert [run.attempt for run in runs] == [1] * 4 + [2] * 4
+    sent = [int(line) for line in log.read_text().split()]
+    # Of the second batch two had sent and recorded it, the third was under way, the last not begun.
+    assert sorted(sent) == sorted([*range(8), sent[6]])
+    assert sorted(sent[:4]) == list(range(4))
+    assert sent[6] in sent[7:]
 
 
 def test_an_unkeyed_effect_in_flight_when_its_worker_was_killed_waits_for_an_operator(

@@ -6,6 +6,7 @@ import json
 import threading
 import unicodedata
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from click.testing import CliRunner, Result
 from tests.studio.scene import Scene, furnish
 from tests.support import Connection, one, value
 from tidebase_pg.cli import main
-from tidebase_pg.display import visible
+from tidebase_pg.display import length, visible
 
 ESCAPES = "ok\x1b[2J\x1b[31m\nstatus            completed"
 TITLE = "\x1b]0;title\x07bob\u202e\u0085\u2028end"
@@ -161,6 +162,48 @@ def test_top_shows_queues_runs_and_failures(dsn: str, scene: Scene) -> None:
     seen = json.loads(run(dsn, "top", "--json").stdout)
     assert seen["gates"]["pending"] == 4
     assert "reports" in [queue["queue"] for queue in seen["queues"]]
+
+
+def test_times_and_top_have_a_column_for_each_share(dsn: str, connection: Connection) -> None:
+    for queue in ("timed", "untimed"):
+        connection.execute("select tide.set_queue(%s, '{}')", (queue,))
+    connection.execute(
+        """
+        insert into tide.time_bins (queue, lane, hour, measure, bin, runs, seconds)
+        select 'timed', l.lane, date_trunc('hour', now()), m.measure, m.bin, m.runs, 1
+        from (values ('wait', 21, 50), ('wait', 41, 46), ('wait', 61, 4), ('run', 31, 100))
+          as m(measure, bin, runs)
+        cross join (values ('openai')) as l(lane)
+        """
+    )
+    shown = run(dsn, "queues", "times")
+    assert shown.exit_code == 0, shown.output
+    head, *rows = shown.stdout.splitlines()
+    names = ["name", "runs", "wait_p50", "wait_p95", "wait_p99", "run_p50", "run_p95", "run_p99"]
+    assert head.split() == names
+    assert len(rows) == 1
+    (told,) = json.loads(run(dsn, "queues", "times", "--json").stdout)
+    assert list(told) == names
+    assert (told["name"], told["runs"]) == ("timed", 100)
+    assert told["wait_p50"] < told["wait_p95"] < told["wait_p99"]
+    assert told["run_p50"] < told["run_p95"] < told["run_p99"] < told["wait_p95"]
+    per_lane = json.loads(run(dsn, "queues", "times", "--per", "lane", "--json").stdout)
+    assert [row["name"] for row in per_lane] == ["openai"]
+    assert json.loads(run(dsn, "queues", "times", "untimed", "--json").stdout) == []
+    top = run(dsn, "top", "--once").stdout.splitlines()
+    (place,) = [number for number, line in enumerate(top) if line.startswith("QUEUE")]
+    wait, work = top[place].index("WAIT 95%"), top[place].index("RUN 95%")
+    cells = {
+        line.split()[0]: (line[wait - 2 : wait + 8].strip(), line[work - 3 : work + 7].strip())
+        for line in top[place + 1 : place + 3]
+    }
+    assert cells == {
+        "timed": (
+            length(timedelta(seconds=told["wait_p95"])),
+            length(timedelta(seconds=told["run_p95"])),
+        ),
+        "untimed": ("", ""),
+    }
 
 
 def test_colours_are_for_terminals_only(dsn: str, scene: Scene) -> None:

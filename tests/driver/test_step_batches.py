@@ -26,6 +26,7 @@ from tidebase_pg import (
     LeaseLost,
     Retry,
     Run,
+    RunParked,
     Tidebase,
     calls,
     new_run_id,
@@ -33,7 +34,7 @@ from tidebase_pg import (
 from tidebase_pg.call import Call
 from tidebase_pg.client import AsyncClient, Client, async_execute
 from tidebase_pg.client import execute as client
-from tidebase_pg.types import LeasedRun, StepAnswer
+from tidebase_pg.types import LeasedRun, StepAnswer, StepStart
 from tidebase_pg.worker import step_batches
 from tidebase_pg.worker.active_run import ActiveRun
 from tidebase_pg.worker.step_batches import AsyncStepReporter, Report, StepReporter
@@ -778,3 +779,143 @@ def test_a_report_of_a_run_that_lost_its_lease_is_not_repeated(number: int) -> N
     with pytest.raises(LeaseLost):
         StepReporter(cast(Client, database)).execute(held, reports(held)[number])
     assert database.asked == 1
+
+
+def begin_of(held: ActiveRun) -> Call[Any]:
+    return calls.begin_step(held.run_id, held.lease_id, "s")
+
+
+OVER_BUDGET: Final = RunParked("over budget")
+REFUSED: Final = psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
+LOST: Final = psycopg.OperationalError("the connection is lost")
+
+
+class Silent:
+    """A database that refuses a begin made with others; by itself it is answered late, and only
+    when it was asked for the fourth time."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def answers(self, call: Call[Any]) -> Any:
+        if call.name == "report_steps":
+            if '"begin"' in call.arguments["reports"]:
+                raise REFUSED
+            return []
+        if call.name != "begin_step":
+            return None
+        self.asked += 1
+        if self.asked < 4:
+            raise LOST
+        return StepStart("budget", None, 0, "auto")
+
+
+def judged(start: StepStart) -> RunParked | None:
+    return OVER_BUDGET if start.action == "budget" else None
+
+
+def test_a_begin_made_by_itself_lasts_as_long_as_the_lease_and_holds_up_no_other_run() -> None:
+    silence, asked = threading.Event(), threading.Event()
+    silent = Silent()
+
+    class Database:
+        def execute(self, call: Call[Any]) -> Any:
+            if call.name == "begin_step":
+                assert threading.current_thread() is not threading.main_thread()
+                asked.set()
+                assert silence.wait(PATIENCE)
+            return silent.answers(call)
+
+    reporter = StepReporter(cast(Client, Database()))
+    reporter._looking = True  # what is due goes with the report of another run
+    held, other = new_run(60.0, time.monotonic()), new_run(60.0, time.monotonic())
+    reporter.begin(held, begin_of(held), judged)
+    (early,) = reporter._batcher.early[held].values()
+    assert early.began_at is not None
+    early.began_at -= step_batches.MOMENT
+    reporter.execute(other, reports(other)[0])
+    assert asked.wait(PATIENCE)
+    silence.set()
+    with pytest.raises(RunParked) as stopped:
+        reporter.settle(held)
+    assert (stopped.value, silent.asked, other.stop) == (OVER_BUDGET, 4, None)
+
+
+async def test_a_begin_made_by_itself_lasts_and_holds_up_no_other_run_for_asyncio() -> None:
+    silence, asked = asyncio.Event(), asyncio.Event()
+    silent = Silent()
+
+    class Database:
+        async def execute(self, call: Call[Any]) -> Any:
+            if call.name == "begin_step":
+                asked.set()
+                await silence.wait()
+            return silent.answers(call)
+
+    reporter = AsyncStepReporter(cast(AsyncClient, Database()))
+    held, other = new_run(60.0, time.monotonic()), new_run(60.0, time.monotonic())
+    async with asyncio.timeout(PATIENCE):
+        reporter.begin(held, begin_of(held), judged)
+        await asked.wait()
+        await reporter.execute(other, reports(other)[0])
+        silence.set()
+        with pytest.raises(RunParked) as stopped:
+            await reporter.settle(held)
+    reporter.close()
+    assert (stopped.value, silent.asked, other.stop) == (OVER_BUDGET, 4, None)
+
+
+def test_a_branch_that_waits_for_a_begin_hears_of_it_though_a_completion_took_it_along() -> None:
+    """The begin was sent for that branch, and found the row of its run held by a stranger."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    class Database:
+        def execute(self, call: Call[Any]) -> list[StepAnswer]:
+            if '"complete"' in call.arguments["reports"]:
+                return []
+            asked.set()
+            assert go_on.wait(PATIENCE)
+            return [StepAnswer(1, "busy", None, 0, "")]
+
+    reporter = StepReporter(cast(Client, Database()))
+    reporter._looking = True  # nothing but the branch sends the begin
+    held = new_run(60.0, time.monotonic())
+    reporter.begin(held, begin_of(held), judged)
+    branch = threading.Thread(target=reporter.settle, args=(held,), daemon=True)
+    branch.start()
+    assert asked.wait(PATIENCE)
+    (early,) = reporter._batcher.early[held].values()
+    go_on.set()
+    until = time.monotonic() + PATIENCE
+    while early.sent:  # until the answer is taken in
+        assert time.monotonic() < until
+        time.sleep(0)
+    reporter.execute(held, reports(held)[0])
+    branch.join(PATIENCE)
+    assert not branch.is_alive()
+
+
+async def test_a_branch_that_waits_for_a_begin_hears_of_it_for_asyncio() -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    class Database:
+        async def execute(self, call: Call[Any]) -> list[StepAnswer]:
+            if '"complete"' in call.arguments["reports"]:
+                return []
+            asked.set()
+            await go_on.wait()
+            return [StepAnswer(1, "busy", None, 0, "")]
+
+    reporter = AsyncStepReporter(cast(AsyncClient, Database()))
+    held = new_run(60.0, time.monotonic())
+    async with asyncio.timeout(PATIENCE):
+        reporter.begin(held, begin_of(held), judged)
+        reporter.close()  # nothing but the branch sends the begin
+        branch = asyncio.create_task(reporter.settle(held))
+        await asked.wait()
+        (early,) = reporter._batcher.early[held].values()
+        go_on.set()
+        while early.sent:  # noqa: ASYNC110 until the answer is taken in
+            await asyncio.sleep(0)
+        await reporter.execute(held, reports(held)[0])
+        await branch

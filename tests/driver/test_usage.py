@@ -258,8 +258,8 @@ def test_usage_of_a_step_of_a_run_with_a_budget_is_charged(tide: Tidebase) -> No
 def test_bad_usage_of_a_step_is_named_and_fails_the_step(tide: Tidebase) -> None:
     @tide.workflow("w", max_attempts=1)
     def work(run: Run, input: Any) -> Any:
-        with pytest.raises(RuntimeError, match="between steps"):
-            run.usage.add(total_tokens=3)
+        with pytest.raises(BadPayload, match="what a run used cannot be stored"):
+            run.usage.add(metadata={"a": object()})
         with pytest.raises(BadPayload, match="what step 's' used cannot be stored"):
             run.usage.add(step="s", metadata={"a": object()})
         with pytest.raises(BadPayload, match="what step 's' used cannot be stored"):
@@ -286,3 +286,133 @@ def test_a_session_left_in_mid_step_has_used_what_it_used(tide: Tidebase) -> Non
             run.step("ask", ask)
     rows = tide.runs.usage(run.id)
     assert sorted((row.step, row.total_tokens) for row in rows) == [("ask", 3), ("no such step", 1)]
+
+
+def lane_used(tide: Tidebase) -> int | None:
+    return tide.lanes.list()[0].used
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_workflow_without_steps_settles_its_lane_with_its_end(
+    tide: Tidebase, inline: bool
+) -> None:
+    tide.lanes.set("llm", units=1000, unit="tokens", period=3600)
+
+    @tide.workflow("ask", lane="llm", lane_cost=100)
+    def ask(run: Run, input: Any) -> str:
+        run.usage.add(kind="llm", input_tokens=20, output_tokens=5)
+        run.usage.add(total_tokens=5)
+        if input.get("fails"):
+            raise OSError("away")
+        if input.get("snoozes") and run.usage.list() == []:
+            run.snooze(0)
+        return "hello"
+
+    if inline:
+        assert tide.run(ask, input={"x": 1}) == "hello"
+        return
+    done = tide.enqueue(ask, input={"x": 1}).run_id
+    failed = tide.enqueue(ask, input={"fails": True}, max_attempts=1).run_id
+    twice = tide.enqueue(ask, input={"snoozes": True}).run_id
+    tide.work(drain=True)
+    assert lane_used(tide) == 4 * 30
+    assert [row.total_tokens for row in tide.runs.usage(done)] == [25, 5]
+    assert [row.total_tokens for row in tide.runs.usage(failed)] == [25, 5]
+    assert [row.total_tokens for row in tide.runs.usage(twice)] == [25, 5, 25, 5]
+    assert {row.step for row in tide.runs.usage(done)} == {None}
+
+
+async def test_an_async_workflow_without_steps_settles_its_lane_with_its_end(
+    atide: AsyncTidebase,
+) -> None:
+    await atide.lanes.set("llm", units=1000, unit="tokens", period=3600)
+
+    @atide.workflow("ask", lane="llm", lane_cost=100)
+    async def ask(run: AsyncRun, input: Any) -> str:
+        run.usage.add(total_tokens=30)
+        return "hello"
+
+    run_id = (await atide.enqueue(ask)).run_id
+    await atide.work(drain=True)
+    assert (await atide.lanes.list())[0].used == 30
+    assert [row.total_tokens for row in await atide.runs.usage(run_id)] == [30]
+
+
+def test_what_was_used_between_steps_is_recorded_before_the_run_is_parked(tide: Tidebase) -> None:
+    tide.lanes.set("llm", units=1000, unit="tokens", period=3600)
+
+    @tide.workflow("ask", lane="llm", lane_cost=100)
+    def ask(run: Run, input: Any) -> None:
+        run.usage.add(total_tokens=30)
+        run.wait_event("go")
+
+    run_id = tide.enqueue(ask).run_id
+    tide.work(drain=True)
+    assert tide.runs.get(run_id).waiting_on == "event"
+    assert [row.total_tokens for row in tide.runs.usage(run_id)] == [30]
+    assert lane_used(tide) == 30
+    tide.send_event(run_id, "go")
+    tide.work(drain=True)
+    assert tide.runs.get(run_id).status == "completed"
+    assert [row.total_tokens for row in tide.runs.usage(run_id)] == [30, 30]
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_run_cancelled_between_steps_has_used_what_it_used(tide: Tidebase, inline: bool) -> None:
+    @tide.workflow("w")
+    def work(run: Run, input: Any) -> None:
+        ids.append(run.id)
+        run.usage.add(total_tokens=3)
+        tide.runs.cancel(run.id)
+        if input.get("notices"):
+            run.heartbeat()
+
+    ids: list[Any] = []
+    for notices in (True, False):
+        if inline:
+            with pytest.raises(RunCancelled):
+                tide.run(work, input={"notices": notices})
+        else:
+            tide.enqueue(work, input={"notices": notices})
+            tide.work(drain=True)
+        assert [row.total_tokens for row in tide.runs.usage(ids[-1])] == [3]
+
+
+def test_runs_with_budgets_report_what_they_used_one_by_one(tide: Tidebase) -> None:
+    @tide.workflow("w", budget={"max_tokens": 50})
+    def work(run: Run, input: Any) -> int:
+        run.usage.add(total_tokens=3)
+        return 7
+
+    runs = [tide.enqueue(work).run_id for _ in range(20)]
+    report = tide.work(drain=True, concurrency=8)
+    assert report.completed == 20
+    assert {tide.runs.get(run_id).result for run_id in runs} == {7}
+    assert [len(tide.runs.usage(run_id)) for run_id in runs] == [1] * 20
+
+
+def test_amounts_that_cannot_be_fail_the_run_and_what_can_be_is_recorded(tide: Tidebase) -> None:
+    @tide.workflow("w", max_attempts=1)
+    def work(run: Run, input: Any) -> int:
+        run.usage.add(total_tokens=3)
+        run.usage.add(total_tokens=-3)
+        return 7
+
+    run_id = tide.enqueue(work).run_id
+    tide.work(drain=True)
+    row = tide.runs.get(run_id)
+    assert (row.status, row.failure_class) == ("failed", "bad_output")
+    assert "amount used" in row.error["message"]
+    assert [row.total_tokens for row in tide.runs.usage(run_id)] == [3]
+    with pytest.raises(InvalidArgument, match="total_tokens"):
+        tide.run(work)
+
+
+def test_a_session_that_ends_without_a_word_has_used_what_it_used(tide: Tidebase) -> None:
+    with tide.runs.attach("w") as run:
+        run.usage.add(total_tokens=3)
+    with tide.runs.attach("w") as other:
+        other.usage.add(total_tokens=4)
+        other.complete(7)
+    assert [row.total_tokens for row in tide.runs.usage(run.id)] == [3]
+    assert [row.total_tokens for row in tide.runs.usage(other.id)] == [4]

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from tidebase_pg import DefaultCodec, LeaseLost, flows
-from tidebase_pg.types import LeasedRun, Settlement
+from tidebase_pg.types import LeasedRun, Settlement, Verdict
 from tidebase_pg.worker.active_run import ActiveRun
-from tidebase_pg.worker.state import LINGER, Request, WorkerState, worker_options
+from tidebase_pg.worker.state import BUSY_PAUSE, LINGER, Request, WorkerState, worker_options
 
 EMPTY = Settlement([], [])
 
@@ -203,3 +203,42 @@ def test_a_run_begun_and_lost_here_does_not_come_back_as_the_same_attempt(clock:
     state.on_error(ask(state), psycopg.OperationalError("the answer was lost"))
     clock.now += 1
     assert holding(ask(state)) == {kept.run_id}
+
+
+def test_a_report_that_fails_does_not_end_the_search_for_runs_of_a_lost_claim(
+    clock: Clock,
+) -> None:
+    state = begin(1)
+    (run,) = answer(state, ask(state), 1)
+    end(state, run)
+    clock.now += LINGER
+    state.on_error(ask(state), psycopg.OperationalError("the answer was lost"))
+    clock.now += 1
+    timeout = psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
+    for room in (1, 0):
+        request = ask(state)
+        assert (request.room, len(request.outcomes)) == (room, 1)
+        state.on_error(request, timeout)
+    assert holding(ask(state)) == {run.run_id}
+
+
+def test_what_is_reported_in_place_of_a_refused_result_keeps_its_lease_and_is_repeated(
+    clock: Clock,
+) -> None:
+    state = begin(1)
+    (run,) = answer(state, ask(state), 1)
+    end(state, run)
+    clock.now += LINGER
+
+    def refuse(reason: str) -> Request:
+        request = ask(state)
+        state.settled(request, Settlement([Verdict(run.run_id, False, reason)], []))
+        return request
+
+    refuse("payload_too_large")
+    assert state.leased == {run.run_id: run}
+    instead = refuse("busy").outcomes
+    clock.now += BUSY_PAUSE
+    assert (ask(state).outcomes, [outcome.kind for outcome in instead]) == (instead, ["failed"])
+    state.settled(ask(state), EMPTY)
+    assert (state.leased, state.report().failed, state.report().dropped) == ({}, 1, 0)

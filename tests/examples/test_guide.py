@@ -103,6 +103,9 @@ def test_index_for_models_names_every_page_and_the_other_file_has_them_all(tmp_p
     lines = (tmp_path / "llms.txt").read_text(encoding="utf-8").splitlines()
     listed = [line for line in lines if line.startswith("- [")]
     assert len(listed) == len(texts)
-    assert [line for line in listed if not re.search(r"\): \S.+\.$", line)] == []
+    assert [line for line in listed if not re.search(r"\): \S.+[^:]\.$", line)] == []
+    # A sentence, not the first line of a block of code.
+    assert [line for line in listed if re.search(r"\): (from|import|\w+ ?=)", line)] == []
+    assert max(map(len, listed)) < 330
     whole = (tmp_path / "llms-full.txt").read_text(encoding="utf-8")
     assert [place for place, text in texts.items() if text.strip() not in whole] == []

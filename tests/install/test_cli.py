@@ -194,5 +194,5 @@ def test_dry_run_prints_statements_and_locks(run: Run, empty_dsn: str) -> None:
     assert "0001_queues.sql: create table tide.queues (" in told.stdout
     assert told.stdout.splitlines()[-1].endswith("all rolled back")
     rows = answer(run("install", "--dry-run", "--json", "--dsn", empty_dsn))
-    assert {"script", "statement", "seconds", "locks"} == rows[0].keys()
+    assert {"script", "statement", "seconds", "locks", "forecast"} == rows[0].keys()
     assert run("status", "--dsn", empty_dsn).exit_code == 3

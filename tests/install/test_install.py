@@ -58,6 +58,16 @@ def test_this_release_installs(empty_dsn: str, database: Connection) -> None:
     assert admin.status(empty_dsn).current
 
 
+def test_an_installation_tells_how_far_it_is(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    told: list[str] = []
+    outcome = admin.install(empty_dsn, make_release(), tell=told.append)
+    scripts = len(outcome.migrations) + outcome.functions
+    assert told[0] == f"1 of {scripts}: 0001_things.sql"
+    assert [int(line.split()[0]) for line in told] == list(range(1, scripts + 1))
+
+
 def test_second_install_changes_nothing(
     empty_dsn: str, database: Connection, make_release: MakeRelease
 ) -> None:
@@ -429,8 +439,29 @@ def test_dry_run_tells_the_locks_and_changes_nothing(
     assert size.seconds is not None
     (index,) = [row for row in rows if row.script == "0003_index.sql"]
     assert (index.seconds, index.locks) == (None, ())
+    assert index.forecast is not None
+    assert (index.forecast.table, index.forecast.reads) == ("tide.things", 0)
     assert value(database, "select to_regclass('tide.things_name_idx') is null")
     assert admin.rehearse(empty_dsn, make_release()) == []
+
+
+def test_dry_run_tells_the_room_of_an_index_beforehand(
+    empty_dsn: str, database: Connection, make_release: MakeRelease
+) -> None:
+    """By a sample of a table of some 2,500 pages, of which half the rows are in the index."""
+    admin.install(empty_dsn, make_release())
+    database.execute(
+        "insert into tide.things select n, lpad('', 100, md5(n::text)) "
+        "from generate_series(1, 150000) as n"
+    )
+    part = INDEX.replace("(name)", "(name, thing_id) where thing_id % 2 = 0")
+    release = make_release("0.2.0", {"0001_things.sql": THINGS, "0003_index.sql": part})
+    (found,) = [row.forecast for row in admin.rehearse(empty_dsn, release) if row.forecast]
+    admin.install(empty_dsn, release)
+    real = value(database, "select pg_relation_size('tide.things_name_idx')")
+    assert found.reads == value(database, "select pg_relation_size('tide.things')")
+    assert 0.7 * real < found.room < 1.4 * real
+    assert found.seconds > 0
 
 
 def test_warnings_of_scripts_reach_whoever_installs(

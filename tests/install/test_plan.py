@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.install.conftest import COLUMN, INDEX, THINGS, MakeRelease
 from tidebase_pg import admin
 from tidebase_pg.admin import FUNCTIONS, Script, releases
+from tidebase_pg.admin.sql_text import split, words
 from tidebase_pg.errors import MigrationDrift, SchemaError, SchemaTooNew, SchemaTooOld
 from tidebase_pg.version import __version__, check_version
 
@@ -89,7 +91,40 @@ def test_what_the_functions_can_do_without_comes_after_them(make_release: MakeRe
     )
     names = [script.name for script in admin.plan(release, {}) if script.name[0].isdigit()]
     assert names == ["1.sql", "5.sql", "3.sql", "2.sql", "4.sql"]
-    assert admin.plan(release, {})[3:-2] == list(release.repeatables)
+    functions, *others = release.repeatables
+    assert admin.plan(release, {})[2:-2] == [functions, release.migrations[2], *others]
+
+
+def test_tables_are_locked_after_the_functions_are_made() -> None:
+    """Making them takes a second or more, in which nobody is stopped."""
+    release = admin.current()
+    state = admin.released("0.1.0")
+    scripts = admin.plan(release, state.applied)
+    (batch,) = [
+        batch for batch in admin.batches(release, scripts) if release.repeatables[-1] in batch
+    ]
+    first = next(place for place, script in enumerate(batch) if script.locks is not None)
+    late = [script.name for script in batch[first:]]
+    assert [name for name in late if name.startswith("functions/")] == [
+        script.name
+        for script in release.repeatables
+        if script.name.startswith("functions/") and script.locks is not None
+    ]
+    text = admin.render(release, state)
+    transaction = text[text.index(f"-- {batch[0].name}\n") :].partition("\ncommit;")[0]
+    assert transaction.index("create or replace function tide.enqueue(") < transaction.index(
+        "lock table only"
+    )
+    assert transaction.count("lock table only") == 1, "a second one would wait with what is held"
+
+
+def test_what_locks_a_table_together_with_the_functions_makes_none_of_their_types() -> None:
+    """It comes after the functions, and would drop what was just made."""
+    makes = re.compile(r"(drop (function|procedure)|(create|alter) type) ")
+    for script in admin.current().migrations:
+        if script.with_functions and script.locks is not None:
+            made = [text for text in split(script.body) if makes.match(words(text))]
+            assert made == [], f"{script.name}: make two files of it"
 
 
 def test_phases_cut_at_the_deploy(make_release: MakeRelease) -> None:

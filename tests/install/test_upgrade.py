@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.upgrades import RELEASES, install_release
 from tests.install.load import ACTS, load, report
 from tests.install.test_print import dump
 from tests.servers import Absent, RunningServer
@@ -21,24 +22,17 @@ from tests.support import open_connection, value
 from tidebase_pg import Run, Tidebase, admin
 from tidebase_pg.errors import SchemaError
 
-RELEASES = Path(__file__).parent / "releases"
 TEXTS = sorted(RELEASES.glob("*.sql"))
 QUICK_ACTS = tuple(act for act in ACTS if act is not report)
 PATIENCE = 300
 WAITS_FOR_US = """
-    select a.query_start
-    from pg_stat_activity as a
-    where pg_backend_pid() = any (pg_blocking_pids(a.pid))
+    select l.waitstart
+    from pg_locks as l
+    where l.waitstart is not null
+      and pg_backend_pid() = any (pg_blocking_pids(l.pid))
 """
 
 each_release = pytest.mark.parametrize("released", TEXTS, ids=lambda path: path.stem)
-
-
-def install_release(dsn: str, released: Path) -> None:
-    """Run the frozen text of a release, without the commands for psql in it."""
-    lines = released.read_text().splitlines()
-    with open_connection(dsn) as connection:
-        connection.execute("\n".join(x for x in lines if not x.startswith("\\")).encode())
 
 
 @each_release
@@ -160,8 +154,7 @@ def test_statements_behind_an_upgrade_that_waits_go_on(empty_dsn: str, released:
             tries = set[Any]()
             while len(tries) < 3:
                 assert not installation.done(), "it does not touch this table: take another"
-                tries.update(row.query_start for row in holder.execute(WAITS_FOR_US))
-                holder.execute("select pg_stat_clear_snapshot()")
+                tries.update(row.waitstart for row in holder.execute(WAITS_FOR_US))
             advance(3)
         assert installation.result().before == released.stem
 

@@ -13,6 +13,15 @@ IN_STEP = """
       select r.lane, r.lane_key, r.lane_key_slot, r.run_id
       from tide.runs_active as r
       where r.lane_key_slot is not null
+    ), turns as (
+      select r.lane, coalesce(r.lane_key, '') as lane_key, r.turn_at, r.run_id, r.queue
+      from tide.runs_active as r
+      where r.turn_at is not null
+      union all
+      select r.lane, coalesce(r.lane_key, ''), w.run_at, r.run_id, r.queue
+      from tide.lane_waits as w
+      join tide.runs_active as r on r.run_id = w.run_id
+      where w.due_at is not null
     ), places as (
       select s.lane, s.lane_key, s.slot, s.run_id
       from tide.lane_slots as s
@@ -22,13 +31,16 @@ IN_STEP = """
       (select * from held except select * from places)
       union all (select * from places except select * from held)
     ) and not exists (
+      (select * from turns except select * from tide.lane_heads)
+      union all (select * from tide.lane_heads except select * from turns)
+    ) and not exists (
       (
         select w.run_id from tide.lane_waits as w
         except
-        select r.run_id from tide.runs_active as r where r.waiting_on = 'lane'
+        select r.run_id from tide.runs_active as r where r.waiting_on in ('lane', 'provider')
       )
       union all (
-        select r.run_id from tide.runs_active as r where r.waiting_on = 'lane'
+        select r.run_id from tide.runs_active as r where r.waiting_on in ('lane', 'provider')
         except
         select w.run_id from tide.lane_waits as w
       )
@@ -37,5 +49,5 @@ IN_STEP = """
 
 
 def in_step(connection: Connection) -> bool:
-    """Places are held by the runs that say so, and whoever waits is parked."""
+    """Places and turns are held by the runs that say so, and whoever waits is parked."""
     return bool(value(connection, IN_STEP))

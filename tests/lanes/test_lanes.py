@@ -472,6 +472,40 @@ def test_list_lanes_counts_who_runs_and_who_waits(tide: Tide) -> None:
     assert [row.lane for row in tide.list_lanes(lanes=["openai"])] == ["openai"]
 
 
+WAITING = """
+    with made as (
+      insert into tide.runs_active (
+        run_id, workflow, queue, status, run_at, created_at, waiting_on, waiting_for, last_seq, lane
+      )
+      select
+        md5(l.lane || '/' || n)::uuid, 'noop', 'q', 'queued', null, now(), 'lane', l.lane, 1,
+        l.lane
+      from tide.lanes as l,
+        generate_series(1, case l.lane when 'openai' then 6000 else 101 end) as n
+      returning run_id, lane
+    )
+    insert into tide.lane_waits (run_id, lane, lane_key, priority, run_at)
+    select m.run_id, m.lane, '', 0, now()
+    from made as m
+    """
+
+
+def test_runs_of_very_many_lanes_are_counted_to_a_million_together_and_it_is_said(
+    tide: Tide,
+) -> None:
+    lane(tide, total=3)
+    for number in range(199):
+        tide.set_lane(lane=f"lane-{number}", settings={})
+    tide.connection.execute(WAITING.encode())
+    waiting = {row.lane: (row.waiting, row.counted_to) for row in tide.list_lanes()}
+    assert waiting.pop("openai") == (5001, 5001)
+    assert set(waiting.values()) == {(101, 5001)}
+    (alone,) = tide.list_lanes(lanes=["openai"])
+    assert (alone.waiting, alone.keys[0]["waiting"], alone.counted_to) == (6000, 6000, 10001)
+    stats = "select counted_to from tide.lane_stats where lane = 'openai'"
+    assert value(tide.connection, stats) == 5001
+
+
 def test_a_run_without_a_lane_touches_no_table_and_no_index_of_lanes(
     tide: Tide, connection: Connection
 ) -> None:

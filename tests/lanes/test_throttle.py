@@ -157,11 +157,11 @@ def test_who_set_throttled_and_dropped_a_lane_is_remembered(tide: Tide, hour: Cl
     tide.drop_lane(lane="l", actor="eve")
     changes = tide.list_setting_changes(kind="lane", name="l")
     assert [(change.actor, change.before, change.after) for change in reversed(changes)] == [
-        ("ann", {}, {"lane": "l", "total": 2}),
+        ("ann", {}, {"lane": "l", "total": 2, "period": "00:01:00"}),
         ("bea", {"total": 2}, {"total": 3}),
         ("cay", {}, {"throttled_until": until.isoformat(), "throttle_reason": "429"}),
         ("dan", {"throttled_until": until.isoformat(), "throttle_reason": "429"}, {}),
-        ("eve", {"lane": "l", "total": 3}, {}),
+        ("eve", {"lane": "l", "total": 3, "period": "00:01:00"}, {}),
     ]
 
 

@@ -269,16 +269,6 @@ def test_runs_that_are_gone_closed_or_the_run_itself_are_refused_by_name(
     assert contents(connection) == before
 
 
-def test_children_come_after_nobody(tide: Tide) -> None:
-    run = tide.started()
-    with refused("22023", "after"):
-        tide.spawn_many(
-            run_id=run.run_id,
-            lease_id=run.lease_id,
-            children=[{"edge": "a", "workflow": "part", "after": [str(run.run_id)]}],
-        )
-
-
 def test_runs_nobody_comes_after_touch_no_table_of_this(tide: Tide, connection: Connection) -> None:
     connection.execute("update tide.ticks set next_at = 'infinity'")
     touched = """

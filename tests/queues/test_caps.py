@@ -173,6 +173,22 @@ def test_claimers_at_once_never_pass_a_lowered_cap(
         assert running(tide) <= max(left, 3)
 
 
+def test_a_claim_beside_another_takes_no_slot_above_a_lowered_cap(
+    tide: Tide, connect: Callable[..., Connection]
+) -> None:
+    cap(tide, 6)
+    fill(tide, 8)
+    held = {run.slot: run for run in tide.claim(max_runs=6)}
+    cap(tide, 3)
+    for slot in (1, 2, 5, 6):
+        tide.complete(run_id=held[slot].run_id, lease_id=held[slot].lease_id)
+    other = Tide(connect(autocommit=False))
+    assert [run.slot for run in other.claim(max_runs=2)] == [1]
+    assert tide.claim(max_runs=2) == []
+    other.connection.commit()
+    assert running(tide) == 3
+
+
 def test_drained_queue_is_claimed_side_by_side_again(
     tide: Tide, connect: Callable[..., Connection]
 ) -> None:

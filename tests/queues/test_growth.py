@@ -130,6 +130,7 @@ CALLS = {
     "list_workers": "select * from tide.list_workers()",
     "throughput": "select * from tide.throughput('2 days')",
     "throughput of a queue": "select * from tide.throughput(queues => '{q}')",
+    "run_times": "select * from tide.run_times('2 days')",
     "find_runs": "select tide.find_runs()",
     "find_runs by status": 'select tide.find_runs(\'{"status": "failed"}\')',
     "find_runs by workflow": 'select tide.find_runs(\'{"workflow": "work"}\')',

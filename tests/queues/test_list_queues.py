@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tests.runs.acts import Tide, refused
-from tests.support import Clock, Connection
+from tests.support import Clock, Connection, value
 
 
 def test_a_queue_is_listed_with_its_runs_by_state(tide: Tide) -> None:
@@ -36,14 +36,34 @@ def test_queues_that_only_have_a_past_or_only_parked_runs_are_listed(tide: Tide)
     assert sorted(listed.queue for listed in tide.list_queues()) == ["parked", "past"]
 
 
-def test_what_a_queue_holds_is_counted_no_further_than_ten_thousand(
+DEEP = """
+insert into tide.runs_active (
+  run_id, workflow, queue, status, last_seq, ready, run_at, created_at, waiting_on
+)
+select
+  tide._uuid7(), 'report', q.queue, 'queued', 1, q.kind = 'ready',
+  case when q.kind <> 'parked' then now() + n * interval '1 second' end, now(),
+  case when q.kind = 'parked' then (array['timer', 'event'])[n % 2 + 1] end
+from (
+  values
+    ('deep', 'delayed', 10500), ('deep', 'parked', 10500), ('deep', 'ready', 10500),
+    ('later', 'delayed', 3), ('waits', 'parked', 2)
+) as q(queue, kind, runs)
+cross join lateral generate_series(1, q.runs) as n
+"""
+
+
+def test_what_a_queue_holds_is_counted_to_ten_thousand_whatever_others_hold(
     tide: Tide, connection: Connection
 ) -> None:
-    for _ in range(2):
-        tide.enqueue_many(queue="many", runs=[{"workflow": "report"}] * 6000)
-    connection.execute("vacuum analyze tide.runs_active")
-    (listed,) = tide.list_queues()
-    assert listed.ready == 10001
+    connection.execute(DEEP)
+    deep, later, waits = sorted(tide.list_queues(), key=lambda row: str(row.queue))
+    assert (deep.ready, deep.delayed, deep.parked) == (10001, 10001, 10001)
+    assert (later.queue, later.ready, later.delayed, later.parked) == ("later", 0, 3, 0)
+    assert (waits.queue, waits.ready, waits.delayed, waits.parked) == ("waits", 0, 0, 2)
+    assert tide.list_queues(queues=["waits"]) == [waits]
+    parked = {"event": 5251, "timer": 5251}
+    assert value(connection, "select tide.overview() -> 'parked'") == parked
 
 
 def test_throughput_counts_what_ended_by_bucket_before_and_after_upkeep(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.runs.acts import MINUTE, NOBODY, Tide, contents, refused
-from tests.support import Clock
+from tests.support import Clock, open_connection
 
 
 def outcome(run: Any, **report: Any) -> dict[str, Any]:
@@ -85,6 +85,45 @@ def test_one_bad_outcome_does_not_spoil_the_rest(tide: Tide, hour: Clock) -> Non
     assert tide.get_run(run_id=good.run_id).status == "completed"
     assert tide.get_run(run_id=large.run_id).status == "running"
     assert tide.get_run(run_id=overdue.run_id).cancel_reason == "deadline"
+
+
+def test_a_completion_of_another_lease_does_not_spoil_the_rest(tide: Tide) -> None:
+    lost, good = claimed(tide, 2)
+    verdicts = tide.settle(outcomes=[outcome(lost._replace(lease_id=NOBODY)), outcome(good)])
+    assert [(verdict.accepted, verdict.reason) for verdict in verdicts] == [
+        (False, "lost"),
+        (True, None),
+    ]
+    assert tide.get_run(run_id=lost.run_id).status == "running"
+    assert tide.get_run(run_id=good.run_id).status == "completed"
+
+
+def test_a_completion_counts_for_no_other_run_of_the_same_call(tide: Tide) -> None:
+    one, two = claimed(tide, 2)
+    swapped = [one._replace(lease_id=two.lease_id), two._replace(lease_id=one.lease_id)]
+    verdicts = tide.settle(outcomes=[outcome(run) for run in swapped])
+    assert [(verdict.accepted, verdict.reason) for verdict in verdicts] == [(False, "lost")] * 2
+    assert {tide.get_run(run_id=run.run_id).status for run in swapped} == {"running"}
+
+
+def test_a_completion_of_another_lease_locks_nothing(tide: Tide, dsn: str) -> None:
+    run = claimed(tide, 1)[0]
+    with tide.connection.transaction(), open_connection(dsn) as other:
+        tide.settle(outcomes=[outcome(run._replace(lease_id=NOBODY))])
+        row = other.execute("select from tide.runs_active for update skip locked").fetchone()
+    assert row is not None
+
+
+def test_a_completion_past_its_deadline_does_not_spoil_the_rest(tide: Tide, hour: Clock) -> None:
+    overdue, good = tide.started(deadline=MINUTE), tide.started()
+    hour.advance(MINUTE)
+    verdicts = tide.settle(outcomes=[outcome(overdue), outcome(good)])
+    assert [(verdict.accepted, verdict.reason) for verdict in verdicts] == [
+        (False, "cancelled"),
+        (True, None),
+    ]
+    assert tide.get_run(run_id=overdue.run_id).cancel_reason == "deadline"
+    assert tide.get_run(run_id=good.run_id).status == "completed"
 
 
 @pytest.mark.parametrize("report", [{"result": 1}, {"error": {}}, {"release": True}])

@@ -115,7 +115,7 @@ class Stepper:
             as $$
             begin
               perform pg_advisory_xact_lock_shared(1, {number});
-              return tide.{behind}({names});
+              {"perform" if result == "void" else "return"} tide.{behind}({names});
             end;
             $$
             """
@@ -144,22 +144,31 @@ class Stepper:
             answers.append(session.rows[0][0])
         return answers
 
+    def lose(self, name: str) -> None:
+        """Wait until a session whose backend was ended knows it."""
+        session = self._sessions[name]
+        assert session.answered.wait(LONGEST), f"session {name} still waits"
+        assert isinstance(session.error, psycopg.OperationalError), session.error
+
     def close(self) -> None:
         for session in reversed(self._sessions.values()):
             session.close()
         self._observer.close()
 
     def _take(self, session: Session, step: str) -> list[str]:
-        """The lines seen from sending the step until nothing moves any more."""
+        """The lines seen from sending the step until nothing moves any more.
+
+        Sessions that it lets go on are listed as they were named: which of them was first nobody
+        can see from outside.
+        """
         others = [other for other in self._sessions.values() if other.waiting]
         session.send(step, self.facts)
         if not self._answers(session):
             return [f"{session.name}.{step} waiting"]
-        lines = [self._line(session)]
-        while done := [other for other in others if self._answers(other)]:
-            lines += [self._line(other) for other in done]
-            others = [other for other in others if other not in done]
-        return lines
+        still = others
+        while any([self._answers(other) for other in still]):  # noqa: C419 - each is asked
+            still = [other for other in still if other.waiting]
+        return [self._line(seen) for seen in (session, *others) if not seen.waiting]
 
     def _answers(self, session: Session) -> bool:
         """Whether the step has its answer; False once it waits for another of these sessions."""

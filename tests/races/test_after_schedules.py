@@ -6,7 +6,7 @@ import pytest
 
 from tests.races.scenes import history, leased, queued
 from tests.races.stepper import Stepper
-from tests.support import Connection
+from tests.support import Connection, value
 
 AFTER = "select e.status from tide.enqueue('next', run_id => %(next)s, after => array[{}]) as e"
 COMPLETE = "select r.status from tide.complete(%({0})s, %({0}_lease)s) as r"
@@ -145,3 +145,105 @@ def test_a_cancel_of_a_waiting_run_beside_the_end_before_it_is_kept(
         """
     )
     assert queued(connection) is not None
+
+
+@pytest.mark.usefixtures("before")
+def test_an_end_waits_for_a_spawn_whose_child_comes_after_it(
+    stepper: Stepper, connection: Connection
+) -> None:
+    family(stepper, connection)
+    stepper.play(
+        """
+        p.begin
+        p.spawn    queued
+        a.end      waiting
+        p.commit
+        a.end      completed
+        p.sees     queued, nothing
+        """
+    )
+    assert history(connection, child(stepper, connection)).count("run.resumed") == 1
+
+
+@pytest.mark.usefixtures("before")
+def test_a_spawn_waits_for_an_end_under_way_and_counts_it(
+    stepper: Stepper, connection: Connection
+) -> None:
+    family(stepper, connection)
+    stepper.play(
+        """
+        a.begin
+        a.end      completed
+        p.spawn    waiting
+        a.commit
+        p.spawn    queued
+        p.sees     queued, nothing
+        """
+    )
+    assert history(connection, child(stepper, connection)).count("run.resumed") == 1
+
+
+@pytest.mark.usefixtures("before")
+def test_of_parents_whose_children_come_after_each_other_the_later_is_refused(
+    stepper: Stepper, connection: Connection
+) -> None:
+    """Both lock both rows in one order, so neither waits for a row the other may not give."""
+    family(stepper, connection)
+    stepper.session("q", spawn=SPAWN.format("b", "%(parent)s"))
+    stepper.session("r", spawn=SPAWN.format("parent", "%(b)s"))
+    stepper.play(
+        """
+        q.begin
+        q.spawn    queued
+        r.spawn    waiting
+        q.commit
+        r.spawn    22023
+        """
+    )
+
+
+@pytest.mark.usefixtures("before")
+def test_a_spawn_locks_its_parent_and_whom_its_child_comes_after_in_one_order(
+    stepper: Stepper, connection: Connection
+) -> None:
+    """As an enqueue that names both does: else each would wait for what the other has."""
+    family(stepper, connection)
+    stepper.session(
+        "x", lock="select 1 from tide.runs_active as r where r.run_id = %(a)s for no key update"
+    )
+    stepper.session("f", enqueue=AFTER.format("%(a)s, %(parent)s"))
+    stepper.play(
+        """
+        x.begin
+        x.lock      1
+        f.enqueue   waiting
+        p.spawn     waiting
+        x.commit
+        p.spawn     queued
+        f.enqueue   queued
+        """
+    )
+
+
+SPAWN = """
+    select s.status
+    from tide.spawn(
+      %({0})s, %({0}_lease)s, 'child', 'next', queue => 'parts',
+      options => jsonb_build_object('after', jsonb_build_array({1}::text))
+    ) as s
+    """
+CHILD = "select e.child_id from tide.run_edges as e where e.parent_id = %(parent)s"
+
+
+def family(stepper: Stepper, connection: Connection) -> None:
+    facts = stepper.facts
+    facts["parent"], facts["parent_lease"] = leased(connection, lease="1 day")
+    stepper.session(
+        "p",
+        spawn=SPAWN.format("parent", "%(a)s"),
+        sees=SEES.replace("%(next)s", f"({CHILD})"),
+    )
+
+
+def child(stepper: Stepper, connection: Connection) -> str:
+    return str(value(connection, CHILD.replace("%(parent)s", "%s"), stepper.facts["parent"]))

@@ -277,3 +277,46 @@ def test_many_replaces_with_their_keys_in_opposite_order_do_not_deadlock(
         b.enqueue       3
         """
     )
+
+
+@pytest.mark.parametrize(
+    ("call", "answer"),
+    [
+        (ENQUEUE, "yes, completed"),
+        (
+            """
+            select e.deduplicated
+            from tide.enqueue_many(
+              'default', '[{"workflow": "work", "dedupe_key": "key"}, {"workflow": "work"}]'
+            ) as e
+            order by e.ordinal
+            """,
+            "yes; no",
+        ),
+    ],
+    ids=["one", "many"],
+)
+def test_a_run_made_and_ended_meanwhile_holds_its_key_against_an_enqueue_that_waited(
+    stepper: Stepper, connection: Connection, call: str, answer: str
+) -> None:
+    end = """
+        select r.status
+        from tide.runs_active as a
+        cross join lateral tide.complete(a.run_id, a.lease_id) as r
+        """
+    held = ENQUEUE.replace("'key')", "'key', dedupe_for => '1 hour')")
+    claim = "select c.status from tide.claim() as c"
+    stepper.session("a", enqueue=held, claim=claim, complete=end)
+    stepper.session("b", enqueue=call)
+    stepper.play(
+        f"""
+        a.begin
+        a.enqueue   no, queued
+        b.enqueue   waiting
+        a.claim     running
+        a.complete  completed
+        a.commit
+        b.enqueue   {answer}
+        """
+    )
+    assert value(connection, "select count(*) from tide.runs where dedupe_key = 'key'") == 1

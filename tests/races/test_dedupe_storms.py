@@ -6,7 +6,7 @@ import json
 from uuid import UUID, uuid4
 
 from tests.races.storm import Actor, check_histories, storm, until_met
-from tests.support import Connection, at_once, open_connection, results, value
+from tests.support import Connection, at_once, open_connection, results, size, value
 
 ENDED = ("TD001", "TD002", "TD003")
 
@@ -94,7 +94,7 @@ def test_enqueues_that_race_with_the_end_of_their_run_never_err(dsn: str) -> Non
 
 
 def test_retries_and_enqueues_share_a_key_without_a_clash(dsn: str) -> None:
-    rounds = 1000
+    rounds = size(250, 1000)
 
     def enqueue(actor: Actor) -> None:
         for _ in range(rounds):

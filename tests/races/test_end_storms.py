@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from tests.races.scenes import Leased, leased
 from tests.races.storm import Actor, check_histories, storm, until_met
-from tests.support import open_connection, value
+from tests.support import open_connection, size, value
 
 REFUSED = ("TD001", "TD002", "TD003", "TD030")
-ROUNDS = 200
+ROUNDS = size(100, 200)
 
 
 def outcome(held: Leased, **verdict: object) -> str:
@@ -247,7 +247,7 @@ def test_any_number_of_reconciles_at_once_is_harmless(dsn: str) -> None:
 
 
 def test_settlements_of_the_same_runs_in_any_order_never_deadlock(dsn: str) -> None:
-    settlers, rounds, runs = 6, 40, 200
+    settlers, rounds, runs = 6, size(15, 40), 200
     held: list[list[Leased]] = []
     with open_connection(dsn) as connection:
         for number in range(rounds):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.lanes.census import in_step
 from tests.races.scenes import leased, queued
 from tests.races.stepper import Stepper
@@ -194,3 +196,123 @@ def test_a_cancel_beside_the_end_that_wakes_the_run_lets_the_next_go_on(
         """
     )
     assert in_step(connection)
+
+
+def test_claims_beside_each_other_charge_different_purses_and_leave_free_what_is_owed(
+    stepper: Stepper, connection: Connection
+) -> None:
+    """Beside 80 of 160 are 30: what one run used beyond its cost, 20, is left free by both."""
+    lane(connection, '{"units": 160, "unit": "tokens"}')
+    stepper.facts["run"], stepper.facts["lease"] = leased(connection, lane="shared", cost=10)
+    connection.execute(
+        "select tide.record_usage(%(run)s, total_tokens => 30)", {"run": stepper.facts["run"]}
+    )
+    stepper.facts["first"] = queued(connection, lane="shared", cost=80)
+    stepper.facts["second"] = queued(connection, lane="shared", cost=40)
+    stepper.facts["third"] = queued(connection, lane="shared", cost=10)
+    stepper.session("a", claim=CLAIM)
+    stepper.session("b", claim=CLAIM, waiting=WAITING)
+    stepper.play(
+        """
+        a.begin
+        a.claim     first
+        b.claim     third
+        a.rollback
+        b.claim     first
+        b.waiting   0
+        a.claim     second
+        b.claim     nothing
+        """
+    )
+    assert value(connection, "select tide._units_used('shared', '')") == 160
+    assert in_step(connection)
+
+
+def test_lowered_units_wait_for_no_claim_and_count_what_it_charges(
+    stepper: Stepper, connection: Connection
+) -> None:
+    lane(connection, '{"units": 32}')
+    for _ in range(9):
+        queued(connection, lane="shared", cost=8)
+    stepper.session("a", claim=CLAIM_FIVE)
+    stepper.session("b", units=setting("units", "16"))
+    stepper.session("c", claim=CLAIM_FIVE)
+    stepper.play(
+        """
+        a.begin
+        a.claim     4
+        b.units     16
+        c.claim     0
+        a.commit
+        c.claim     0
+        """
+    )
+    assert value(connection, "select tide._units_used('shared', '')") == 32
+
+
+def test_reports_that_settle_and_throttle_two_lanes_in_opposite_order_end(
+    stepper: Stepper, connection: Connection
+) -> None:
+    reports: dict[str, list[dict[str, object]]] = {"a": [], "b": []}
+    for name in ("east", "west"):
+        connection.execute(
+            'select tide.set_lane(%s, \'{"units": 100, "unit": "tokens"}\')', (name,)
+        )
+        for reporter in reports:
+            run_id, lease_id = leased(connection, lane=name, cost=5)
+            connection.execute("select tide.record_usage(%s, total_tokens => 9)", (run_id,))
+            stepper.facts[f"{name}_{reporter}"] = run_id
+            reports[reporter].append(
+                {"run_id": str(run_id), "lease_id": str(lease_id), "release": True}
+                | {"delay": "1 min", "throttle": "429"}
+            )
+    reports["b"].reverse()
+    for name, outcomes in reports.items():
+        first, last = ("east", "west") if name == "a" else ("west", "east")
+        stepper.facts[f"reports_{name}"] = json.dumps(outcomes)
+        use = "select total_tokens from tide.record_usage(%({})s, total_tokens => 50)"
+        stepper.session(
+            name,
+            use_first=use.format(f"{first}_{name}"),
+            use_last=use.format(f"{last}_{name}"),
+            settle=f"select count(*) from tide.settle(%(reports_{name})s::jsonb)",
+        )
+    stepper.play(
+        """
+        a.begin
+        b.begin
+        a.use_first 50
+        b.use_first 50
+        a.use_last  50
+        b.use_last  50
+        a.settle    2
+        b.settle    waiting
+        a.commit
+        b.settle    2
+        b.commit
+        """
+    )
+    for name in ("east", "west"):
+        assert value(connection, f"select tide._units_used('{name}', '')") == 2 * 59
+    assert in_step(connection)
+
+
+def test_a_report_waits_for_no_open_claim_that_holds_the_purses_it_charged(
+    stepper: Stepper, connection: Connection
+) -> None:
+    lane(connection, '{"units": 160, "unit": "tokens"}')
+    stepper.facts["run"], stepper.facts["lease"] = leased(connection, lane="shared", cost=5)
+    stepper.facts["first"] = queued(connection, lane="shared", cost=155)
+    use = "select total_tokens from tide.record_usage(%(run)s, total_tokens => 9)"
+    stepper.session("a", claim=CLAIM)
+    stepper.session("b", use=use, complete=COMPLETE)
+    stepper.play(
+        """
+        a.begin
+        a.claim     first
+        b.use       9
+        b.complete  completed
+        a.commit
+        """
+    )
+    assert value(connection, "select tide._units_used('shared', '')") == 164

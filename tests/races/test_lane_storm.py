@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from tests.lanes.census import in_step
 from tests.races.storm import Actor, check_histories, storm, until_met
 from tests.races.test_claim_storms import COMPLETE, LOST, end_somehow, outcome, upkeep
-from tests.support import open_connection, value
+from tests.support import open_connection, size, value
 
 CLAIMERS = 16
 TOTAL, PER_KEY = 6, 2
 QUEUES = ["a", "b", "c"]
 KEYS = ["acme", "bolt", "core", "dock", None]
-RUNS = 240
+RUNS = size(150, 240)
+MOST = 10
 DRAINED = "select not exists (select from tide.runs_active)"
 CENSUS = """
     select
@@ -33,7 +35,7 @@ CENSUS = """
     """
 
 
-def fill(dsn: str, **settings: int | None) -> None:
+def fill(dsn: str, **settings: Any) -> None:
     with open_connection(dsn) as connection:
         connection.execute("select tide.set_lane('shared', %s::jsonb)", (json.dumps(settings),))
         for number, queue in enumerate(QUEUES):
@@ -79,6 +81,8 @@ def claim(actor: Actor) -> None:
         for run in runs:
             if run.reason is None:
                 actor.hits["claimed"] += 1
+                # Its lease ran out while it was busy: the old report is for nothing.
+                carried = [one for one in carried if one["run_id"] != str(run.run_id)]
                 match actor.random.randrange(10):
                     case 0 | 1 | 2:
                         carried.append(outcome(run))
@@ -199,4 +203,163 @@ def test_eight_claimers_get_nothing_of_a_throttled_lane_until_it_is_lifted(dsn: 
         for begun, ended in closed
         if begun < asked and given < ended
     ]
+    check_places(dsn)
+
+
+STEPS = """
+    create table if not exists public.steps (
+      step bigint generated always as identity,
+      most integer,
+      written_at timestamptz not null default clock_timestamp()
+    );
+    create or replace function public.note_step() returns trigger language plpgsql as $$
+    begin
+      if tg_op = 'INSERT' or (old.total, old.adaptive_limit)
+        is distinct from (new.total, new.adaptive_limit)
+      then
+        insert into public.steps (most) values (least(new.total, new.adaptive_limit));
+      end if;
+      return null;
+    end;
+    $$;
+    create or replace trigger note_step after insert or update on tide.lanes
+    for each row execute function public.note_step();
+    """
+CLAIM = """
+    select c.run_id, c.lease_id, c.started_at, statement_timestamp() as asked
+    from tide.claim(%s, %s) as c
+    """
+LAST_CLAIMED = """
+    select count(*) as running, max(r.started_at) as started_at
+    from tide.runs_active as r
+    where r.lane = 'shared'
+      and r.status = 'running'
+    """
+BOUND = """
+    select
+      (select count(*) from tide.runs_active as r where r.lane = 'shared' and r.status = 'running'),
+      least(l.total, l.adaptive_limit)
+    from tide.lanes as l
+    where l.lane = 'shared'
+    """
+
+
+def report(actor: Actor, run: Any) -> None:
+    """Most runs complete; the provider refuses some, told in either way."""
+    match actor.random.randrange(60):
+        case 0:
+            release = "select tide.release(%s, %s, '1 ms', '429')"
+            actor.hits["refused"] += bool(actor.rows(release, run.run_id, run.lease_id))
+        case 1:
+            own = {"run_id": str(run.run_id), "lease_id": str(run.lease_id)}
+            outcomes = json.dumps([{**own, "release": True, "throttle": "429"}])
+            actor.rows("select tide.settle(%s::jsonb)", outcomes)
+            actor.hits["refused"] += 1
+        case 2:
+            actor.rows("select tide.release(%s, %s)", run.run_id, run.lease_id)
+        case _:
+            actor.rows(COMPLETE, run.run_id, run.lease_id)
+
+
+def reconfigure(actor: Actor) -> None:
+    """Other totals, adaptive or not, with pauses of some rounds of upkeep."""
+    for _ in actor.until_over():
+        settings = {
+            "total": actor.random.choice([5, 8, MOST]),
+            "adaptive": actor.random.random() < 0.9,
+        }
+        actor.value("select tide.set_lane('shared', %s::jsonb)", json.dumps(settings))
+        for _ in range(5):
+            actor.value("call tide.reconcile()")
+        actor.hits["configured"] += 1
+
+
+def steps_of(dsn: str, met: Counter[str]) -> list[Any]:
+    """Every limit of the lane and when it was written; counts those that fell by half and rose."""
+    with open_connection(dsn) as connection:
+        steps = connection.execute(
+            "select most, written_at from public.steps where most is not null order by step"
+        ).fetchall()
+    for before, after in pairwise(steps):
+        met["halved"] += after.most == before.most // 2
+        met["raised"] += after.most == before.most + 1
+    return steps
+
+
+def test_no_claim_of_sixteen_exceeds_the_adaptive_limit_at_its_commit(dsn: str) -> None:
+    """Each claim keeps the limit as it is until its commit, so both can be compared in it."""
+
+    def work(actor: Actor) -> None:
+        for _ in actor.until(DRAINED):
+            with actor.connection.transaction():
+                actor.rows("select from tide.lanes for no key update")
+                runs = actor.rows(CLAIM, QUEUES, actor.random.randint(1, 4))
+                if runs:
+                    ((running, most),) = actor.rows(BOUND)
+                    assert running <= most, f"{running} runs of a lane of {most}"
+                    actor.hits["full"] += running == most
+            actor.hits["claimed"] += len(runs)
+            for run in runs:
+                report(actor, run)
+
+    def play() -> Counter[str]:
+        with open_connection(dsn) as connection:
+            connection.execute(STEPS)
+        fill(dsn, total=MOST, adaptive=True, adaptive_min=2)
+        met = storm(dsn, [work] * CLAIMERS, [reconfigure])
+        steps_of(dsn, met)
+        return met
+
+    until_met(play, claimed=RUNS, refused=4, halved=2, raised=5, configured=5, full=5)
+    check_places(dsn)
+
+
+def test_sixteen_claimers_beside_each_step_find_no_limit_they_exceed(dsn: str) -> None:
+    """What runs is bounded by a limit that was to be read while the last of it was claimed.
+
+    The steps are serial: each is written before its commit and after the commit of the one before.
+    So a claim reads a step written before the claim ended, and of which the next but one was
+    written after the claim began. Claims beside the last one count as one with it.
+    """
+    claims: dict[datetime, tuple[datetime, datetime]] = {}
+    seen: set[tuple[datetime, int]] = set()
+
+    def work(actor: Actor) -> None:
+        for _ in actor.until(DRAINED):
+            runs = actor.rows(CLAIM, QUEUES, actor.random.randint(1, 4))
+            if runs:
+                given = actor.value("select clock_timestamp()")
+                claims.update((run.started_at, (run.asked, given)) for run in runs)
+            actor.hits["claimed"] += len(runs)
+            for run in runs:
+                report(actor, run)
+
+    def watch(actor: Actor) -> None:
+        for _ in actor.until_over():
+            ((running, started_at),) = actor.rows(LAST_CLAIMED)
+            if running:
+                seen.add((started_at, running))
+
+    def play() -> Counter[str]:
+        with open_connection(dsn) as connection:
+            connection.execute(STEPS)
+        fill(dsn, total=MOST, adaptive=True, adaptive_min=2)
+        met = storm(dsn, [work] * CLAIMERS, [watch, reconfigure])
+        steps = steps_of(dsn, met)
+        for started_at, running in seen:
+            asked, given = claims[started_at]
+            begun = min(
+                early for early, late in claims.values() if early <= given and late >= asked
+            )
+            most = max(
+                step.most
+                for place, step in enumerate(steps)
+                if step.written_at <= given
+                and (place + 2 >= len(steps) or steps[place + 2].written_at >= begun)
+            )
+            assert running <= most, f"{running} runs of a lane of {most}"
+            met["low"] += most < MOST
+        return met
+
+    until_met(play, claimed=RUNS, refused=4, halved=2, raised=5, configured=5, low=20)
     check_places(dsn)

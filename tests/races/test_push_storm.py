@@ -167,10 +167,10 @@ def test_push_never_exceeds_its_cap(dsn: str) -> None:
 
 
 def test_push_never_exceeds_its_rate(dsn: str) -> None:
-    limit, period = 10, timedelta(milliseconds=500)
+    limit, period = 10, timedelta(milliseconds=250)
 
     def play() -> Counter[str]:
-        fill(dsn, 60, rate_limit=limit, rate_period="500 milliseconds")
+        fill(dsn, 60, rate_limit=limit, rate_period="250 milliseconds")
         return storm(dsn, [apply] * 3, beside=[*[tick] * TICKERS, lapse])
 
     until_met(play, begun=40, lapsed=1)

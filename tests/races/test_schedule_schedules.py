@@ -324,6 +324,7 @@ def test_a_worker_that_dies_within_a_fire_leaves_it_to_the_next(
         """,
     )
     assert killed
+    stepper.lose("a")
     assert outcomes(connection) == []
     stepper.play(
         """

@@ -9,11 +9,11 @@ import psycopg
 import pytest
 
 from tests.races.storm import Actor, check_histories, storm, until_met
-from tests.support import Clock, Connection, value
+from tests.support import Clock, Connection, size, value
 
 TICKERS = 8
 SCHEDULES = 40
-ROUNDS = 12
+ROUNDS = size(6, 12)
 MINUTE = timedelta(minutes=1)
 TICK = "select tide._sweep('schedules', 10)"
 NOTHING_DUE = """

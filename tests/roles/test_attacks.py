@@ -9,6 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.rows import tuple_row
 
 from tests.runs.acts import Tide, refused
 from tests.support import Connection, one, value
@@ -82,7 +83,8 @@ def test_temporary_tables_do_not_shadow(tide: Tide, connection: Connection, log_
     assert len(shadows) > 30
     for kind, name in shadows:
         # Named as the owner sees them, since the attacker sees no table.
-        columns = connection.execute(f"select * from {kind}.{name} limit 0".encode()).description
+        with connection.cursor(row_factory=tuple_row) as cursor:
+            columns = cursor.execute(f"select * from {kind}.{name} limit 0".encode()).description
         listed = ", ".join(f'"{column.name}" text' for column in columns or [])
         attacker.execute(f"create temporary table {name} ({listed})".encode())
     attacker.execute("set search_path = pg_temp, pg_catalog")
@@ -327,7 +329,7 @@ def test_errors_and_what_is_said_of_usage_are_in_the_log(tide: Tide) -> None:
 
 
 def test_a_lease_tells_nothing_of_another(tide: Tide) -> None:
-    """122 random bits each: no time and no counter in them."""
+    """120 bits of a hash or of chance each: no time and no counter in them."""
     tide.enqueue_many(queue="default", runs=[{"workflow": "w"}] * 20)
     leases = {run.lease_id for run in tide.claim(max_runs=20)}
     leases.add(tide.begin_run(run_id=tide.create_run(workflow="w").run_id).lease_id)

@@ -30,8 +30,11 @@ STATES = ("queued", "running", "waiting", "completed", "failed", "cancelled", "r
 
 CREATORS = {"create_run", "enqueue", "enqueue_many", "fork_run"}
 """Their ids are for what they make."""
-UNCALLED = {"reconcile", "adopt", "pause", "resume", "create_key", "revoke_key", "set_price"}
-"""About the installation, its keys and its prices."""
+UNCALLED = {"reconcile", "adopt", "pause", "resume", "create_key", "revoke_key", "set_price"} | {
+    "set_allowance",
+    "drop_allowance",
+}
+"""About the installation, its keys, its prices and its allowances."""
 
 
 @dataclass

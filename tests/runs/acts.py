@@ -42,11 +42,12 @@ MANY = frozenset(
         "find_deliveries",
         "list_endpoints",
         "list_gates",
+        "list_allowances",
         "list_lanes",
         "list_queues",
         "list_workers",
     }
-    | {"next_fires", "outline_schedules", "throughput"}
+    | {"next_fires", "outline_schedules", "run_time_buckets", "run_times", "throughput"}
     | {"claim_deliveries", "list_deliveries", "list_fires", "list_schedules", "state_versions"}
     | {"list_streams", "read_stream"}
 )
@@ -66,6 +67,7 @@ SCALARS = frozenset(
     | {
         "adopt",
         "await_work",
+        "drop_allowance",
         "drop_lane",
         "drop_schedule",
         "next_fire",

@@ -6,7 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from tests.runs.acts import MINUTE, Tide
-from tests.support import Clock
+from tests.support import Clock, Connection, value
+
+WAITS = ("review", "gate", "children", "timer", "event", "budget", "push", "lane", "after")
+"""What a parked run may wait for."""
 
 
 def reasons(tide: Tide, run_id: UUID) -> dict[str, Any]:
@@ -133,3 +136,34 @@ def test_several_reasons_are_told_together(tide: Tide) -> None:
     tide.set_queue(queue="default", settings={"paused": True})
     found = reasons(tide, tide.enqueue(workflow="report", delay="1 hour").run_id)
     assert set(found) == {"not_due", "paused", "no_worker"}
+
+
+def test_each_parking_is_explained_when_the_row_it_waits_for_is_gone(
+    tide: Tide, connection: Connection
+) -> None:
+    for waits in WAITS:
+        run_id = value(
+            connection,
+            """
+            insert into tide.runs_active (
+              run_id, workflow, queue, status, last_seq, created_at, waiting_on, waiting_for
+            )
+            values (tide._uuid7(), 'report', 'default', 'queued', 1, now(), %s, gen_random_uuid())
+            returning run_id
+            """,
+            waits,
+        )
+        for reason in tide.explain_wait(run_id=run_id)["reasons"]:
+            assert (reason["reason"], bool(reason["detail"])) == (waits, True)
+
+
+def test_the_runs_before_one_are_counted_to_ten_thousand(tide: Tide) -> None:
+    worker(tide)
+    urgent = tide.enqueue(workflow="report", priority=1).run_id
+    first = tide.enqueue(workflow="report").run_id
+    tide.enqueue_many(queue="default", runs=[{"workflow": "report"}] * 10_000)
+    last = tide.enqueue(workflow="report").run_id
+    assert reasons(tide, urgent) == {}
+    for run_id, runs, at_least in ((first, 1, False), (last, 10_000, True)):
+        behind = reasons(tide, run_id)["behind"]
+        assert (behind["runs"], behind["at_least"]) == (runs, at_least)

@@ -31,7 +31,6 @@ def sample(tide: Tide, status: str) -> Any:
     ("status", "update"),
     [
         ("pending", "status = 'queued', queue = 'default'"),
-        ("queued", "status = 'pending', ready = false"),
         ("queued", "status = 'completed', ready = false, finished_at = now()"),
         ("running", "status = 'completed', finished_at = now(), leased_until = null"),
         ("running", "status = 'failed', finished_at = now(), leased_until = null"),
@@ -43,6 +42,9 @@ def sample(tide: Tide, status: str) -> Any:
         ("cancelled", "status = 'completed'"),
         ("queued", "run_id = gen_random_uuid()"),
         ("completed", "run_id = gen_random_uuid()"),
+        ("queued", "queue = 'elsewhere'"),
+        ("queued", "queue = null"),
+        ("completed", "queue = 'elsewhere'"),
     ],
 )
 def test_illegal_move_by_hand_is_refused(tide: Tide, status: str, update: str) -> None:
@@ -56,6 +58,7 @@ def test_illegal_move_by_hand_is_refused(tide: Tide, status: str, update: str) -
 @pytest.mark.parametrize(
     ("status", "update"),
     [
+        ("queued", "status = 'pending', ready = false"),
         ("queued", "status = 'running', ready = false"),
         ("running", "leased_until = null"),
         ("running", "lease_id = null"),
@@ -65,7 +68,6 @@ def test_illegal_move_by_hand_is_refused(tide: Tide, status: str, update: str) -
         ("queued", "attempt = -1"),
         ("queued", "max_attempts = 0"),
         ("queued", "slot = 7"),
-        ("queued", "queue = null"),
         ("queued", "finished_at = now()"),
         ("queued", "result = '1'"),
         ("queued", "ready = false, waiting_on = 'nonsense', run_at = null"),

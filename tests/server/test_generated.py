@@ -148,6 +148,7 @@ def things(fuzzed: Http) -> dict[str, str]:
     fuzzed.post(f"/runs/{run_id}/children", child)
     daily = {"cron": "0 0 * * *", "workflowName": "w", "input": CARRIED}
     fuzzed.put("/schedules/nightly", daily)
+    fuzzed.put("/lanes/shared", {"total": 3})
     queued = {"workflowName": "w", "input": CARRIED, "dedupeKey": CARRIED}
     fuzzed.post("/queues/q/enqueue", queued)
     return {
@@ -157,6 +158,7 @@ def things(fuzzed: Http) -> dict[str, str]:
         "workflow": "w",
         "queue": "q",
         "name": "nightly",
+        "lane": "shared",
         "lease": lease,
         "token": gate["resolveToken"],
     }

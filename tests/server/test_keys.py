@@ -133,6 +133,23 @@ def test_keys_are_in_no_log_and_no_answer(
         assert token not in said
 
 
+def test_lanes_are_set_by_operators_seen_by_viewers_and_throttled_by_workers(
+    of: dict[str, Http],
+) -> None:
+    wanted = {
+        ("PUT", "/lanes/shared", "total"): {"operator"},
+        ("GET", "/lanes", ""): {"operator", "viewer"},
+        ("GET", "/lanes/shared", ""): {"operator", "viewer"},
+        ("POST", "/lanes/shared/throttle", "forMs"): {"operator", "worker"},
+        ("POST", "/lanes/shared/lift", ""): {"operator", "worker"},
+        ("DELETE", "/lanes/shared", ""): {"operator"},
+    }
+    for (method, path, field), roles in wanted.items():
+        body = {field: 1} if field else None
+        may = {role for role, http in of.items() if http(method, path, body)[0] != 403}
+        assert may == roles, (method, path)
+
+
 def test_a_client_queues_and_looks_but_does_no_work(of: dict[str, Http]) -> None:
     client = of["client"]
     made = client.post("/queues/roles/enqueue", {"workflowName": "w", "input": {"secret": 1}})

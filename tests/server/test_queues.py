@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -46,7 +47,15 @@ def test_one_dedupe_key_is_one_active_run(http: Http) -> None:
     assert (again["deduplicated"], again["run"]["id"]) == (True, run_id)
     assert (again["run"]["status"], again["run"]["input"]) == ("running", {})
     http.post(f"/runs/{run_id}/complete", {})
-    assert enqueue(http, queue, dedupeKey="k")["deduplicated"] is False
+    new = enqueue(http, queue, dedupeKey="k", dedupeForMs=60_000)
+    assert new["deduplicated"] is False
+    http.post(f"/runs/{new['run']['id']}/cancel", {})
+    held = enqueue(http, queue, dedupeKey="k")
+    assert (held["deduplicated"], held["run"]["id"]) == (True, new["run"]["id"])
+    assert held["run"]["status"] == "cancelled"
+    body = {"workflowName": "w", "dedupeForMs": 1}
+    status, answer = http("POST", f"/queues/{queue}/enqueue", body)
+    assert (status, "dedupe_for is given without dedupe_key" in str(answer)) == (400, True)
 
 
 def test_a_queued_run_keeps_where_it_is_resumed(http: Http, sql: Connection) -> None:
@@ -162,6 +171,27 @@ def test_a_child_is_made_once_for_a_name(http: Http) -> None:
     assert again["edge"]["id"] == edge["id"]
     status, answer = http("POST", f"/runs/{run_id}/children", {**body, "input": 2})
     assert (status, answer["code"]) == (409, "input_mismatch")
+
+
+def test_children_come_after_each_other_by_name_and_after_runs_by_id(http: Http) -> None:
+    run_id, _ = http.begun()
+    queue, path = fresh("q"), f"/runs/{run_id}/children"
+    other = enqueue(http, queue)["run"]["id"]
+    http.post(path, {"name": "a", "workflowName": "sub", "queue": queue})
+    body = {"name": "b", "workflowName": "sub", "queue": queue, "after": ["a", other]}
+    made = http.post(path, {**body, "afterMode": "all", "afterFailure": "run"})["run"]
+    assert made["status"] == "queued"
+    (reason,) = http.get(f"/runs/{made['id']}/wait")["wait"]["reasons"]
+    assert (reason["reason"], reason["open"], reason["after_failure"]) == ("after", 2, "run")
+    assert http.post(path, body)["created"] is False
+    gone = f"run_{uuid4().hex}"
+    status, answer = http("POST", path, {**body, "name": "c", "after": [gone]})
+    assert status == 404
+    for after in (["nobody"], ["c"], [run_id]):
+        status, answer = http("POST", path, {**body, "name": "c", "after": after})
+        assert (status, 'children["c"].after' in str(answer)) == (400, True)
+    status, _ = http("POST", path, {"name": "c", "workflowName": "sub", "after": ["a"]})
+    assert status == 400
 
 
 def test_a_child_takes_its_webhooks_along(http: Http, sql: Connection) -> None:
@@ -318,8 +348,8 @@ def test_a_schedule_is_set_listed_and_deleted(http: Http) -> None:
 
 def test_runs_children_and_schedules_are_put_into_lanes(http: Http, sql: Connection) -> None:
     queue, lane = fresh("q"), fresh("lane")
-    sql.execute("select tide.set_lane(%s, '{\"per_key\": 1}')", (lane,))
-    in_lane = {"lane": lane, "laneKey": "acme"}
+    sql.execute('select tide.set_lane(%s, \'{"per_key": 1, "units": 90}\')', (lane,))
+    in_lane = {"lane": lane, "laneKey": "acme", "cost": 20}
     parent = enqueue(http, queue, **in_lane)["run"]["id"]
     enqueue(http, queue, **in_lane)
     claimed = claim(http, queue, limit=9)
@@ -330,7 +360,7 @@ def test_runs_children_and_schedules_are_put_into_lanes(http: Http, sql: Connect
     name = fresh("nightly")
     body: dict[str, Any] = {"cron": "0 9 * * *", "workflowName": "w", "queue": queue}
     made = http.put(f"/schedules/{name}", {**body, **in_lane})["schedule"]
-    assert (made["lane"], made["laneKey"]) == (lane, "acme")
+    assert (made["lane"], made["laneKey"], made["cost"]) == (lane, "acme", 20)
     assert http.put(f"/schedules/{name}", body)["schedule"]["laneKey"] == "acme"
     http.post(f"/schedules/{name}/fire")
     assert claim(http, queue, limit=9)["runs"] == []
@@ -349,6 +379,18 @@ def test_runs_children_and_schedules_are_put_into_lanes(http: Http, sql: Connect
     assert http("POST", f"/runs/{begun}/children", {**child, **wrong}) == unknown
     status, answer = http("POST", f"/queues/{queue}/enqueue", {"workflowName": "w", "laneKey": "a"})
     assert (status, "lane_key is given without a lane" in str(answer)) == (400, True)
+    for cost, words in (
+        (91, "cost 91 is more than lane"),
+        (0, "cost"),
+        (1.5, "cost"),
+        (10**13, "cost"),
+    ):
+        status, answer = http(
+            "POST",
+            f"/queues/{queue}/enqueue",
+            {"workflowName": "w", "lane": lane, "cost": cost},
+        )
+        assert (status, words in str(answer)) == (400, True)
 
 
 def test_a_run_comes_after_others(http: Http) -> None:

@@ -93,7 +93,6 @@ def test_a_name_is_never_taken_for_a_path(http: Http, name: str) -> None:
     ("method", "path", "status"),
     [
         ("GET", "/nothing", 404),
-        ("GET", "/", 404),
         ("GET", "/runs/a/b/c/d/e", 404),
         ("GET", "/w/x", 404),
         ("PUT", "/runs", 405),
@@ -272,13 +271,34 @@ def test_ready_once_upkeep_runs(module_dsn: str, sql: Connection) -> None:
 
 
 def test_metrics_are_text_for_prometheus(http: Http, sql: Connection) -> None:
-    sql.execute("select tide.set_lane('measured', '{\"total\": 3}')")
+    sql.execute(
+        'select tide.set_lane(\'measured\', \'{"total": 3, "adaptive": true, "units": 7}\')'
+    )
+    breaker = '{"breaker_failures": 3, "breaker_classes": ["ProviderDown"]}'
+    sql.execute("select tide.set_lane('guarded', %s::jsonb)", (breaker,))
     http.post("/queues/measured/enqueue", {"workflowName": "w"})
+    sql.execute(
+        "insert into tide.time_bins values ('measured', '', '-infinity', 'wait', 5, 3, 0.0065), "
+        "('measured', 'fast', now(), 'wait', 150, 1, 12000)"
+    )
     answer = http.answer("GET", "/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     lines = answer.text.splitlines()
     assert 'tide_queue_queued{queue="measured"} 1' in lines
     assert 'tide_lane_total{lane="measured"} 3' in lines
+    assert 'tide_lane_adaptive_limit{lane="measured"} 3' in lines
+    assert [line for line in lines if line.startswith("tide_lane_open")] == [
+        'tide_lane_open{lane="guarded"} 0'
+    ]
+    assert "# TYPE tide_queue_wait_seconds histogram" in lines
+    waits = [line for line in lines if line.startswith("tide_queue_wait_seconds")]
+    assert 'tide_queue_wait_seconds_bucket{queue="measured",le="0.001"} 0' in waits
+    assert 'tide_queue_wait_seconds_bucket{queue="measured",le="0.004"} 3' in waits
+    assert 'tide_queue_wait_seconds_bucket{queue="measured",le="+Inf"} 4' in waits
+    assert 'tide_queue_wait_seconds_sum{queue="measured"} 12000' in waits
+    assert 'tide_queue_wait_seconds_count{queue="measured"} 4' in waits
+    assert 'tide_lane_units{lane="measured"} 7' in lines
+    assert 'tide_lane_used_units{lane="measured"} 0' in lines
     assert 'tide_lane_throttled{lane="measured"} 0' in lines
 
 

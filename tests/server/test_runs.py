@@ -273,6 +273,34 @@ def test_complete_repeated_after_a_lost_answer_changes_nothing(http: Http) -> No
     assert events.count("run.completed") == 1
 
 
+@pytest.mark.parametrize("end", ["complete", "fail"])
+def test_an_end_records_once_what_was_used(http: Http, end: str) -> None:
+    run_id, _ = http.begun()
+    body: dict[str, Any] = {
+        "used": [
+            {"kind": "llm", "inputTokens": 7, "outputTokens": 5, "metadata": {"a": 1}},
+            {"quantity": 1.5, "unit": "pages"},
+        ]
+    }
+    for _ in range(2):
+        status, _ = http("POST", f"/runs/{run_id}/{end}", body)
+        assert status == 200 or end == "fail"
+    shown = http.get(f"/runs/{run_id}/usage")["usage"]
+    assert [(one["totalTokens"], one["quantity"]) for one in shown] == [(12, None), (None, 1.5)]
+
+
+@pytest.mark.parametrize(
+    "used",
+    [{}, [7], [{"inputTokens": -1}], [{"costUsd": "much"}], [{"quantity": 1e300}], [{}] * 1001],
+)
+def test_what_cannot_have_been_used_is_refused_and_the_run_goes_on(http: Http, used: Any) -> None:
+    run_id, _ = http.begun()
+    for end in ("complete", "fail"):
+        status, answer = http("POST", f"/runs/{run_id}/{end}", {"used": used})
+        assert (status, "error" in answer) == (400, True)
+    assert http.get(f"/runs/{run_id}")["run"]["status"] == "running"
+
+
 def test_fail_after_complete_changes_nothing(http: Http) -> None:
     run_id, _ = http.begun()
     http.post(f"/runs/{run_id}/complete", {"result": 1})
@@ -414,6 +442,23 @@ def test_a_budget_is_set_and_taken_away(http: Http, sql: Connection) -> None:
     assert value(sql, kept, bare) == {}
 
 
+def test_a_step_reserves_its_estimate_in_the_allowances_of_the_run(
+    http: Http, sql: Connection
+) -> None:
+    sql.execute("select tide.set_allowance('tenant:http', 'usd', 1)")
+    run_id, lease = http.begun()
+    http.put(f"/runs/{run_id}/budget", {"allowances": ["tenant:http"]})
+    begin = {"name": "s", "inputHash": "h", "leaseOwner": lease}
+    path = f"/runs/{run_id}/steps/begin"
+    for bad in (5, {"usd": 0}, {"eur": 1}):
+        answer = http("POST", path, begin | {"options": {"estimate": bad}})
+        assert answer[0] in (400, 422), answer
+    begun = http.post(path, begin | {"options": {"estimate": {"usd": 0.4}}})
+    assert begun["action"] == "execute"
+    left = "select left_over from tide.list_allowances('{tenant:http}')"
+    assert float(value(sql, left)) == 0.6
+
+
 def test_an_event_is_sent_to_a_run(http: Http) -> None:
     run_id, _ = http.begun()
     assert http.post(f"/runs/{run_id}/events", {"name": "paid", "payload": {"n": 1}})["sent"]
@@ -463,3 +508,36 @@ def test_a_channel_that_asks_for_nothing_there_is_is_left_out(http: Http) -> Non
     channel = {"type": "webhook", "url": "https://app.example/e", "events": ["step.locked"]}
     run_id = http.run(channels=[channel])
     assert http.get(f"/runs/{run_id}")["channels"] == []
+
+
+def test_failures_are_grouped_counted_and_retried_by_kind(http: Http, sql: Connection) -> None:
+    queue = fresh("outage")
+    for error in ("HTTP 502 of order 1", "HTTP 502 of order 2", "no such customer"):
+        http.post(f"/queues/{queue}/enqueue", {"workflowName": "w"})
+        claimed = http.post("/queues/claim", {"queues": [queue]})
+        body = {"leaseOwner": claimed["leaseOwner"], "error": {"type": "E", "message": error}}
+        http.post(f"/runs/{claimed['runs'][0]['id']}/fail", body)
+    page = http.get("/failures", params={"queue": queue})
+    assert [group["runs"] for group in page["groups"]] == [2, 1]
+    assert page["next"] is None
+    outage = page["groups"][0]
+    assert (outage["workflows"], outage["firstAt"] <= outage["lastAt"]) == (["w"], True)
+    assert http.get(f"/runs/{outage['newestRun']}")["run"]["status"] == "failed"
+    which = {"queue": queue, "fingerprint": outage["fingerprint"]}
+    failed = "select count(*) from tide.runs where queue = %s and status = 'failed'"
+    counted = http.post("/failures/redrive", {**which, "dryRun": True})
+    assert (counted["runs"], counted["next"]) == (2, None)
+    assert [(row["queue"], row["runs"]) for row in counted["groups"]] == [(queue, 2)]
+    assert value(sql, failed, queue) == 3, "a count retries nothing"
+    first = http.post("/failures/redrive", {**which, "place": counted["start"], "limit": 1})
+    assert (first["runs"], first["groups"], value(sql, failed, queue)) == (1, [], 2)
+    rest = http.post("/failures/redrive", {**which, "place": first["next"], "perSecond": 5})
+    assert (rest["runs"], rest["next"], value(sql, failed, queue)) == (1, None, 1)
+    status, answer = http("POST", "/failures/redrive", {})
+    assert (status, "names nothing" in str(answer)) == (400, True)
+    status, answer = http("POST", "/failures/redrive", {**which, "perSecond": 0})
+    assert (status, "perSecond" in str(answer)) == (400, True)
+    status, _ = http("POST", "/failures/redrive", {**which, "place": {"before": "x"}})
+    assert status == 400
+    assert http("GET", "/failures?finishedAfter=yesterday")[0] == 400
+    assert http("GET", "/failures?before=x")[0] == 400

@@ -18,6 +18,7 @@ MANY = (132_000, 44_000)
 Counts stop at 10 000, and there are more in both."""
 LOOKED = sorted(studio.PAGES.keys() - {studio.EXAMINED})
 RATIO = 1.5
+LAST = "run that is last in line"
 EXTRA = 100
 """Levels of indexes. What read all there is would touch four times as much."""
 
@@ -36,7 +37,24 @@ def houses(
         yield found[0], found[1]
 
 
+MOST = 1000
+"""Buffers that the calls of a page touch, in whatever house."""
+LINE = 12_000
+"""Of a run in line, up to 10 000 rows before it are counted; each may lie on a page of its own."""
+SEARCHED = 40_000
+"""A list of runs looks at 5000 runs of each partition for a page, and counts among 10 000."""
+
+
 @pytest.mark.parametrize("name", LOOKED)
+def test_a_page_reads_no_more_than_its_bound(
+    houses: tuple[dict[str, Look], dict[str, Look]], name: str
+) -> None:
+    most = SEARCHED if name.startswith("runs") else LINE if name == LAST else MOST
+    assert houses[1][name].buffers <= most
+
+
+# Of a line that is shorter than what is counted, all is counted.
+@pytest.mark.parametrize("name", [name for name in LOOKED if name != LAST])
 def test_a_page_reads_no_more_beside_four_times_as_many_runs(
     houses: tuple[dict[str, Look], dict[str, Look]], name: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""Ten questions, written down with their answers: the site answers who has nothing else."""
+"""Questions, written down with their answers: the site answers who has nothing else."""
 
 from __future__ import annotations
 

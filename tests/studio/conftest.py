@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import namedtuple_row
+from starlette.routing import Match, Route
 
 from tests.browser import axe, browser
 from tests.server.conftest import Served
@@ -20,11 +21,35 @@ from tests.servers import RunningServer
 from tests.studio.scene import Scene, furnish
 from tests.support import Connection, Databases, open_connection, value
 from tidebase_pg.server import Settings
+from tidebase_pg.server.studio.application import Front
+from tidebase_pg.server.studio.pages import routes
 
 __all__ = ["axe", "browser"]
 
 ROLES = ("operator", "viewer", "approver")
 SHARED = "a-key-that-many-share-0123456789"
+
+
+ROUTES = [route for route in routes(Front(cast(Any, None))) if isinstance(route, Route)]
+
+
+def all_paths(method: str) -> set[str]:
+    """The paths of every page, as the routes have them."""
+    return {route.path for route in ROUTES if method in (route.methods or ())}
+
+
+def paths_of(addresses: Iterable[str], method: str) -> set[str]:
+    """The paths that these addresses lead to."""
+    found: set[str] = set()
+    for address in addresses:
+        scope = {
+            "type": "http",
+            "path": address.partition("?")[0],
+            "root_path": "",
+            "method": method,
+        }
+        found.add(next(r.path for r in ROUTES if r.matches(scope)[0] is Match.FULL))
+    return found
 
 
 @dataclass

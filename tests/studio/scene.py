@@ -110,6 +110,7 @@ def furnish(connection: Connection, minutes: int = 40) -> Scene:
     }
     for queue, chosen in settings.items():
         scene.call("set_queue", queue=queue, settings=chosen)
+    scene.call("set_allowance", scope="team:search", unit="usd", amount=50)
     scene.call("set_lane", lane="openai", settings={"total": 20, "per_key": 2})
     scene.call(
         "throttle", lane="openai", until=datetime.now(UTC) + timedelta(hours=3), reason="status 429"

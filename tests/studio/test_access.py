@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from tests.server.conftest import Served
-from tests.studio.conftest import SHARED, House, Tab
+from tests.studio.conftest import SHARED, House, Tab, all_paths, paths_of
 from tests.support import Connection, value
 from tidebase_pg.server import Settings, app
 
@@ -28,17 +28,22 @@ PATHS = (
     "/runs/{report}/state",
     "/runs/{report}/fork",
     "/runs/{report}/payload/input",
+    "/runs/{report}/stream?name=text",
+    "/failures",
     "/gates",
     "/gates/{refund}",
     "/queues",
     "/queues/reports",
+    "/allowances",
     "/lanes",
     "/lanes/openai",
     "/schedules",
     "/schedules/daily-digest",
+    "/schedules/preview?cron=0+9+*+*+*",
     "/workers",
     "/webhooks",
     "/doctor",
+    "/doctor?examine=yes",
     "/live",
     "/live/runs/{report}",
 )
@@ -46,8 +51,21 @@ SECRETS = ("Bay of Fundy", "harbour masters", "model overloaded", "Refund order"
 
 
 def where(house: House, path: str) -> str:
-    names = {"report": house.scene.runs["report"], "refund": house.scene.gates["refund"]}
+    dead = "select delivery_id from tide.deliveries where status = 'dead' limit 1"
+    names = {
+        "report": house.scene.runs["report"],
+        "refund": house.scene.gates["refund"],
+        "dead": value(house.connection, dead),
+    }
     return path.format(**names)
+
+
+def test_no_page_and_no_act_is_forgotten_by_these_tests(house: House) -> None:
+    looked_at = paths_of((where(house, path) for path in PATHS), "GET")
+    assert all_paths("GET") - looked_at == {"/login"}
+    done = paths_of((where(house, path) for path, _ in ACTS), "POST")
+    of_everybody = {"/login", "/logout", "/theme"}
+    assert all_paths("POST") - done == {"/gates/{gate_id:uuid}", *of_everybody}
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -106,6 +124,7 @@ ACTS = (
     ("/runs/{report}/cancel", {"reason": "forged"}),
     ("/runs/{report}/retry", {}),
     ("/runs/{report}/reschedule", {"delay": "5"}),
+    ("/runs/{report}/revoke", {"reason": "forged"}),
     ("/runs/{report}/budget", {"max_steps": "1"}),
     ("/runs/{report}/event", {"name": "forged"}),
     ("/runs/{report}/resolve", {"step": "plan", "decision": "fail"}),
@@ -116,6 +135,7 @@ ACTS = (
     ("/lanes/openai", {"act": "throttle", "minutes": "5"}),
     ("/lanes/openai", {"total": "1", "old_total": "20"}),
     ("/schedules/daily-digest", {"act": "pause"}),
+    ("/webhooks", {"deliveries": "{dead}"}),
     ("/doctor/pause", {"reason": "forged"}),
     ("/doctor/resume", {}),
 )
@@ -129,6 +149,7 @@ def told(connection: Connection) -> object:
         "'cancelled', (select count(*) from tide.runs where status = 'cancelled'), "
         "'events', (select count(*) from tide.events where payload::text like '%%forged%%'), "
         "'paused', (select count(*) from tide.queues where paused), "
+        "'dead', (select count(*) from tide.deliveries where status = 'dead'), "
         "'schedules', (select count(*) from tide.schedules where paused), "
         "'lanes', (select jsonb_agg(l order by l.lane) from tide.lanes as l), "
         "'all', (select paused_at from tide.ticks))",
@@ -277,6 +298,7 @@ def test_a_key_for_programs_opens_no_page(house: House, connection: Connection) 
     assert "Bay of Fundy" not in mine.get(where(house, "/runs/{report}")).text
 
 
-def test_the_address_without_a_slash_goes_to_the_overview(house: House) -> None:
-    answer = httpx.get(f"{house.served.url}/studio", follow_redirects=True)
+@pytest.mark.parametrize("path", ["", "/", "/studio"])
+def test_the_address_of_the_door_goes_to_the_overview(house: House, path: str) -> None:
+    answer = httpx.get(f"{house.served.url}{path}", follow_redirects=True)
     assert answer.url.path == "/studio/login"

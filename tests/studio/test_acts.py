@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from html import unescape
 from typing import Any
 from uuid import UUID
 
@@ -173,6 +174,33 @@ def test_a_lane_is_changed_and_throttled_as_the_page_showed_it_or_not_at_all(
     assert "total is out of range: 0" in act(total="0", old_total="3")
     assert act(total="", old_total="3") == "done: tuned: total = not set."
     assert act(total="", old_total="") == "done: Nothing to change."
+    assert "neither yes nor empty" in act(fair="maybe", old_fair="")
+    assert act(fair="yes", old_fair="") == "done: tuned: fair = yes."
+    assert "keys in turn" in mine.get(page).text
+    assert act(fair="", old_fair="yes") == "done: tuned: fair = not set."
+    adaptive = {"total": "8", "old_total": "", "adaptive": "yes", "old_adaptive": ""}
+    assert act(**adaptive) == "done: tuned: total = 8, adaptive = yes."
+    assert "adaptive_min is above total: 9 &gt; 8" in act(adaptive_min="9", old_adaptive_min="")
+    assert act(adaptive_min="2", old_adaptive_min="") == "done: tuned: adaptive_min = 2."
+    assert "adaptive</b> from 2 to 8" in mine.get(page).text
+    connection.execute(
+        "select tide.release(r.run_id, r.lease_id, '0 s', '429') from tide.runs_active as r "
+        "where r.lane = 'tuned' and r.lane_key = 'acme'"
+    )
+    assert re.search(r'0 <span class="dim">of 4, at best 8</span>', mine.get("/lanes").text)
+    assert act(adaptive="", old_adaptive="yes") == "done: tuned: adaptive = not set."
+    assert act(total="", old_total="8") == "done: tuned: total = not set."
+    units = {"units": "50", "old_units": "", "unit": "tokens", "old_unit": ""}
+    assert act(**units) == "done: tuned: units = 50, unit = tokens."
+    assert re.search(r"<b>0</b> of 50 tokens used in", mine.get(page).text)
+    assert re.search(r'0 <span class="dim">of 50</span>', mine.get("/lanes").text)
+    assert 'name="period" value="0:01:00"' in mine.get(page).text
+    period = {"period": "30 s", "old_period": "0:01:00"}
+    assert act(**period) == "done: tuned: period = 30 s."
+    assert "period is 0:00:30 by now, not 0:01:00" in act(period="1 h", old_period="0:01:00")
+    assert "period" in act(period="soon", old_period="0:00:30")
+    assert "period" in act(period="0 s", old_period="0:00:30")
+    assert act(period="", old_period="0:00:30") == "done: tuned: period = not set."
     throttle = {"act": "throttle", "minutes": "30", "reason": "status <429>"}
     assert act(**throttle, old_until="").startswith("done: tuned is throttled until 20")
     assert "It is throttled until 20" in act(**throttle, old_until="")
@@ -193,6 +221,46 @@ def test_a_lane_is_changed_and_throttled_as_the_page_showed_it_or_not_at_all(
     connection.execute("select tide.drop_lane('tuned')")
     assert "was dropped" in act(total="5", old_total="")
     assert mine.get(page).status_code == 404
+
+
+def test_an_open_breaker_is_shown_and_closed_as_the_page_showed_it_or_not_at_all(
+    tab: MakeTab, connection: Connection
+) -> None:
+    connection.execute("select tide.set_lane('away')")
+    for _ in range(3):
+        enqueue(connection, queue="in-outage", lane="away")
+    mine = tab("operator")
+    page = "/lanes/away"
+    token = mine.form_token(page)
+
+    def act(**fields: str) -> str:
+        return note(mine.post(page, csrf=token, **fields))
+
+    classes = {"breaker_classes": "ProviderDown, TimeoutError", "breaker_failures": "1"}
+    assert act(**classes, breaker_delay="1 min").startswith("done: away: breaker_failures = 1")
+    assert 'name="old_breaker_classes" value="ProviderDown, TimeoutError"' in mine.get(page).text
+    again = {"breaker_delay": "2 min", "old_breaker_delay": "0:01:00"}
+    assert act(**again) == "done: away: breaker_delay = 2 min."
+    assert "breaker_delay" in act(breaker_delay="soon", old_breaker_delay="0:02:00")
+    assert "The breaker of away is closed already." in act(act="close", old_opened="")
+    error = '{"type": "TimeoutError", "message": "<late>"}'
+    fail = "select tide.fail(c.run_id, c.lease_id, %s::jsonb) from tide.claim('{in-outage}') as c"
+    connection.execute(fail, (error,))
+    connection.execute("select tide.claim('{in-outage}', 9)")
+    assert "has opened again" in act(act="close", old_opened="2035-01-01T00:00:00+00:00")
+    assert "open</span> probe" in mine.get("/lanes").text
+    shown = mine.get(page).text
+    assert "Its provider is away" in shown
+    assert "TimeoutError: &lt;late&gt;" in shown
+    opened = mine.fields(page, page)["old_opened"]
+    assert act(act="close", old_opened=opened) == "done: away goes on."
+    (lane,) = connection.execute("select * from tide.list_lanes('{away}')").fetchall()
+    assert (lane.opened_at, lane.failures, lane.breaker_classes) == (
+        None,
+        0,
+        ["ProviderDown", "TimeoutError"],
+    )
+    connection.execute("select tide.drop_lane('away')")
 
 
 def test_a_pause_of_a_schedule_and_of_all_says_who_did_it(
@@ -316,6 +384,23 @@ def test_a_budget_is_raised_and_wakes_the_run(tab: MakeTab, connection: Connecti
     assert "Nothing was done" in note(mine.post(f"{page}/budget", **fields, max_cost_usd="9"))
 
 
+def test_an_allowance_about_to_end_is_on_the_overview_and_on_its_page(
+    tab: MakeTab, connection: Connection
+) -> None:
+    connection.execute("select tide.set_allowance('<i>:x', 'usd', 2, per => 'month')")
+    budget = '{"allowances": ["<i>:x"]}'
+    run_id = enqueue(connection, queue="allowed", budget=budget)
+    run = claimed(connection, "allowed")
+    begin = "select tide.begin_step(%s, %s, 'read', estimate => '{\"usd\": 1.9}')"
+    connection.execute(begin, (run_id, run.lease_id))
+    mine = tab("operator")
+    assert "&lt;i&gt;:x has 0.1 usd left of 2, window: month" in mine.get("/").text
+    page = mine.get("/allowances").text
+    assert re.search(r"&lt;i&gt;:x</th>.*?of 2 usd.*?1\.9.*?0\.1", page, re.S)
+    connection.execute("select tide.drop_allowance('<i>:x', 'usd', per => 'month')")
+    assert "<i>:x" not in page
+
+
 def test_an_event_is_sent_once_though_the_form_is_sent_twice(
     tab: MakeTab, connection: Connection
 ) -> None:
@@ -394,6 +479,52 @@ def test_a_decision_can_be_sent_to_a_person_who_has_no_key(
     assert one(connection, "select * from tide.get_gate(%s)", made.gate_id).actor == "Aurélie"
 
 
+def test_runs_that_failed_alike_are_counted_and_all_retried(
+    tab: MakeTab, connection: Connection
+) -> None:
+    for number, error in enumerate(("HTTP 502 of 1", "HTTP 502 of 2", "no such customer")):
+        connection.execute("select tide.enqueue('w', queue => 'alike')")
+        connection.execute(
+            "select tide.fail(c.run_id, c.lease_id, error => %s, retryable => false) "
+            "from tide.claim('{alike}') as c",
+            (json.dumps({"type": "HTTPError", "message": error, "number": number}),),
+        )
+    mine = tab("operator")
+    text = mine.get("/failures?queue=alike").text
+    assert text.count("Retry all\N{HORIZONTAL ELLIPSIS}") == 2
+    sent = re.findall(r'name="filters" value="([^">]*)"', text)
+    found = [json.loads(unescape(line)) for line in sent]
+    assert {one["queue"] for one in found} == {"alike"}
+    asked = mine.post(
+        "/runs/bulk",
+        csrf=mine.form_token("/failures"),
+        filters=json.dumps(found[0]),
+        scope="all",
+        act="retry",
+    )
+    assert "Retry 2 runs?" in asked.text
+    failed = "select count(*) from tide.runs where queue = 'alike' and status = 'failed'"
+    assert value(connection, failed) == 3
+    state = re.findall(r'name="state" value="([^"]+)"', asked.text)[0]
+    mine.post("/runs/bulk/go", csrf=mine.form_token("/failures"), state=state)
+    assert value(connection, failed) == 1
+    assert "Only operators read the errors" in tab("viewer").get("/failures").text
+
+
+def test_a_queue_shows_how_long_its_runs_took(tab: MakeTab, connection: Connection) -> None:
+    assert "How long runs took" not in tab("operator").get("/queues/untimed").text
+    connection.execute(
+        "insert into tide.time_bins values ('timed', '', date_bin('1 hour', tide._now(), 'epoch'), "
+        "'wait', 52, 40, 300)"
+    )
+    text = tab("operator").get("/queues/timed").text
+    assert "How long runs took" in text
+    cells = re.findall(r'<th scope="row">Last day</th>(.*?)</tr>', text, re.DOTALL)[0]
+    shown = re.findall(r">([^<>]+)</td>", cells)
+    assert (shown[0], shown[-1]) == ("40", "\N{EN DASH}")
+    assert all("s" in length for length in shown[1:4])
+
+
 def test_a_queue_is_changed_beside_its_old_value_or_not_at_all(
     tab: MakeTab, connection: Connection
 ) -> None:
@@ -446,20 +577,33 @@ def test_a_schedule_is_fired_once_paused_and_edited(tab: MakeTab, connection: Co
     assert (good["words"], len(good["fires"])) == ("at 09:00, every day", 10)
 
 
-def test_a_dead_webhook_is_delivered_again(
+def test_dead_webhooks_are_delivered_again_one_or_all_of_a_page(
     house: House, tab: MakeTab, connection: Connection
 ) -> None:
     mine = tab("operator")
-    dead = value(
-        connection, "select delivery_id from tide.deliveries where status = 'dead' limit 1"
-    )
-    answer = mine.act("/webhooks?status=dead", f"/webhooks/{dead}")
-    assert note(answer).startswith("done: It is sent again")
-    found = "select status from tide.deliveries where delivery_id = %s"
-    assert value(connection, found, dead) == "pending"
+    kill = """
+        update tide.deliveries as d
+        set status = 'dead', finished_at = now()
+        where d.delivery_id in (
+          select o.delivery_id from tide.deliveries as o
+          order by o.status <> 'dead', o.delivery_id
+          limit 2
+        )
+        returning d.delivery_id
+        """
+    dead = [row.delivery_id for row in connection.execute(kill)]
+    page = mine.get("/webhooks?status=dead").text
+    assert page.count("Deliver again") == 2
+    assert "Deliver these 2 again" in page
+    found = "select array_agg(distinct status) from tide.deliveries where delivery_id = any (%s)"
+    for chosen, said in ((dead[:1], "It is sent again"), (dead, "2 are sent again")):
+        given = " ".join(str(one) for one in chosen)
+        answer = mine.post("/webhooks", csrf=mine.form_token(), deliveries=given)
+        assert note(answer).startswith(f"done: {said}")
+        assert value(connection, found, chosen) == ["pending"]
     connection.execute(
         "update tide.deliveries set status = 'dead', finished_at = now() where delivery_id = %s",
-        (dead,),
+        (dead[0],),
     )
 
 

@@ -2,49 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from jinja2 import Environment
+from psycopg import OperationalError
 
 from tests.browser import violations
-from tests.studio.conftest import House, Tab, Window
+from tests.studio.conftest import House, Tab, Window, all_paths, paths_of
 from tests.support import value
+from tidebase_pg import calls
+from tidebase_pg.server.studio import rendering
 
 MakeWindow = Callable[..., Window]
+Go = Callable[[str], Iterable[str]]
 
 PAGES = {
-    "overview": "/",
-    "runs": "/runs",
-    "runs that failed": "/runs?status=failed&error=502",
-    "run at work": "/runs/{report}",
-    "run in review": "/runs/{review}",
-    "run that failed": "/runs/{failed}",
-    "events": "/runs/{report}/events",
-    "step": "/runs/{report}/step?name=draft",
-    "state": "/runs/{report}/state",
-    "fork": "/runs/{report}/fork",
-    "decisions": "/gates",
-    "decision": "/gates/{refund}",
-    "decision with a form": "/gates/{settle}",
-    "run that asks": "/runs/{return}",
-    "queues": "/queues",
-    "queue": "/queues/reports",
-    "lanes": "/lanes",
-    "lane": "/lanes/openai",
-    "schedules": "/schedules",
-    "schedule": "/schedules/daily-digest",
-    "workers": "/workers",
-    "webhooks": "/webhooks",
-    "doctor": "/doctor",
-    "nothing": "/runs/00000000-0000-7000-8000-000000000000",
+    "overview": ("overview", "/"),
+    "runs": ("runs", "/runs"),
+    "runs that failed": ("runs", "/runs?status=failed&error=502"),
+    "failures": ("failures", "/failures"),
+    "run at work": ("run", "/runs/{report}"),
+    "run in review": ("run", "/runs/{review}"),
+    "run that failed": ("run", "/runs/{failed}"),
+    "events": ("events", "/runs/{report}/events"),
+    "step": ("step", "/runs/{report}/step?name=draft"),
+    "state": ("state", "/runs/{report}/state"),
+    "fork": ("fork", "/runs/{report}/fork"),
+    "decisions": ("gates", "/gates"),
+    "decision": ("gate", "/gates/{refund}"),
+    "decision with a form": ("gate", "/gates/{settle}"),
+    "run that asks": ("run", "/runs/{return}"),
+    "queues": ("queues", "/queues"),
+    "queue": ("queue", "/queues/reports"),
+    "allowances": ("allowances", "/allowances"),
+    "lanes": ("lanes", "/lanes"),
+    "lane": ("lane", "/lanes/openai"),
+    "schedules": ("schedules", "/schedules"),
+    "schedule": ("schedule", "/schedules/daily-digest"),
+    "workers": ("workers", "/workers"),
+    "webhooks": ("webhooks", "/webhooks"),
+    "doctor": ("doctor", "/doctor"),
+    "doctor, asked": ("doctor", "/doctor?examine=yes"),
+    "nothing": ("missing", "/runs/00000000-0000-7000-8000-000000000000"),
+    "login": ("login", "/login"),
 }
+"""Pages with an address: which template each is made of, and where it is."""
 
 
 def address(house: House, page: str) -> str:
     runs, gates = house.scene.runs, house.scene.gates
-    return PAGES[page].format_map({**runs, **gates, "failed": runs["failed-0"]})
+    return PAGES[page][1].format_map({**runs, **gates, "failed": runs["failed-0"]})
+
+
+def bulk_question(act: str) -> Callable[[Window, pytest.MonkeyPatch], None]:
+    """What is asked before an act on all failed runs of a workflow."""
+
+    def ask(shown: Window, _: pytest.MonkeyPatch) -> None:
+        page = shown.go("/runs?status=failed&workflow=sync-crm")
+        page.get_by_label("Act on").select_option("all")
+        page.get_by_role("button", name=act).click()
+        page.wait_for_url("**/runs/bulk")
+
+    return ask
+
+
+def unclear_fork(shown: Window, patch: pytest.MonkeyPatch) -> None:
+    bulk_question("Fork")(shown, patch)
+    shown.page.get_by_label("the step named").check()
+    shown.page.get_by_role("button", name="Fork").click()
+    shown.page.get_by_text("Name the step to fork from.").wait_for()
+
+
+def bulk_done(shown: Window, patch: pytest.MonkeyPatch) -> None:
+    """Forks from a step that no run has, so that the house stays as it is."""
+    bulk_question("Fork")(shown, patch)
+    shown.page.get_by_label("Name of the step").fill("no such step")
+    shown.page.get_by_label("the step named").check()
+    shown.page.get_by_role("button", name="Fork").click()
+    shown.page.get_by_role("heading", name="done").wait_for()
+
+
+def wrong_key(shown: Window, _: pytest.MonkeyPatch) -> None:
+    page = shown.go("/login")
+    page.get_by_label("API key").fill("a key of another door")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("alert").wait_for()
+
+
+def failing(error: Exception) -> Callable[[Window, pytest.MonkeyPatch], None]:
+    def fail(shown: Window, patch: pytest.MonkeyPatch) -> None:
+        def asked(**_: object) -> None:
+            raise error
+
+        patch.setattr(calls, "list_workers", asked)
+        shown.go("/workers")
+
+    return fail
+
+
+ASKED = {
+    "question of a bulk retry": ("bulk", bulk_question("Retry")),
+    "question of a bulk cancel": ("bulk", bulk_question("Cancel")),
+    "question of a bulk fork": ("bulk", bulk_question("Fork")),
+    "question that was unclear": ("bulk", unclear_fork),
+    "bulk act that is done": ("bulk", bulk_done),
+    "login that failed": ("login", wrong_key),
+    "refusal": ("refused", failing(ValueError("drill"))),
+    "error": ("broken", failing(LookupError("drill"))),
+    "database away": ("gone", failing(OperationalError("drill"))),
+}
+"""Pages that only something done leads to."""
+NO_PAGES = {
+    "/runs/{run_id:uuid}/stream": "a file",
+    "/runs/{run_id:uuid}/payload/{part}": "a file",
+    "/schedules/preview": "a part of the page of a schedule",
+    "/live": "a stream of events",
+    "/live/runs/{run_id:uuid}": "a stream of events",
+}
+"""Paths that are looked at, and are no page."""
 
 
 def wide(page: Any) -> list[int]:
@@ -67,26 +146,58 @@ def shown(browser: Any, house: House) -> Any:
     context.close()
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.fixture
+def go(shown: Window, house: House, monkeypatch: pytest.MonkeyPatch) -> Go:
+    """Opens a page by its name, and says which templates were made meanwhile."""
+    made: list[str] = []
+    found = Environment.get_template
+
+    def get_template(environment: Environment, name: str, *rest: Any, **more: Any) -> Any:
+        made.append(Path(name).stem)
+        return found(environment, name, *rest, **more)
+
+    monkeypatch.setattr(Environment, "get_template", get_template)
+
+    def opened(name: str) -> list[str]:
+        if name in ASKED:
+            ASKED[name][1](shown, monkeypatch)
+        else:
+            shown.go(address(house, name))
+        return made
+
+    return opened
+
+
+ALL = {name: template for name, (template, _) in (*PAGES.items(), *ASKED.items())}
+"""Every page by its name: the template it is made of."""
+
+
+def test_no_page_is_forgotten_by_these_tests(house: House) -> None:
+    folder = Path(rendering.__file__).parent / "templates"
+    made = {path.stem for path in folder.glob("*.html")} - {"base", "macros"}
+    assert set(ALL.values()) == made
+    reached = paths_of((address(house, name) for name in PAGES), "GET")
+    assert all_paths("GET") - reached == NO_PAGES.keys()
+
+
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_page_breaks_no_rule_of_accessibility(
-    shown: Window, axe: str, house: House, name: str, scheme: str
+    shown: Window, axe: str, go: Go, name: str, scheme: str
 ) -> None:
     page = shown.page
     page.set_viewport_size({"width": 1280, "height": 800})
     page.emulate_media(color_scheme=scheme)
-    shown.go(address(house, name))
+    assert ALL[name] in go(name)
     said = violations(page, axe)
     assert said == [], chr(10).join(said)
     assert shown.wrong == []
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_fits_a_phone_without_scrolling_sideways(
-    shown: Window, house: House, name: str
-) -> None:
+@pytest.mark.parametrize("name", ALL)
+def test_a_page_fits_a_phone_without_scrolling_sideways(shown: Window, go: Go, name: str) -> None:
     shown.page.set_viewport_size({"width": 360, "height": 740})
-    shown.go(address(house, name))
+    assert ALL[name] in go(name)
     content, window = wide(shown.page)
     assert content <= window
 
@@ -116,6 +227,31 @@ def test_the_first_screen_says_what_is_wrong_without_scrolling(
     assert page.get_by_text("Did charge happen?").is_visible()
 
 
+def test_a_late_queue_says_what_holds_it_up(window: MakeWindow, house: House) -> None:
+    house.connection.execute(
+        "select tide.enqueue('translate', queue => 'late/mail', "
+        "run_at => now() - interval '1 hour')"
+    )
+    page = window("operator").go("/")
+    found = page.locator(".findings li", has_text="late/mail: ready runs wait")
+    # The overview may be one that was asked for before, and is then brought up to date.
+    found.get_by_text("No named worker claims this queue: start one.").wait_for()
+    assert page.locator(".findings li", has_text="Lane openai is throttled").count() == 1
+    found.get_by_role("link").click()
+    page.get_by_role("heading", name="late/mail", exact=True).wait_for()
+    assert page.get_by_text("No named worker claimed it within the last minute.").is_visible()
+    house.connection.execute("select * from tide.claim('{late/mail}', 1, '1 minute', 'late-1')")
+    for _ in range(500):  # what pages share is kept for three seconds
+        if page.get_by_text("1 worker claims it.").is_visible():
+            break
+        page.reload()
+    else:
+        pytest.fail("the worker is not told of")
+    house.connection.execute(
+        "select tide.cancel(r.run_id) from tide.runs as r where r.queue = 'late/mail'"
+    )
+
+
 def test_a_lane_is_throttled_and_lifted_in_the_browser(window: MakeWindow, house: House) -> None:
     house.connection.execute("select tide.set_lane('by-hand', '{\"total\": 2}')")
     page = window("operator").go("/")
@@ -133,6 +269,27 @@ def test_a_lane_is_throttled_and_lifted_in_the_browser(window: MakeWindow, house
     page.get_by_role("button", name="Lift the throttle of by-hand").click()
     page.get_by_text("by-hand goes on.").wait_for()
     assert value(house.connection, throttled) is None
+
+
+def test_allowances_and_a_period_are_reached_by_hand_and_by_keys(
+    window: MakeWindow, house: House
+) -> None:
+    house.connection.execute("select tide.set_lane('metered', '{\"units\": 50}')")
+    page = window("operator").go("/")
+    page.get_by_role("link", name="Allowances", exact=True).click()
+    page.get_by_role("heading", name="Allowances").wait_for()
+    page.keyboard.type("gl")
+    page.get_by_role("heading", name="Lanes").wait_for()
+    page.keyboard.type("ga")
+    page.get_by_role("heading", name="Allowances").wait_for()
+    page.keyboard.type("gl")
+    page.get_by_role("link", name="metered").click()
+    page.get_by_text("Settings…").click()
+    page.get_by_label("Period").fill("30 s")
+    page.get_by_role("button", name="Change").click()
+    page.get_by_text("metered: period = 30 s.").wait_for()
+    period = "select period = '30 s' from tide.list_lanes('{metered}')"
+    assert value(house.connection, period) is True
 
 
 def test_the_first_paint_is_small(house: House) -> None:

@@ -109,6 +109,11 @@ def scheduled(tide: Tide) -> Arguments:
     return {"name": "daily"}
 
 
+def allowed(tide: Tide) -> Arguments:
+    tide.set_allowance(scope="tenant:a", unit="usd", amount="1.5")
+    return {"scope": "tenant:a", "unit": "usd"}
+
+
 def delivered(tide: Tide) -> Arguments:
     """A delivery on its way."""
     tide.enqueue(workflow="report", channels=CHANNEL)
@@ -191,6 +196,7 @@ SCENES: dict[str, Scene] = {
         "actor": "ann",
     },
     "describe_run": lambda tide: {"run_id": parent(tide)["run_id"]},
+    "drop_allowance": allowed,
     "drop_lane": lambda tide: {"lane": tide.set_lane(lane="l", settings={}).lane},
     "drop_schedule": scheduled,
     "enqueue": lambda tide: {
@@ -270,6 +276,7 @@ SCENES: dict[str, Scene] = {
         "output_usd": 2,
     },
     "set_budget": lambda tide: queued(tide, limits={"max_cost_usd": 1.5}),
+    "set_allowance": lambda tide: {"scope": "tenant:a", "unit": "usd", "amount": "2.5"},
     "set_lane": lambda tide: {"lane": "l", "settings": {"total": 2, "per_key": 1}},
     "set_queue": lambda tide: {
         "queue": "q",
@@ -332,6 +339,7 @@ SCENES: dict[str, Scene] = {
     "list_endpoints": lambda tide: after(delivered(tide)),
     "list_gates": lambda tide: after(asked(tide), {"max_gates": 9}),
     "list_keys": lambda tide: after(tide.create_key(name="mine", role="client")),
+    "list_allowances": lambda tide: after(allowed(tide)),
     "list_lanes": lambda tide: after(tide.set_lane(lane="l", settings={"total": 1})),
     "list_queues": lambda tide: after(queued(tide)),
     "list_streams": lambda tide: {"run_id": streaming(tide)["run_id"]},
@@ -344,6 +352,8 @@ SCENES: dict[str, Scene] = {
     "revoke_key": lambda tide: (
         {"name": "mine"} if tide.create_key(name="mine", role="client") else {}
     ),
+    "run_time_buckets": lambda tide: after(queued(tide)),
+    "run_times": lambda tide: {"duration": "1 day", "per": "lane"},
     "search_runs": lambda tide: after(queued(tide), {"max_runs": 9}),
     "throughput": lambda tide: {"duration": "1 day", "bucket": "15 minutes"},
     "watch_run": lambda tide: queued(tide, duration="1 minute"),

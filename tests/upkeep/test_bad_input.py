@@ -192,6 +192,7 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
             "after_mode": ["all", "some"],
             "after_failure": ["cancel", "ignore"],
             "debounce": ["0", "-1 s", "1 hour"],
+            "dedupe_for": ["0", "-1 s", "1 hour"],
         },
     ),
     "enqueue_many": (

@@ -30,6 +30,8 @@ def test_the_overview_says_what_needs_a_look(connection: Connection) -> None:
     ]
     assert seen["health"]["dead_deliveries"] == 1
     assert seen["workers"]["alive"] == 3
+    assert (sum(seen["served"].values()), "translations" in seen["served"]) == (3, False)
+    assert [lane["lane"] for lane in seen["throttled"]] == ["openai"]
 
 
 def test_the_overview_of_an_empty_installation_is_calm(connection: Connection) -> None:

@@ -38,6 +38,8 @@ SWEEPS = {
     "lanes",
     "leaked_slots",
     "leaked_lanes",
+    "budgets",
+    "stranded_amounts",
     "settled_clock",
     "claim_floors",
     "finished_counts",

@@ -17,13 +17,15 @@ KEPT = {
     "schedule_fires": "the ledger of a schedule outlives its runs",
     "schedules": "it names the last run, whether or not it is still there",
     "slots": "a finished run holds none",
+    "lane_charges": "what a run used counts for a period, and upkeep forgets it then",
     "watchers": "whoever follows a run is forgotten soon by itself",
 }
 """Tables that name runs and are not emptied when a run is removed, and why."""
 EMPTY = {
     *("runs_active", "schedule_fires", "schedules", "slots"),
     *("gate_votes", "lease_renewals", "lost_leases", "stream_chunks"),
-    *("lane_slots", "lane_waits"),
+    *("lane_slots", "lane_waits", "lane_charges", "lane_heads"),
+    *("reserved_amounts", "budget_waits", "held_keys"),
 }
 """Tables in which a finished run that nobody scheduled has no row."""
 

@@ -541,6 +541,37 @@ def test_the_program_sends_what_is_due_lists_it_and_sends_it_again(
     assert first.headers["webhook-id"] == second.headers["webhook-id"] == row["delivery_id"]
 
 
+def test_the_program_sends_all_dead_ones_of_a_host_again(
+    tidebase: Tidebase, shell: Shell, connection: Connection
+) -> None:
+    for host in ("one.example", "one.example", "two.example"):
+        announce(tidebase, f"https://{host}/h")
+    connection.execute("update tide.deliveries set status = 'dead', finished_at = now()")
+    told = shell.json(
+        "deliveries", "redeliver", "--dead", "--endpoint", "https://one.example", "--dry-run"
+    )
+    assert [row["status"] for row in told] == ["dead", "dead"]
+    sent = shell.json("deliveries", "redeliver", "--dead", "--endpoint", "https://one.example")
+    assert [row["delivery_id"] for row in sent] == [row["delivery_id"] for row in told]
+    (left,) = shell.json("deliveries", "list", "--status", "dead")
+    assert left["endpoint"] == "https://two.example"
+    (last,) = shell.json("deliveries", "redeliver", "--dead")
+    assert (last["delivery_id"], last["status"]) == (left["delivery_id"], "pending")
+    assert shell.json("deliveries", "redeliver", "--dead") == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [[], ["--dead", "{id}"], ["{id}", "--dry-run"], ["{id}", "--endpoint", "a.example"]]
+)
+def test_the_program_takes_ids_or_all_dead_ones_and_never_both(
+    shell: Shell, wrong: list[str]
+) -> None:
+    given = [text.format(id="0190a0a0-0000-7000-8000-000000000000") for text in wrong]
+    result = CliRunner().invoke(main, ["--dsn", shell.dsn, "deliveries", "redeliver", *given])
+    assert result.exit_code == 2
+    assert "--dead" in result.output
+
+
 def test_the_program_sets_secrets_from_the_standard_input(
     shell: Shell, connection: Connection
 ) -> None:

@@ -58,3 +58,51 @@ def test_a_state_that_is_none_is_left_out(tide: Tide, state: Any) -> None:
     given = {"traceparent": PARENT, "tracestate": state}
     expected = {"traceparent": PARENT} | ({"tracestate": "7"} if state == 7 else {})
     assert headers(tide, given) == expected
+
+
+OTHER = "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203332-01"
+ATTEMPT = {"traceparent": OTHER, "tracestate": "a=1"}
+
+
+@pytest.mark.parametrize("error", [{}, {"error": {"message": "x"}, "retryable": False}])
+@pytest.mark.parametrize("beside", [0, 1])
+def test_a_webhook_of_an_outcome_carries_the_trace_of_its_attempt(
+    tide: Tide, beside: int, error: dict[str, Any]
+) -> None:
+    for number in range(1 + beside):
+        url = f"https://hooks{number}.example.com/"
+        ends = channel(url, events=["run.completed", "run.failed"])
+        tide.enqueue(workflow="w", channels=[ends], metadata={"trace": {"traceparent": PARENT}})
+    (run, *others) = tide.claim(queues=["default"], max_runs=2)
+    outcomes = [
+        {"run_id": run.run_id, "lease_id": run.lease_id, "trace": ATTEMPT, **error},
+        *({"run_id": one.run_id, "lease_id": one.lease_id} for one in others),
+    ]
+    assert all(verdict.accepted for verdict in tide.settle(outcomes=outcomes))
+    found = {
+        claimed.run_id: {name: text for name, text in claimed.headers.items() if "trace" in name}
+        for claimed in tide.claim_deliveries()
+    }
+    assert found == {run.run_id: ATTEMPT} | {one.run_id: {"traceparent": PARENT} for one in others}
+
+
+@pytest.mark.parametrize("trace", [{"traceparent": f"{OTHER}\r\nx-evil: 1"}, 7, None, [OTHER], {}])
+def test_what_is_no_trace_of_an_attempt_leaves_that_of_the_run(tide: Tide, trace: Any) -> None:
+    metadata = {"trace": {"traceparent": PARENT}}
+    tide.enqueue(workflow="w", channels=[channel(events=["run.completed"])], metadata=metadata)
+    (run,) = tide.claim(queues=["default"])
+    (verdict,) = tide.settle(
+        outcomes=[{"run_id": run.run_id, "lease_id": run.lease_id, "trace": trace}]
+    )
+    (claimed,) = tide.claim_deliveries()
+    assert (verdict.accepted, claimed.headers["traceparent"]) == (True, PARENT)
+
+
+def test_a_refused_outcome_leaves_no_trace(tide: Tide) -> None:
+    tide.enqueue(workflow="w", channels=[channel()], metadata={"trace": {"traceparent": PARENT}})
+    (run,) = tide.claim(queues=["default"])
+    (verdict,) = tide.settle(
+        outcomes=[{"run_id": run.run_id, "lease_id": run.run_id, "trace": ATTEMPT}]
+    )
+    assert not verdict.accepted
+    assert {claimed.headers["traceparent"] for claimed in tide.claim_deliveries()} == {PARENT}

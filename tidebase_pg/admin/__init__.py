@@ -1,8 +1,8 @@
 """What administers a database: the installer, doctor, drift, group roles, a server of one's own."""
 
-from tidebase_pg.admin.installer import WAIT, Outcome, install
+from tidebase_pg.admin.installer import Outcome, install
 from tidebase_pg.admin.ledger import Status, read, status
-from tidebase_pg.admin.rehearsal import Rehearsed, rehearse
+from tidebase_pg.admin.rehearsal import Forecast, Rehearsed, rehearse
 from tidebase_pg.admin.releases import (
     FUNCTIONS,
     POST,
@@ -17,7 +17,7 @@ from tidebase_pg.admin.releases import (
     released,
     sql_folder,
 )
-from tidebase_pg.admin.rendering import check_prefix, render
+from tidebase_pg.admin.rendering import WAIT, check_prefix, render
 from tidebase_pg.admin.sql_text import split
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "POST",
     "PRE",
     "WAIT",
+    "Forecast",
     "Outcome",
     "Rehearsed",
     "Release",

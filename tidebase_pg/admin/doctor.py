@@ -517,7 +517,10 @@ OWNED: Final = {
     "lease_renewals": "run_id",
     "lost_leases": "run_id",
     "lane_waits": "run_id",
+    "lane_heads": "run_id",
     "stream_chunks": "run_id",
+    "reserved_amounts": "run_id",
+    "budget_waits": "run_id",
     "predecessors": "run_id",
     "waits": "run_id",
     "signals": "run_id",
@@ -561,7 +564,7 @@ from (
     r.run_id,
     case
       when r.finished_at is not null then 'are active and have a time at which they ended'
-      when num_nonnulls(r.slot, r.lane_slot, r.lane_key_slot) > 0
+      when num_nonnulls(r.slot, r.lane_slot, r.lane_key_slot, r.units_left) > 0
         and r.status <> 'running'
         and r.waiting_on is distinct from 'push'
         then 'hold a slot and do not run'
@@ -573,7 +576,8 @@ from (
       when r.lease_id is null and r.status = 'running'
         then 'run under a lease nobody can show, until it expires'
       when r.waiting_on not in (
-        'review', 'gate', 'children', 'timer', 'event', 'budget', 'push', 'lane', 'after'
+        'review', 'gate', 'children', 'timer', 'event', 'budget', 'push', 'lane', 'provider',
+        'after'
       ) then 'wait for what nothing ends'
       when r.attempt < 0 or r.max_attempts not between 1 and 100
         then 'have counted their attempts wrong'
@@ -601,7 +605,7 @@ from (
     case
       when f.finished_at is null then 'ended at no time, so retention never removes them'
       when f.leased_until is not null
-        or num_nonnulls(f.slot, f.lane_slot, f.lane_key_slot) > 0
+        or num_nonnulls(f.slot, f.lane_slot, f.lane_key_slot, f.units_left) > 0
         or f.ready
         or f.waiting_on is not null
         then 'ended and still hold a lease, a slot or a place'

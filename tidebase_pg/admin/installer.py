@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -39,20 +39,18 @@ from tidebase_pg.admin.releases import (
 from tidebase_pg.admin.rendering import (
     BEGAN,
     BEGIN,
+    WAIT,
     body_of,
     invalid_indexes,
-    lock_tables,
     record_installation,
     record_migration,
     refuse_invalid,
     settings,
+    with_locks,
 )
 from tidebase_pg.admin.sql_text import split
 from tidebase_pg.admin.strangers import refuse_strangers, remove_shell
 from tidebase_pg.errors import SchemaError
-
-WAIT: Final = 60.0
-
 
 LOCKED: Final = (LockNotAvailable, DeadlockDetected)
 
@@ -71,6 +69,20 @@ class Outcome:
     notices: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class _Progress:
+    """How many scripts have begun, of how many."""
+
+    begun: int
+    scripts: int
+    tell: Callable[[str], None] | None
+
+    def begins(self, script: Script) -> None:
+        self.begun += 1
+        if self.tell is not None:
+            self.tell(f"{self.begun} of {self.scripts}: {script.name}")
+
+
 def install(
     dsn: str,
     release: Release | None = None,
@@ -79,6 +91,7 @@ def install(
     wait: float = WAIT,
     phase: str | None = None,
     role_prefix: str | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Bring the schema of a database to this release; safe to repeat and to run at once.
 
@@ -86,6 +99,7 @@ def install(
     the lock against other installers and for the locks on tables in use. `phase` "pre" stops
     before what the release before cannot live with; "post" is the rest. `role_prefix` begins the
     names of the group roles of a new installation, "tide_" by default; an installation keeps its.
+    `tell` is called with how far it is, before each script.
     """
     release = release or current()
     first: State | None = None
@@ -119,8 +133,12 @@ def install(
                             tuple(dict.fromkeys(notices)),
                         )
                     batch = pending[0]
+                    done = len(migrations) + functions
+                    progress = _Progress(done, done + len(scripts), tell)
                     notices += make_way(connection, state, role_prefix)
-                    _apply(connection, release, batch, fresh=state.fresh, dsn=dsn, wait=wait)
+                    _apply(
+                        connection, release, batch, progress, fresh=state.fresh, dsn=dsn, wait=wait
+                    )
             except LOCKED as error:
                 patience.after(error)
                 continue
@@ -213,6 +231,7 @@ def _apply(
     connection: psycopg.Connection,
     release: Release,
     batch: Sequence[Script],
+    progress: _Progress,
     *,
     fresh: bool,
     dsn: str,
@@ -220,17 +239,19 @@ def _apply(
 ) -> None:
     if batch and outside(batch[0], fresh=fresh):
         (script,) = batch
+        progress.begins(script)
         execute(connection, BEGAN.format(local="true"))
         _apply_outside(dsn, script, wait)
         run_script(connection, release.header, release.header.body)
         execute(connection, record_migration(script))
         return
     run_script(connection, release.header, release.header.body)
-    for script in batch:
+    for script, locks in with_locks(batch, fresh=fresh, wait=wait):
+        progress.begins(script)
         migration = script in release.migrations
+        execute(connection, locks)
         if migration:
             execute(connection, BEGAN.format(local="true"))
-        execute(connection, lock_tables(script, fresh=fresh))
         run_script(connection, script, body_of(script, fresh=fresh))
         if migration:
             execute(connection, record_migration(script))

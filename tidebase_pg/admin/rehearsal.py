@@ -1,17 +1,18 @@
-"""An installation that is rolled back, to tell which locks it takes."""
+"""An installation that is rolled back, to tell which locks, how much time and room it takes."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import psycopg
 from psycopg.errors import LockNotAvailable
 
 from tidebase_pg.admin.installer import (
     LOCKED,
-    WAIT,
     Patience,
     locked,
     make_way,
@@ -24,10 +25,42 @@ from tidebase_pg.admin.ledger import (
     missing,
     read_ledger,
     refuse_unsuitable,
+    value,
 )
 from tidebase_pg.admin.releases import Release, Script, current, outside, plan, refuse_newer
-from tidebase_pg.admin.rendering import body_of, lock_tables
+from tidebase_pg.admin.rendering import WAIT, body_of, lock_tables
 from tidebase_pg.admin.sql_text import first_line, split
+
+SAMPLED_PAGES: Final = 500
+"""Of a table, for an index to be built on it: the locks of a rehearsal are held meanwhile."""
+
+BUILD: Final = re.compile(
+    r"create (?:unique )?index concurrently (?:if not exists )?\w+\s+on (?P<table>[\w.]+)\s*"
+    r"\((?P<columns>[^()]+)\)(?:\s+where (?P<condition>.+))?$",
+    re.DOTALL,
+)
+
+SAMPLE: Final = """
+select
+  count(*) filter (where coalesce({condition}, false)),
+  avg(pg_column_size(row({columns}))) filter (where coalesce({condition}, false))
+from {table} tablesample system ({percent})
+"""
+
+ROW_HEADER, ENTRY_HEADER, PAGE = 24, 12, 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What building an index would take here, judged by a sample of the pages of its table."""
+
+    table: str
+    reads: int
+    """Bytes of the table, which is read twice."""
+    seconds: float
+    """Of reading, as fast as the sample was read; waiting for older transactions comes on top."""
+    room: int
+    """Bytes on disk that stay taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +72,8 @@ class Rehearsed:
     seconds: float | None
     """null = it cannot run in a transaction, so it was not tried."""
     locks: tuple[tuple[str, str], ...]
+    forecast: Forecast | None = None
+    """Of an index that is built outside a transaction."""
 
 
 def rehearse(
@@ -52,7 +87,7 @@ def rehearse(
 ) -> list[Rehearsed]:
     """Do what `install` would in one transaction, roll it back, and tell what each statement took.
 
-    The locks are real ones, held until everything has run: up to a second or so.
+    The locks are real ones, held until everything has run, so what takes them comes last.
     """
     release = release or current()
     patience = Patience(wait)
@@ -117,11 +152,13 @@ def _rehearse(
 
     locks()
     done = list(tried(release.header, split(release.header.body)))
-    for script in scripts:
-        execute(connection, lock_tables(script, fresh=fresh))
+    for script in scripts if fresh else _locks_last(release, scripts):
+        execute(connection, lock_tables([script], fresh=fresh, wait=0))
         if outside(script, fresh=fresh):
             done += [
-                Rehearsed(script.name, first_line(statement), None, ())
+                Rehearsed(
+                    script.name, first_line(statement), None, (), _forecast(connection, statement)
+                )
                 for statement in split(script.body)
             ]
         elif script in release.migrations:
@@ -129,3 +166,36 @@ def _rehearse(
         else:
             done += tried(script, [script.body])
     return done
+
+
+def _locks_last(release: Release, scripts: Sequence[Script]) -> list[Script]:
+    """A plan in another order: in one transaction, each lock is held until everything has run."""
+    bodies = {script.name for script in release.bodies}
+    last = max((place for place, script in enumerate(scripts) if script.name in bodies), default=-1)
+    before, after = scripts[: last + 1], scripts[last + 1 :]
+    return [
+        *(script for script in before if script.locks is None),
+        *(script for script in before if script.locks is not None),
+        *after,
+    ]
+
+
+def _forecast(connection: psycopg.Connection, statement: str) -> Forecast | None:
+    build = BUILD.match(statement)
+    if build is None:
+        return None
+    table, condition = build["table"], build["condition"] or "true"
+    reads = int(str(value(connection, f"select pg_relation_size('{table}')")))
+    part = min(1.0, SAMPLED_PAGES * PAGE / max(1, reads))
+    text = SAMPLE.format(
+        table=table, columns=build["columns"], condition=condition, percent=100 * part
+    )
+    began = time.monotonic()
+    row = connection.execute(text.encode()).fetchone()
+    seconds = (time.monotonic() - began) / part
+    assert row is not None  # an aggregate has a row
+    entries, size = row
+    entry = float(size) - ROW_HEADER + ENTRY_HEADER if entries else 0
+    # A tenth of each page stays free, and there are a first page and a root.
+    room = 2 * PAGE + int(entries / part * entry / 0.9)
+    return Forecast(table, reads, 2 * seconds, room)

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -100,6 +101,8 @@ class Script:
     @property
     def locks(self) -> tuple[str, tuple[str, ...]] | None:
         """The lock that stops others, and the tables of the schema it is for."""
+        if not re.search("alter table|create or replace trigger", self.body, re.IGNORECASE):
+            return None  # reading it word by word takes long
         statements = [words(statement) for statement in split(self.body)]
         for mode, pattern in BLOCKING.items():
             found = [re.match(pattern, statement) for statement in statements]
@@ -125,6 +128,15 @@ class Release:
             parts += [script.name, script.digest]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
+    @property
+    def bodies(self) -> tuple[Script, ...]:
+        """The functions without a trigger, which come first and stop nobody."""
+        return tuple(
+            script
+            for script in self.repeatables
+            if script.name.startswith("functions/") and script.locks is None
+        )
+
     @classmethod
     def read(cls, folder: Path, version: str = __version__) -> Release:
         """The release in a folder laid out like sql/."""
@@ -134,27 +146,20 @@ class Release:
             return Script(path.relative_to(folder).as_posix(), text)
 
         migrations = [script(path) for path in sorted((folder / "migrations").glob("*.sql"))]
+        functions = map(script, sorted((folder / "functions").rglob("*.sql")))
         return cls(
             version,
             header=script(folder / "header.sql"),
             migrations=tuple(
                 Script(Path(migration.name).name, migration.body) for migration in migrations
             ),
-            repeatables=tuple(
-                script(path)
-                for path in (
-                    *sorted((folder / "functions").rglob("*.sql"), key=_triggers_last),
-                    *sorted((folder / "views").rglob("*.sql")),
-                    *folder.glob("roles.sql"),
-                    *folder.glob("grants.sql"),
-                )
+            repeatables=(
+                *sorted(functions, key=lambda function: function.locks is not None),
+                *map(script, sorted((folder / "views").rglob("*.sql"))),
+                *map(script, folder.glob("roles.sql")),
+                *map(script, folder.glob("grants.sql")),
             ),
         )
-
-
-def _triggers_last(path: Path) -> tuple[bool, Path]:
-    """Making a trigger stops writers of its table until the end of the transaction."""
-    return "create or replace trigger" in path.read_text(), path
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +190,12 @@ def sql_folder() -> Path:
 
 def current() -> Release:
     """The release this package carries."""
-    return Release.read(sql_folder())
+    return _read_once(sql_folder())
+
+
+@cache
+def _read_once(folder: Path) -> Release:
+    return Release.read(folder)
 
 
 def released(version: str, folder: Path | None = None) -> State:
@@ -214,9 +224,18 @@ def plan(release: Release, applied: Mapping[str, str], phase: str | None = None)
     contracting = [script for script in pending if script.contracting]
     later = [script for script in pending if script.later and not script.contracting]
     early = [script for script in pending if not (script.later or script.contracting)]
-    early.sort(key=lambda script: script.with_functions)
     if early or applied.get(FUNCTIONS) != release.digest:
-        scripts = [*early, *release.repeatables, *later]
+        # Of what comes with the functions, all that stops others comes as late as it can.
+        own = [script for script in early if script.with_functions]
+        bodies = release.bodies
+        scripts = [
+            *(script for script in early if not script.with_functions),
+            *(script for script in own if script.locks is None),
+            *bodies,
+            *(script for script in own if script.locks is not None),
+            *release.repeatables[len(bodies) :],
+            *later,
+        ]
     else:
         scripts = later
     if phase == POST and scripts:
@@ -240,12 +259,13 @@ def batches(
     """A plan cut into transactions: one when nothing is there yet.
 
     Else a migration that changes a table stands alone: with two tables locked, an installer and an
-    application would wait for each other. So does what must run outside a transaction.
+    application would wait for each other. So does what must run outside a transaction, and what
+    comes after the functions, since they hold tables locked to the end of theirs.
     """
     cut: list[list[Script]] = [[]]
     for script in scripts:
         changes = script in release.migrations and script.locks is not None
-        alone = changes and not script.with_functions and not fresh
+        alone = ((changes and not script.with_functions) or script.later) and not fresh
         if alone or outside(script, fresh=fresh):
             cut += [[script], []]
         else:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from tidebase_pg.admin.releases import (
+    BLOCKING,
     FUNCTIONS,
     Release,
     Script,
@@ -22,6 +23,10 @@ from tidebase_pg.admin.releases import (
 from tidebase_pg.admin.sql_text import array, literal, tokens
 
 OLDEST_SERVER: Final = 15
+
+
+WAIT: Final = 60.0
+"""Seconds to try for locks that others hold."""
 
 
 BEGIN: Final = "begin isolation level read committed read write;"
@@ -50,28 +55,43 @@ $tide$;
 """
 
 
-# A lock that stops others is had within half a second, over all partitions, or not at all: before
-# any deadlock with an application is noticed (1 s), so it is the installer that gives way.
-# Partitions first, as workers do: they touch the active runs, then look at all.
+# Locks that stop others are had within half a second, over all tables and partitions, or given
+# back: before any deadlock with an application is noticed (1 s), so it is the installer that gives
+# way. Partitions first, as workers do: they touch the active runs, then look at all.
 LOCK_TABLES: Final = """\
 do $tide$
 declare
-  v_until constant timestamptz := clock_timestamp() + interval '500 milliseconds';
-  v_table regclass;
+  v_give_up constant timestamptz := clock_timestamp() + make_interval(secs => {wait});
+  v_until timestamptz;
+  v_lock record;
 begin
-  for v_table in
-    select coalesce(p.relid, c.oid::regclass)
-    from unnest({tables}) with ordinality as n(name, place)
-    join pg_class as c on c.relname = n.name and c.relnamespace = to_regnamespace('tide')
-    left join lateral pg_partition_tree(c.oid) as p on true
-    order by n.place, p.level desc, p.relid::text
   loop
-    perform set_config(
-      'lock_timeout',
-      greatest(1, ceil(1000 * extract(epoch from v_until - clock_timestamp())))::text,
-      true
-    );
-    execute format('lock table only %s in {mode} mode', v_table);
+    begin
+      v_until := clock_timestamp() + interval '500 milliseconds';
+      for v_lock in
+        select
+          coalesce(p.relid, c.oid::regclass) as relation,
+          n.mode
+        from unnest({tables}, {modes}) with ordinality as n(name, mode, place)
+        join pg_class as c on c.relname = n.name and c.relnamespace = to_regnamespace('tide')
+        left join lateral pg_partition_tree(c.oid) as p on true
+        order by n.place, p.level desc, p.relid::text
+      loop
+        perform set_config(
+          'lock_timeout',
+          greatest(1, ceil(1000 * extract(epoch from v_until - clock_timestamp())))::text,
+          true
+        );
+        execute format('lock table only %s in %s mode', v_lock.relation, v_lock.mode);
+      end loop;
+      exit;
+    exception
+      when lock_not_available or deadlock_detected then
+        if clock_timestamp() >= v_give_up then
+          raise;
+        end if;
+    end;
+    perform pg_sleep(0.05 + 0.2 * random());
   end loop;
   perform set_config('lock_timeout', '1s', true);
 end;
@@ -143,11 +163,11 @@ def render(
             ledger[script.name] = script.digest
             continue
         parts += [BEGIN, settings(role_prefix) + guard, _titled(release.header)]
-        for script in batch:
+        for script, locks in with_locks(batch, fresh=state.fresh):
             migration = script in release.migrations
+            parts.append(locks)
             if migration:
                 parts.append(BEGAN.format(local="true"))
-            parts.append(lock_tables(script, fresh=state.fresh))
             parts.append(_titled(script, body_of(script, fresh=state.fresh)))
             if migration:
                 parts.append(record_migration(script))
@@ -180,11 +200,30 @@ def record_migration(script: Script) -> str:
     )
 
 
-def lock_tables(script: Script, *, fresh: bool) -> str:
-    if fresh or script.locks is None:
+def lock_tables(scripts: Sequence[Script], *, fresh: bool, wait: float = WAIT) -> str:
+    """What locks all these scripts change, each table once and in its strongest mode."""
+    wanted: dict[str, str] = {}
+    for mode in BLOCKING:
+        for script in scripts:
+            if script.locks is not None and script.locks[0] == mode:
+                for table in script.locks[1]:
+                    wanted.setdefault(table, mode)
+    if fresh or not wanted:
         return ""
-    mode, tables = script.locks
-    return LOCK_TABLES.format(mode=mode, tables=array(tables))
+    tables, modes = array(list(wanted)), array(list(wanted.values()))
+    return LOCK_TABLES.format(tables=tables, modes=modes, wait=wait)
+
+
+def with_locks(
+    batch: Sequence[Script], *, fresh: bool, wait: float = WAIT
+) -> Iterator[tuple[Script, str]]:
+    """The scripts of a transaction, each with what is locked before it: all at once, and late."""
+    locked = False
+    for place, script in enumerate(batch):
+        text = ""
+        if not locked and script.locks is not None:
+            text, locked = lock_tables(batch[place:], fresh=fresh, wait=wait), True
+        yield script, text
 
 
 def invalid_indexes(script: Script) -> str:

@@ -30,6 +30,7 @@ class Statement:
     function: str
     arguments: dict[str, Any]
     stored: Callable[[], None] = lambda: None
+    rows: Callable[[Any], Any] = namedtuple_row
 
     def query(self, schema: Schema) -> bytes:
         # Arrays of bytes in hexadecimal would cost more than all the rest.
@@ -93,7 +94,7 @@ class Connected(Installed):
 
     def _execute(self, statement: Statement) -> list[Any]:
         with self._pool.connection() as connection:
-            cursor = connection.cursor(row_factory=namedtuple_row, binary=True)
+            cursor = connection.cursor(row_factory=statement.rows, binary=True)
             with cursor, _translated():
                 cursor.execute(statement.query(self.schema), statement.arguments)
                 rows: list[Any] = cursor.fetchall()
@@ -146,7 +147,7 @@ class AsyncConnected(Installed):
     async def _execute(self, statement: Statement) -> list[Any]:
         await self._opened()
         async with self._pool.connection() as connection:
-            cursor = connection.cursor(row_factory=namedtuple_row, binary=True)
+            cursor = connection.cursor(row_factory=statement.rows, binary=True)
             async with cursor:
                 with _translated():
                     await cursor.execute(statement.query(self.schema), statement.arguments)

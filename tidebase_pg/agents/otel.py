@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, MutableMapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+from weakref import WeakKeyDictionary
 
+from opentelemetry import context as contexts
 from opentelemetry import metrics, propagate, trace
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, TracerProvider
+from opentelemetry.trace import (
+    Link,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TracerProvider,
+)
 
-from tidebase_pg import AsyncTidebase, Tidebase
+from tidebase_pg import AsyncTidebase, Tidebase, calls
 from tidebase_pg.errors import RunParked, Snooze, Stop
 from tidebase_pg.values import Duration
 from tidebase_pg.version import __version__
@@ -26,6 +38,11 @@ METADATA: Final = "trace"
 """Where the context of the caller stands in the metadata of a run."""
 SCHEDULE: Final = "schedule"
 """In the metadata of runs that a schedule has made."""
+MOST_CALLERS: Final = 10_000
+"""Runs of which a door remembers who made them."""
+Scope: TypeAlias = MutableMapping[str, Any]
+Application: TypeAlias = Callable[[Scope, Any, Any], Awaitable[None]]
+_SESSION: Final = contexts.create_key("tidebase-session")
 QUEUES: Final = {
     "ready": "Runs that wait for a worker.",
     "delayed": "Runs whose time has not come.",
@@ -57,7 +74,8 @@ def instrument(
     What it enqueues, spawns and schedules carries the trace of the caller. A run begins as a child
     of the caller; whatever takes it up again, after an error or a wait, links to it, so that a run
     which waits for days does not make a trace that lasts for days. A run that a schedule has made
-    links to its declaration.
+    links to its declaration. The attempt of a session ends with the session; it is the current span
+    in the block of the session.
 
     >>> instrument(tide)
     """
@@ -84,8 +102,10 @@ def instrument(
             cost.add(float(spent), facts)
             _add(span, "tidebase.usage.cost_usd", float(spent))
 
-    @contextmanager
-    def attempt(run: Any) -> Generator[None]:
+    sessions: WeakKeyDictionary[Any, _Session] = WeakKeyDictionary()
+
+    def begun(run: Any) -> Span:
+        """The span of an attempt that begins; it is not the current one yet."""
         carrier = (run.metadata or {}).get(METADATA)
         context = propagate.extract(carrier) if isinstance(carrier, dict) else None
         caller = trace.get_current_span(context).get_span_context() if context else None
@@ -102,13 +122,24 @@ def instrument(
             "gen_ai.workflow.name": run.workflow,
             "tidebase.run.attempt": run.attempt,
         }
+        span = tracer.start_span(
+            f"process {run.workflow}",
+            context=context,
+            kind=SpanKind.CONSUMER,
+            attributes=attributes,
+            links=links,
+        )
+        within: dict[str, str] = {}
+        propagate.inject(within, trace.set_span_in_context(span))
+        run._run.trace = within
+        return span
+
+    @contextmanager
+    def attempt(run: Any) -> Generator[None]:
         with (
-            tracer.start_as_current_span(
-                f"process {run.workflow}",
-                context=context,
-                kind=SpanKind.CONSUMER,
-                attributes=attributes,
-                links=links,
+            trace.use_span(
+                begun(run),
+                end_on_exit=True,
                 record_exception=False,
                 set_status_on_exception=False,
             ) as span,
@@ -116,12 +147,20 @@ def instrument(
         ):
             yield
 
+    def session_begun(run: Any) -> _Session:
+        held = sessions[run] = _Session(begun(run))
+        return held
+
+    tide._registry.on_session.append(session_begun)
+
     @contextmanager
     def step(run: Any, name: str) -> Generator[None]:
+        held = sessions.get(run) if sessions else None
         attributes = {"tidebase.step.name": name, "messaging.message.id": str(run.id)}
         with (
             tracer.start_as_current_span(
                 f"step {name}",
+                context=None if held is None else held.context(),
                 attributes=attributes,
                 record_exception=False,
                 set_status_on_exception=False,
@@ -194,21 +233,132 @@ def webhook_span(
         yield delivery
 
 
+class _Session:
+    """The span of the attempt of a session. It is current in the block of the session; where there
+    is no block, steps have it as their parent all the same."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+        self._token: Any = None
+
+    def context(self) -> contexts.Context | None:
+        """Where its steps belong; None is where they are."""
+        if contexts.get_value(_SESSION) is self:
+            return None
+        return trace.set_span_in_context(self._span)
+
+    def enter(self) -> None:
+        here = contexts.set_value(_SESSION, self, trace.set_span_in_context(self._span))
+        self._token = contexts.attach(here)
+
+    def leave(self) -> None:
+        contexts.detach(self._token)
+
+    def end(self, error: Exception | Stop | None, *, handed_back: bool) -> None:
+        if handed_back:
+            self._span.set_attribute("tidebase.run.released", True)
+        if error is not None:
+            _note(self._span, error)
+        self._span.end()
+
+
+class TracedDoor:
+    """The HTTP door with a span for each request, a child of what the request says or else a trace
+    of its own. The span has the run that the request is about, and links to who made it, so that
+    what a worker asks over HTTP is found from there. Requests to Studio have none.
+
+    >>> application = TracedDoor(app("postgresql:///app"))
+    """
+
+    def __init__(
+        self, application: Application, *, tracer_provider: TracerProvider | None = None
+    ) -> None:
+        self._application = application
+        self._tracer = trace.get_tracer("tidebase_pg", __version__, tracer_provider)
+        self._callers: OrderedDict[UUID, SpanContext | None] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Callable[..., Any], send: Any) -> None:
+        if scope["type"] != "http" or _of_studio(scope):
+            await self._application(scope, receive, send)
+            return
+        carrier = {
+            name.decode("latin-1"): text.decode("latin-1") for name, text in scope["headers"]
+        }
+        method: str = scope["method"]
+        with self._tracer.start_as_current_span(
+            method,
+            context=propagate.extract(carrier),
+            kind=SpanKind.SERVER,
+            attributes={"http.request.method": method},
+        ) as span:
+
+            async def answer(message: Mapping[str, Any]) -> None:
+                if message["type"] == "http.response.start":
+                    status: int = message["status"]
+                    span.set_attribute("http.response.status_code", status)
+                    if status >= 500:
+                        span.set_status(Status(StatusCode.ERROR))
+                    await self._describe(span, method, scope.get("tidebase"))
+                await send(message)
+
+            await self._application(scope, receive, answer)
+
+    async def _describe(self, span: Span, method: str, ask: Any) -> None:
+        """Name the route and the run of a request, if it came so far."""
+        if ask is None:
+            return
+        span.update_name(f"{method} {ask.route.path}")
+        span.set_attribute("http.route", ask.route.path)
+        if not ask.route.path.startswith("/runs/{id}") or not span.is_recording():
+            return
+        try:
+            run_id: UUID = ask.run_id
+            caller = await self._caller(ask.gateway.upkeep, run_id)
+        except Exception:
+            return  # no such run, which the answer says
+        span.set_attribute("messaging.message.id", str(run_id))
+        if caller is not None:
+            span.add_link(caller)
+
+    async def _caller(self, client: Any, run_id: UUID) -> SpanContext | None:
+        """Who made a run, which is read once: it does not change."""
+        if run_id not in self._callers:
+            row = await client.execute(calls.get_run(run_id))
+            carrier = (row.metadata or {}).get(METADATA)
+            context = propagate.extract(carrier) if isinstance(carrier, dict) else None
+            found = trace.get_current_span(context).get_span_context() if context else None
+            self._callers[run_id] = found if found is not None and found.is_valid else None
+            if len(self._callers) > MOST_CALLERS:
+                self._callers.popitem(last=False)
+        return self._callers[run_id]
+
+
+def _of_studio(scope: Scope) -> bool:
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path == "/" or path == "/studio" or path.startswith("/studio/")
+
+
 @contextmanager
 def _noted(span: Span) -> Generator[None]:
     """How it ended: an error is one, a run that waits or was taken away is none."""
     try:
         yield
-    except (RunParked, Snooze):
-        span.set_attribute("tidebase.run.parked", True)
+    except BaseException as error:
+        _note(span, error)
         raise
-    except Stop as stop:
-        span.set_attribute("tidebase.run.stopped", type(stop).__name__)
-        raise
-    except Exception as error:
-        span.record_exception(error)
-        span.set_status(Status(StatusCode.ERROR, type(error).__name__))
-        raise
+
+
+def _note(span: Span, error: BaseException) -> None:
+    match error:
+        case RunParked() | Snooze():
+            span.set_attribute("tidebase.run.parked", True)
+        case Stop():
+            span.set_attribute("tidebase.run.stopped", type(error).__name__)
+        case Exception():
+            span.record_exception(error)
+            span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+        case _:
+            pass
 
 
 def _facts(usage: Mapping[str, Any]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from psycopg import sql
 from tidebase_pg.errors import MigrationDrift
 
 COMMON: Final = Path(__file__).parent / "sql"
-"""What every schema begins and ends with: its ledger, and who may call its functions."""
+"""What every schema has: its ledger, functions that all share, and who may call them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +27,22 @@ class Schema:
 
     def scripts(self) -> Iterator[tuple[str, str]]:
         """Names and texts, in the order in which they run; migrations begin with a number."""
-        yield self._common("header.sql")
+        yield self._common(COMMON / "header.sql")
         for path in sorted((self.folder / "migrations").glob("*.sql")):
             yield path.name, path.read_text()
+        for path in sorted((COMMON / "functions").glob("*.sql")):
+            yield self._common(path)
         for path in sorted((self.folder / "functions").glob("*.sql")):
             yield path.name, path.read_text()
-        yield self._common("grants.sql")
+        yield self._common(COMMON / "grants.sql")
 
     def lock(self, connection: psycopg.Connection[Any]) -> None:
         """Let nobody else change the schema until the transaction ends."""
         connection.execute("select pg_advisory_xact_lock(hashtext(%s))", (f"{self.name}.install",))
 
-    def _common(self, name: str) -> tuple[str, str]:
-        text = (COMMON / name).read_text()
-        return name, text.replace("{schema}", self.name).replace("{purpose}", self.purpose)
+    def _common(self, path: Path) -> tuple[str, str]:
+        text = path.read_text()
+        return path.name, text.replace("{schema}", self.name).replace("{purpose}", self.purpose)
 
     def text(self) -> str:
         """All of it as one script, to be read and run with psql on an empty database."""

@@ -32,7 +32,8 @@ def spawn(
     options: Mapping[str, Any] | None = None,
 ) -> Call[Spawned]:
     """Make a child of a leased run; the same edge again gives the same child, with another workflow
-    or input TD020. queue null = a plain run the parent begins itself.
+    or input TD020. queue null = a plain run the parent begins itself. after, in options, are runs
+    that have to end first, as of enqueue: by id, or children of the same parent by edge.
     """
     return call(
         "spawn",
@@ -53,7 +54,8 @@ def spawn_many(
 ) -> Call[list[SpawnedMany]]:
     """Make children of a leased run, one for each edge name: an array of objects with edge,
     workflow and the arguments of enqueue; queue null = a plain run the parent begins itself. An
-    edge that exists gives its child; with another workflow or input it is TD020.
+    edge that exists gives its child; with another workflow or input it is TD020. after may name,
+    beside runs, edges of the same parent, of this array those of elements before.
     """
     return call(
         "spawn_many",

@@ -21,7 +21,9 @@ from tidebase_pg.types import (
     QueueStats,
     Row,
     RunRow,
+    RunTimes,
     Settlement,
+    TimeBucket,
     Verdict,
 )
 from tidebase_pg.values import Duration, RunId, backoff_lengths
@@ -52,16 +54,20 @@ def enqueue(
     after_mode: str | None = None,
     after_failure: str | None = None,
     debounce: Duration | None = None,
+    dedupe_for: Duration | None = None,
+    cost: int | None = None,
 ) -> Call[Enqueued]:
     """Queue a run. With a dedupe key, at most one run of the queue with that key is active:
     on_conflict return gives that run, replace gives it all that is new unless it has begun,
     raise is TD023, cancel ends that run and makes the new one. debounce, with delay, is replace
-    that puts off the start to at most so long after the first enqueue. run_id makes the call
-    repeatable; channels are sent the events of the run. key_hash, the sha256 of its token, says
-    which key of the HTTP door requests it. lane and lane_key are those of set_lane; a lane that
-    is not set: TD010. after are runs that have to end first: all, or by after_mode any one that
-    completes; after_failure says what it means that they did not complete: cancel (the default)
-    or fail this run, or run it; one that does not exist: TD010.
+    that puts off the start to at most so long after the first enqueue. dedupe_for keeps the key
+    taken for so long after the end of the run, which return and replace then give. run_id makes
+    the call repeatable; channels are sent the events of the run. key_hash, the sha256 of its
+    token, says which key of the HTTP door requests it. lane and lane_key are those of set_lane; a
+    lane that is not set: TD010; cost = its units there, null = 1; more than the lane allows:
+    22023. after are runs that have to end first: all, or by after_mode any one that completes;
+    after_failure says what it means that they did not complete: cancel (the default) or fail this
+    run, or run it; one that does not exist: TD010.
     """
     return call(
         "enqueue",
@@ -90,6 +96,8 @@ def enqueue(
         after_mode=after_mode,
         after_failure=after_failure,
         debounce=debounce,
+        dedupe_for=dedupe_for,
+        cost=cost,
     )
 
 
@@ -141,7 +149,10 @@ def claim(
 
 def settle(outcomes: str) -> Call[list[Verdict]]:
     """Report the outcomes of leased runs, each judged alone: result, or error with retryable,
-    failure_class and retry_after, or release with delay. One row for each, in order.
+    failure_class and retry_after, or release with delay. used is recorded with it, as in complete;
+    of runs with a budget only by itself: the reason single says that nothing was done. trace, an
+    object with traceparent and tracestate, goes with the webhooks it makes. One row for each, in
+    order.
 
     `outcomes` is JSON text, an array as `flows.batch` writes it.
     """
@@ -260,8 +271,7 @@ def _settlement(rows: Sequence[Row]) -> Settlement:
 
 def list_queues(*, queues: Sequence[str] | None = None) -> Call[list[ListedQueue]]:
     """All queues, or those given: settings, what its cap and rate leave, and runs by state, each
-    counted to 10001 and no further. delayed and parked are what a look at 10001 of all queues
-    meets.
+    counted to 10001 and no further.
     """
     return call("list_queues", ListedQueue.columns(), ListedQueue.many, queues=queues)
 
@@ -283,6 +293,30 @@ def throughput(
         bucket=bucket,
         queues=queues,
     )
+
+
+def run_times(
+    *,
+    duration: Duration | None = None,
+    per: str | None = None,
+    names: Sequence[str] | None = None,
+) -> Call[list[RunTimes]]:
+    """How long runs of each queue, or per lane of each lane, waited for their start and worked, in
+    their last attempt: the half, 95 and 99 percent of those that ended in the hours of the last
+    duration, at most two days, took no longer; within 19 percent. Counted a minute or so after the
+    end.
+    """
+    return call(
+        "run_times", RunTimes.columns(), RunTimes.many, duration=duration, per=per, names=names
+    )
+
+
+def run_time_buckets() -> Call[list[TimeBucket]]:
+    """How many runs of each queue waited, and worked, up to so many seconds, ever since; each row
+    counts those of the rows before it, and seconds is what all of them took. As histograms of
+    Prometheus are.
+    """
+    return call("run_time_buckets", TimeBucket.columns(), TimeBucket.many)
 
 
 def list_workers() -> Call[list[ListedWorker]]:

@@ -89,8 +89,16 @@ def heartbeat(
     )
 
 
-def complete(run_id: RunId, lease_id: UUID, *, result: Any = None) -> Call[RunRow]:
-    """Finish a leased run successfully; the same call again gives the same answer."""
+def complete(
+    run_id: RunId,
+    lease_id: UUID,
+    *,
+    result: Any = None,
+    used: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
+) -> Call[RunRow]:
+    """Finish a leased run successfully; the same call again gives the same answer. used, as in
+    complete_step, is recorded with it, once, and settles its units in its lane.
+    """
     return call(
         "complete",
         RunRow.columns(),
@@ -98,6 +106,7 @@ def complete(run_id: RunId, lease_id: UUID, *, result: Any = None) -> Call[RunRo
         run_id=run_id,
         lease_id=lease_id,
         result=optional(result, f"the result of run {run_id}"),
+        used=optional(used or None, f"what run {run_id} used"),
     )
 
 
@@ -109,9 +118,11 @@ def fail(
     retryable: bool | None = None,
     failure_class: str | None = None,
     retry_after: Duration | None = None,
+    used: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
 ) -> Call[RunRow]:
     """End a leased attempt with an error: another attempt after its backoff while any is left and
     the error is retryable, else the run has failed. The same call again gives the same answer.
+    used is recorded with it, as in complete.
     """
     return call(
         "fail",
@@ -123,6 +134,7 @@ def fail(
         retryable=retryable,
         failure_class=failure_class,
         retry_after=retry_after,
+        used=optional(used or None, f"what run {run_id} used"),
     )
 
 
@@ -202,10 +214,11 @@ def release(
     *,
     delay: Duration | None = None,
     throttle: str | None = None,
+    used: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
 ) -> Call[RunRow]:
     """Hand a leased run back unfinished, as a worker does when it shuts down; the attempt is not
     counted. With throttle, why, the whole lane of the run is throttled for as long as delay says;
-    one without a lane waits alone.
+    one without a lane waits alone. used is recorded with it, as in complete.
     """
     return call(
         "release",
@@ -215,6 +228,7 @@ def release(
         lease_id=lease_id,
         delay=delay,
         throttle=throttle,
+        used=optional(used or None, f"what run {run_id} used"),
     )
 
 
@@ -420,8 +434,8 @@ def list_runs(
 
 def explain_wait(run_id: RunId) -> Call[dict[str, Any]]:
     """Why a run is not running, as jsonb: reasons such as not_due, review, paused, cap, rate,
-    lane, throttled, no_worker, other_version, behind; none when it runs, may be claimed now or has
-    ended.
+    lane, throttled, provider, turn, no_worker, other_version, behind; none when it runs, may be
+    claimed now or has ended.
     """
 
     def read(rows: Sequence[Row]) -> dict[str, Any]:

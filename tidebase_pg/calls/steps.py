@@ -20,11 +20,13 @@ def begin_step(
     input: Any = None,
     contract: Mapping[str, Any] | None = None,
     approved_by: RunId | None = None,
+    estimate: Mapping[str, float] | None = None,
 ) -> Call[StepStart]:
     """Ask for a step of a leased run: replay (its stored output), execute, review or budget (the
     run is parked until an operator decides), failed (its contract forbids another try, the run
     has failed). approved_by uses up the approval of a gate whose data is the input; not covered by
-    it: TD025.
+    it: TD025. estimate, such as {"usd": 0.1}, is reserved in the budgets and allowances of the run
+    until the step ends.
     """
     return call(
         "begin_step",
@@ -33,9 +35,10 @@ def begin_step(
         run_id=run_id,
         lease_id=lease_id,
         name=name,
-        input=optional(input, f"the input of step {name!r}"),
-        contract=optional(contract, f"the contract of step {name!r}"),
+        input=optional(input, "the input of step {!r}", name),
+        contract=optional(contract, "the contract of step {!r}", name),
         approved_by=approved_by,
+        estimate=optional(estimate or None, "the estimate of step {!r}", name),
     )
 
 
@@ -58,8 +61,8 @@ def complete_step(
         run_id=run_id,
         lease_id=lease_id,
         name=name,
-        output=optional(output, f"the output of step {name!r}"),
-        used=optional(used or None, f"what step {name!r} used"),
+        output=optional(output, "the output of step {!r}", name),
+        used=optional(used or None, "what step {!r} used", name),
     )
 
 
@@ -95,9 +98,9 @@ def fail_step(
         run_id=run_id,
         lease_id=lease_id,
         name=name,
-        error=optional(error, f"the error of step {name!r}"),
+        error=optional(error, "the error of step {!r}", name),
         retryable=retryable,
-        used=optional(used or None, f"what step {name!r} used"),
+        used=optional(used or None, "what step {!r} used", name),
     )
 
 
@@ -119,7 +122,7 @@ def resolve_step(
         run_id=run_id,
         name=name,
         decision=decision,
-        output=optional(output, f"the output of step {name!r}"),
+        output=optional(output, "the output of step {!r}", name),
         actor=actor,
     )
 

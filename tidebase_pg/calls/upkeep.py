@@ -55,7 +55,7 @@ def prune(
 
 def set_retention(retention: Duration | None, *, actor: str | None = None) -> Call[None]:
     """How long finished runs are kept that have no queue, or whose queue has no retention of its
-    own; null = for ever.
+    own; null = without end.
     """
     length = None if retention is None else interval("retention", retention)
     arguments = {"retention": length} | ({} if actor is None else {"actor": actor})
@@ -107,6 +107,7 @@ def _nothing(rows: Sequence[Row]) -> None:
 def overview() -> Call[dict[str, Any]]:
     """What the first page of a console shows, as jsonb, by bounded looks: health, running and
     failed runs by workflow, runs that wait for people, budgets about to end, parked runs by
-    reason, the oldest decisions, workers.
+    reason, the oldest decisions, throttled lanes, workers, and served = how many named workers
+    claim each queue.
     """
     return call("overview", "overview", _document)

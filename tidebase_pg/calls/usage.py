@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from tidebase_pg.call import Call, call
+from tidebase_pg.call import Call, call, truth
 from tidebase_pg.documents import encode, optional
-from tidebase_pg.types import PriceRow, RunRow, UsageRow
+from tidebase_pg.types import AllowanceRow, ListedAllowance, PriceRow, RunRow, UsageRow
 from tidebase_pg.values import RunId
 
 
@@ -90,7 +91,7 @@ def set_price(
     """Set what a model of a provider, or of any (*), costs in dollars for a million tokens; null
     for both removes it. Usage recorded from then on without cost_usd is priced by it.
     """
-    return call(
+    found = call(
         "set_price",
         PriceRow.columns(),
         PriceRow.one,
@@ -100,8 +101,71 @@ def set_price(
         output_usd=output_usd,
         actor=actor,
     )
+    # Null says something here, so that it is no argument to leave out.
+    prices = {"input_usd": None, "output_usd": None} | dict(found.arguments)
+    return replace(found, arguments=prices)
 
 
 def list_prices() -> Call[list[PriceRow]]:
     """The own prices of models, by provider and model."""
     return call("list_prices", PriceRow.columns(), PriceRow.many)
+
+
+def set_allowance(
+    scope: str,
+    unit: str,
+    amount: Decimal | float,
+    *,
+    per: str | None = None,
+    time_zone: str | None = None,
+    estimate: Decimal | float | None = None,
+    actor: str | None = None,
+) -> Call[AllowanceRow]:
+    """Set what the runs of a scope may spend together: amount of unit (usd, tokens, or a unit of
+    quantities) per window: null = ever, day, month, or an interval such as 5 hours; days and months
+    begin in time_zone, UTC unless given. estimate is what a step reserves that has none of its own,
+    a hundredth unless given. What is spent and reserved stays so. Runs that wait go on if enough is
+    left now.
+    """
+    return call(
+        "set_allowance",
+        AllowanceRow.columns(),
+        AllowanceRow.one,
+        scope=scope,
+        unit=unit,
+        amount=amount,
+        per=per,
+        time_zone=time_zone,
+        estimate=estimate,
+        actor=actor,
+    )
+
+
+def drop_allowance(
+    scope: str, unit: str, *, per: str | None = None, actor: str | None = None
+) -> Call[bool]:
+    """Remove an allowance; false = there was none. Its runs stay, from now on it limits nothing,
+    and those that wait for it go on, a thousand at once and the others by upkeep.
+    """
+    return call(
+        "drop_allowance",
+        "drop_allowance",
+        truth,
+        scope=scope,
+        unit=unit,
+        per=per,
+        actor=actor,
+    )
+
+
+def list_allowances(*, scopes: Sequence[str] | None = None) -> Call[list[ListedAllowance]]:
+    """The allowances, of all scopes or of some: amount, and in the window from began_at to
+    resets_at what is spent, reserved by steps under way and left_over; how many runs wait, counted
+    to 10001.
+    """
+    return call(
+        "list_allowances",
+        ListedAllowance.columns(),
+        ListedAllowance.many,
+        scopes=scopes,
+    )

@@ -23,8 +23,9 @@ def claim_deliveries(
     *, max_deliveries: int | None = None, lease: Duration | None = None
 ) -> Call[list[ClaimedDelivery]]:
     """Lease due deliveries to a dispatcher: what to send where, with which headers. headers has the
-    signatures where the secret is stored in the database, and the trace of the run. Each goes out
-    until finish_delivery says how it went; without a word it goes out again after the lease.
+    signatures where the secret is stored in the database, and the trace of the attempt that made
+    it, or of the run. Each goes out until finish_delivery says how it went; without a word it goes
+    out again after the lease.
     """
     return call(
         "claim_deliveries",

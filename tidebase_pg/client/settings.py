@@ -21,6 +21,7 @@ AsyncPool: TypeAlias = AsyncConnectionPool[Any]
 MAX_CONNECTIONS: Final = 10
 
 READ_COMMITTED: Final = psycopg.IsolationLevel.READ_COMMITTED
+IDLE: Final = psycopg.pq.TransactionStatus.IDLE
 PLACE_LIMIT: Final = 10.0
 """Seconds to wait for one of the connections of a DSN to be free."""
 
@@ -67,8 +68,7 @@ def address_of(connection: Connection | AsyncConnection) -> str:
 
 def usable(connection: Connection | AsyncConnection) -> bool:
     """Open, and between two transactions."""
-    idle = psycopg.pq.TransactionStatus.IDLE
-    return not connection.closed and connection.info.transaction_status == idle
+    return not connection.closed and connection.pgconn.transaction_status == IDLE
 
 
 ADAPTERS: Final = adapt.AdaptersMap(types=TypesRegistry())
@@ -83,7 +83,7 @@ class CallCursor(psycopg.RawCursor[Any]):
 
     def __init__(self, connection: Connection, **options: Any) -> None:
         super().__init__(connection, **options)
-        self._adapters = adapt.AdaptersMap(ADAPTERS)
+        self._adapters = ADAPTERS
         self._tx = adapt.Transformer(self)
 
 
@@ -92,5 +92,5 @@ class AsyncCallCursor(psycopg.AsyncRawCursor[Any]):
 
     def __init__(self, connection: AsyncConnection, **options: Any) -> None:
         super().__init__(connection, **options)
-        self._adapters = adapt.AdaptersMap(ADAPTERS)
+        self._adapters = ADAPTERS
         self._tx = adapt.Transformer(self)

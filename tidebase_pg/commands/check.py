@@ -21,6 +21,10 @@ def check(application: str, workflow: str | None, queue: str | None, sample: int
     Names runs whose code would ask for steps that are renamed, reordered or get other input, and
     workflows that APP does not have. Ends with 1 if it finds any. Connect as the owner of the
     schema, before the deploy, with the new code.
+
+    \b
+    Example:
+      tidebase-pg check app.jobs:tide --workflow report
     """
     from tidebase_pg.testing.check import check as replay
 

@@ -16,10 +16,14 @@ SHELLS = ("bash", "zsh", "fish")
 def completion(shell: str) -> None:
     """Print the completion of commands and options for SHELL.
 
-    \b
+    
     bash: tidebase-pg completion bash > ~/.local/share/bash-completion/completions/tidebase-pg
     zsh:  tidebase-pg completion zsh > "${fpath[1]}/_tidebase-pg"
     fish: tidebase-pg completion fish > ~/.config/fish/completions/tidebase-pg.fish
+
+    \b
+    Example:
+      tidebase-pg completion bash > ~/.local/share/bash-completion/completions/tidebase-pg
     """
     root = click.get_current_context().find_root().command
     found = get_completion_class(shell)

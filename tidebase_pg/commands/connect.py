@@ -43,18 +43,18 @@ def connected(*, dry_run: bool = False) -> Generator[Tidebase]:
         connection.rollback()
 
 
-def in_batches(act: Callable[[int], int], done: str, most: int) -> int:
-    """How many runs `act` took in all, a batch at a time, until it takes fewer than it may.
+def in_batches(act: Callable[[int], int], done: str, most: int, *, batch: int = BATCH) -> int:
+    """How many `act` took in all, a batch at a time, until it takes fewer than it may.
 
-    `done` says on a terminal what became of them: "removed".
+    `done` says on a terminal what became of what: "runs removed".
     """
     total = 0
     with progress() as show:
         while total < most:
-            wanted = min(BATCH, most - total)
+            wanted = min(batch, most - total)
             taken = act(wanted)
             total += taken
-            show(f"{total} runs {done}")
+            show(f"{total} {done}")
             if taken < wanted:
                 break
     return total

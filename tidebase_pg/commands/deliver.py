@@ -9,13 +9,16 @@ from uuid import UUID
 import click
 
 from tidebase_pg.commands.connect import LENGTH, connected
-from tidebase_pg.commands.output import Command, Failure, Group, echo_row, echo_rows
+from tidebase_pg.commands.output import Command, Failure, Group, echo_row, echo_rows, progress
 from tidebase_pg.commands.signals import ended
+from tidebase_pg.types import DeliveryRow
 
 COLUMNS = (
     "delivery_id", "type", "status", "attempts", "http_status", "due_at", "endpoint", "error",
     "run_id",
 )  # fmt: skip
+PAGE = 1000
+"""Dead webhooks are looked for in pages of so many."""
 HIDDEN = ("token", "ended_lease_id")
 
 
@@ -55,6 +58,10 @@ def deliver(
     stored by webhooks set-secret, else with $TIDEBASE_WEBHOOK_SECRET, for other names
     $TIDEBASE_WEBHOOK_SECRET_NAME; several, the newest first, separated by spaces.
     Needs: pip install 'tidebase-pg[webhooks]'
+
+    \b
+    Example:
+      tidebase-pg deliver --concurrency 8
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     stop_asked = ended(by_force=True)
@@ -87,7 +94,12 @@ def deliveries() -> None:
 @click.option("--before", type=click.UUID, help="The page after this delivery.")
 @click.option("--limit", type=int, default=50, show_default=True, help="At most so many.")
 def list_(status: str | None, run_id: UUID | None, before: UUID | None, limit: int) -> None:
-    """List webhooks, newest first."""
+    """List webhooks, newest first.
+
+    \b
+    Example:
+      tidebase-pg deliveries list --status dead
+    """
     with connected() as tide:
         rows = tide.deliveries.list(
             status=status, run_id=run_id, before=before, max_deliveries=limit
@@ -96,11 +108,37 @@ def list_(status: str | None, run_id: UUID | None, before: UUID | None, limit: i
 
 
 @deliveries.command()
-@click.argument("delivery_ids", metavar="DELIVERY_ID...", type=click.UUID, nargs=-1, required=True)
-def redeliver(delivery_ids: tuple[UUID, ...]) -> None:
-    """Send webhooks again, with the same id; one that is pending stays as it is."""
-    with connected() as tide:
+@click.argument("delivery_ids", metavar="[DELIVERY_ID]...", type=click.UUID, nargs=-1)
+@click.option("--dead", is_flag=True, help="All that were given up, instead of ids.")
+@click.option(
+    "--endpoint", metavar="ENDPOINT", help="With --dead: those to it only, as list shows it."
+)
+@click.option("--dry-run", is_flag=True, help="Show them and send nothing.")
+def redeliver(
+    delivery_ids: tuple[UUID, ...], dead: bool, endpoint: str | None, dry_run: bool
+) -> None:
+    """Send webhooks again, with the same id; one that is pending stays as it is.
+
+    \b
+    Examples:
+      tidebase-pg deliveries redeliver $DELIVERY
+      tidebase-pg deliveries redeliver --dead --dry-run
+    """
+    if dead == bool(delivery_ids):
+        raise click.UsageError("give ids of deliveries or --dead, one of the two")
+    if not dead and (endpoint is not None or dry_run):
+        raise click.UsageError("--endpoint and --dry-run go with --dead")
+    with connected() as tide, progress() as show:
         rows = [tide.deliveries.redeliver(delivery_id) for delivery_id in delivery_ids]
+        page: list[DeliveryRow] | None = None
+        while dead and page != []:
+            before = page[-1].delivery_id if page else None
+            page = tide.deliveries.list(status="dead", before=before, max_deliveries=PAGE)
+            found = [row for row in page if endpoint in (None, row.endpoint)]
+            rows += [
+                row if dry_run else tide.deliveries.redeliver(row.delivery_id) for row in found
+            ]
+            show(f"{len(rows)} webhooks {'found' if dry_run else 'sent again'}")
         echo_rows((_facts(row.facts()) for row in rows), COLUMNS)
 
 

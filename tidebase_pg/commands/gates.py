@@ -20,7 +20,12 @@ def gates() -> None:
 
 @gates.command("list")
 def list_() -> None:
-    """List the decisions people are asked for."""
+    """List the decisions people are asked for.
+
+    \b
+    Example:
+      tidebase-pg gates list
+    """
     with connected() as tide:
         echo_rows((gate.facts() for gate in tide.gates.pending()), COLUMNS)
 
@@ -28,7 +33,12 @@ def list_() -> None:
 @gates.command()
 @click.argument("gate_id", type=click.UUID)
 def show(gate_id: UUID) -> None:
-    """Show a gate: what is asked, who may decide, who has, and what was said."""
+    """Show a gate: what is asked, who may decide, who has, and what was said.
+
+    \b
+    Example:
+      tidebase-pg gates show $GATE
+    """
     with connected() as tide:
         echo_row(tide.gates.describe(gate_id))
 
@@ -48,7 +58,13 @@ comment_option = click.option("--comment", help="Why; kept in the event log.")
 @comment_option
 @as_option
 def approve(gate_id: UUID, payload: Any, comment: str | None, name: str | None) -> None:
-    """Approve, or vote where a gate takes several; the run goes on. A gate is decided once."""
+    """Approve, or vote where a gate takes several; the run goes on. A gate is decided once.
+
+    \b
+    Examples:
+      tidebase-pg gates approve $GATE --comment 'as agreed'
+      tidebase-pg gates approve $GATE --payload '{"amount": 12}'
+    """
     _decide(gate_id, "approved", payload, comment, name)
 
 
@@ -58,7 +74,12 @@ def approve(gate_id: UUID, payload: Any, comment: str | None, name: str | None) 
 @comment_option
 @as_option
 def reject(gate_id: UUID, payload: Any, comment: str | None, name: str | None) -> None:
-    """Reject, or vote where a gate takes several; the run goes on. A gate is decided once."""
+    """Reject, or vote where a gate takes several; the run goes on. A gate is decided once.
+
+    \b
+    Example:
+      tidebase-pg gates reject $GATE --comment 'too expensive'
+    """
     _decide(gate_id, "rejected", payload, comment, name)
 
 
@@ -67,7 +88,12 @@ def reject(gate_id: UUID, payload: Any, comment: str | None, name: str | None) -
 @click.argument("text")
 @as_option
 def comment(gate_id: UUID, text: str, name: str | None) -> None:
-    """Say something about a pending gate; it is kept in the event log."""
+    """Say something about a pending gate; it is kept in the event log.
+
+    \b
+    Example:
+      tidebase-pg gates comment $GATE 'asked the customer'
+    """
     _note(gate_id, "commented", text, name)
 
 
@@ -76,7 +102,12 @@ def comment(gate_id: UUID, text: str, name: str | None) -> None:
 @comment_option
 @as_option
 def remind(gate_id: UUID, comment: str | None, name: str | None) -> None:
-    """Remind those a gate asks: its channels are sent the event."""
+    """Remind those a gate asks: its channels are sent the event.
+
+    \b
+    Example:
+      tidebase-pg gates remind $GATE
+    """
     _note(gate_id, "reminded", comment, name)
 
 

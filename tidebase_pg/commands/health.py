@@ -84,6 +84,11 @@ def health(**most: Any) -> None:
     """Show whether upkeep runs and nothing has grown old.
 
     Exits with 1 when something is paused, late or broken; each limit is an option.
+
+    \b
+    Examples:
+      tidebase-pg health
+      tidebase-pg health --ready-age 5m
     """
     with connected() as tide:
         found = tide.health()

@@ -14,6 +14,7 @@ from tidebase_pg.commands.output import (
     echo_fact,
     echo_row,
     echo_rows,
+    progress,
     settings,
 )
 from tidebase_pg.version import __version__
@@ -65,6 +66,11 @@ def install(only_print: bool, dry_run: bool, role_prefix: str | None, wait: floa
 
     With --role-prefix the group roles are of this installation alone: members of tide_client and
     the others, who may use another database of the server, have no right in it.
+
+    \b
+    Examples:
+      tidebase-pg install --print > install.sql
+      tidebase-pg install --dsn postgresql://owner@localhost/app
     """
     if only_print and dry_run:
         raise click.UsageError("give --print or --dry-run")
@@ -73,7 +79,9 @@ def install(only_print: bool, dry_run: bool, role_prefix: str | None, wait: floa
     elif dry_run:
         report_rehearsal(admin.rehearse(dsn(), wait=wait, role_prefix=role_prefix))
     else:
-        report(admin.install(dsn(), wait=wait, role_prefix=role_prefix))
+        with progress() as show:
+            outcome = admin.install(dsn(), wait=wait, role_prefix=role_prefix, tell=show)
+        report(outcome)
 
 
 @click.command(cls=Command)
@@ -101,6 +109,11 @@ def upgrade(
     database is needed: the text is for one where that release was installed.
 
     --dry-run holds the locks it tells of until everything has run: up to a second or so.
+
+    \b
+    Examples:
+      tidebase-pg upgrade --dry-run
+      tidebase-pg upgrade --phase pre
     """
     release = admin.current()
     if only_print and dry_run:
@@ -123,7 +136,9 @@ def upgrade(
     elif dry_run:
         report_rehearsal(admin.rehearse(dsn(), release, upgrade=True, wait=wait, phase=phase))
     else:
-        report(admin.install(dsn(), release, upgrade=True, wait=wait, phase=phase))
+        with progress() as show:
+            outcome = admin.install(dsn(), release, upgrade=True, wait=wait, phase=phase, tell=show)
+        report(outcome)
 
 
 @click.command(cls=Command)
@@ -131,6 +146,10 @@ def status() -> None:
     """Show the installed version and what is pending.
 
     Exits with 0 when the schema is current, with 3 otherwise.
+
+    \b
+    Example:
+      tidebase-pg status
     """
     found = admin.status(dsn())
     echo_row(
@@ -152,6 +171,10 @@ def version() -> None:
     """Show the version of the package, and of a schema.
 
     The schema's is shown when a database is given.
+
+    \b
+    Example:
+      tidebase-pg version
     """
     installed = admin.read(dsn()).version if dsn() else None
     if settings().json or dsn():
@@ -191,11 +214,32 @@ def report_rehearsal(statements: list[admin.Rehearsed]) -> None:
         took = "not tried: runs outside a transaction"
         if row.seconds is not None:
             took = f"{row.seconds * 1000:.0f} ms"
+        elif row.forecast is not None:
+            took = f"not tried: runs outside a transaction; {forecast(row.forecast)}"
         click.echo(f"{row.script}: {row.statement}  [{took}]")
         for relation, mode in row.locks:
             click.echo(f"    {mode} on {relation}")
     seconds = sum(row.seconds or 0 for row in statements)
     click.echo(f"{len(statements)} statements in {seconds:.1f} s, all rolled back")
+    ahead = [row.forecast for row in statements if row.forecast is not None]
+    if ahead:
+        longest, room = max(each.seconds for each in ahead), sum(each.room for each in ahead)
+        click.echo(
+            f"{len(ahead)} indexes are built afterwards, which stops nobody: about "
+            f"{sum(each.seconds for each in ahead):.1f} s, the longest {longest:.1f} s, "
+            f"{megabytes(room)} of disk"
+        )
+
+
+def forecast(found: admin.Forecast) -> str:
+    return (
+        f"reads {found.table}, {megabytes(found.reads)}, twice: about {found.seconds:.1f} s, "
+        f"{megabytes(found.room)} of disk"
+    )
+
+
+def megabytes(count: int) -> str:
+    return f"{count / 1_000_000:.1f} MB"
 
 
 COMMANDS: Final = [install, upgrade, status, version]

@@ -28,6 +28,10 @@ def create(name: str, role: str, shared: bool) -> None:
 
     The token is shown this once; the database keeps only its hash. NAME stands in the event log
     where the key acts, and is never used again.
+
+    \b
+    Example:
+      tidebase-pg keys create ci client
     """
     with connected() as tide:
         token = tide.keys.create(name, role, shared=shared)
@@ -37,7 +41,12 @@ def create(name: str, role: str, shared: bool) -> None:
 @keys.command("list")
 @click.option("--all", "everything", is_flag=True, help="Revoked keys too.")
 def list_keys(everything: bool) -> None:
-    """Show the keys: who made them when, and when they were last used."""
+    """Show the keys: who made them when, and when they were last used.
+
+    \b
+    Example:
+      tidebase-pg keys list
+    """
     with connected() as tide:
         found = [key for key in tide.keys.list() if everything or key.revoked_at is None]
     columns = ["name", "role", "shared", "created_at", "created_by", "last_used_at"]
@@ -47,12 +56,17 @@ def list_keys(everything: bool) -> None:
 @keys.command()
 @click.argument("name")
 def revoke(name: str) -> None:
-    """Let the key NAME open nothing any more; this cannot be taken back."""
+    """Let the key NAME open nothing any more; this cannot be taken back.
+
+    \b
+    Example:
+      tidebase-pg keys revoke ci
+    """
     with connected() as tide:
         revoked = tide.keys.revoke(name)
         known = revoked or any(key.name == name for key in tide.keys.list())
     if not known:
-        raise Failure(f"there is no key named {name!r}")
+        raise Failure(f"there is no key named {name!r}; see tidebase-pg keys list")
     now = "is revoked" if revoked else "was revoked before"
     echo_fact(f"key {name} {now}", name=name, revoked=revoked)
 

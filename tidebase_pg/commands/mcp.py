@@ -18,7 +18,13 @@ MISSING: Final = "MCP is not installed; run: pip install 'tidebase-pg[mcp]'"
 @click.command(cls=Command)
 @click.option("--http", is_flag=True, help="Serve streamable HTTP, at /mcp, instead of stdio.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address for --http.")
-@click.option("--port", type=click.IntRange(0, 65535), default=7374, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=7374,
+    show_default=True,
+    help="Where --http listens.",
+)
 @click.option("--read-only", is_flag=True, help="Offer nothing that changes anything.")
 @click.option("--open", "unlocked", is_flag=True, help="Ask for no key over HTTP.")
 def mcp(http: bool, host: str, port: int, read_only: bool, unlocked: bool) -> None:
@@ -26,6 +32,10 @@ def mcp(http: bool, host: str, port: int, read_only: bool, unlocked: bool) -> No
 
     What the login of --dsn may do, its clients may. --http asks each request for a key of the HTTP
     door (keys create), which may do what its role may. Needs: pip install 'tidebase-pg[mcp]'
+
+    \b
+    Example:
+      tidebase-pg mcp --read-only
     """
     try:
         made: Any = import_module("tidebase_pg.agents.mcp").server(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,26 @@ Exit codes:
   2  wrong usage
   3  the schema is missing, behind, ahead or changed: install or upgrade
 """
+TYPED: Final = {
+    "adopt": "adopt",
+    "create_key": "keys create",
+    "describe_run": "runs show",
+    "drop_allowance": "allowances drop",
+    "grant_queue": "queues grant",
+    "grant_secret": "webhooks grant",
+    "list_deliveries": "deliveries list",
+    "list_lanes": "lanes list",
+    "list_schedules": "schedules list",
+    "outline_run": "runs show",
+    "retry": "runs retry",
+    "set_allowance": "allowances set",
+    "set_lane": "lanes set",
+}
+"""What to type instead of the functions that hints name."""
+UNREACHED: Final = (
+    "Check --dsn or $TIDEBASE_DSN; tidebase-pg dev starts a Postgres with the schema here."
+)
+_NAMED: Final = re.compile(r"\btide\.([a-z_]+)|\b([a-z]+_[a-z_]+)\b")
 FAILED: Final = 1
 SCHEMA: Final = 3
 WIDEST: Final = 60
@@ -127,17 +148,36 @@ def one_line() -> Generator[None, None, None]:
         yield
     except SchemaError as error:
         raise SchemaFailure(str(error)) from error
-    except (Refusal, EmbeddedError, ValueError, OSError) as error:
+    except Refusal as error:
+        raise Failure(
+            f"{error.message}. {typed(error.hint)}" if error.hint else error.message
+        ) from error
+    except (EmbeddedError, ValueError, OSError) as error:
         raise Failure(str(error)) from error
     except PoolTimeout as error:
-        raise Failure(f"no connection to the database: {error}") from error
+        raise Failure(f"no connection to the database: {error}. {UNREACHED}") from error
     except psycopg.ProgrammingError as error:
         if error.sqlstate is not None:
             raise Failure(error.diag.message_primary or str(error)) from error
         # libpq could not read the DSN, and repeats it with its password.
         raise Failure(unreadable_dsn(dsn(), str(error))) from None
     except psycopg.Error as error:
-        raise Failure(error.diag.message_primary or str(error)) from error
+        said = error.diag.message_primary or f"{' '.join(str(error).split())} {UNREACHED}"
+        raise Failure(said) from error
+
+
+def typed(hint: str) -> str:
+    """A hint of the schema with the commands of functions that it names.
+
+    >>> typed("See list_lanes; set_lane makes one.")
+    'See tidebase-pg lanes list; tidebase-pg lanes set makes one.'
+    """
+
+    def command(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        return f"tidebase-pg {TYPED[name]}" if name in TYPED else found[0]
+
+    return _NAMED.sub(command, hint)
 
 
 def echo_row(row: object) -> None:

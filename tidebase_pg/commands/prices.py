@@ -24,6 +24,10 @@ def set_price(provider: str, model: str, input_usd: float, output_usd: float) ->
     """Set what MODEL of PROVIDER costs, for usage recorded from now on.
 
     PROVIDER * stands for any that has no price of its own.
+
+    \b
+    Example:
+      tidebase-pg prices set openai gpt-5 --input 1.25 --output 10
     """
     with connected() as tide:
         price = tide.prices.set(provider, model, input_usd, output_usd, actor=actor())
@@ -35,7 +39,12 @@ def set_price(provider: str, model: str, input_usd: float, output_usd: float) ->
 
 @prices.command("list")
 def list_prices() -> None:
-    """Show the own prices, in dollars a million tokens."""
+    """Show the own prices, in dollars a million tokens.
+
+    \b
+    Example:
+      tidebase-pg prices list
+    """
     with connected() as tide:
         found = tide.prices.list()
     echo_rows(found, ["provider", "model", "input_usd", "output_usd", "set_at", "set_by"])
@@ -45,7 +54,12 @@ def list_prices() -> None:
 @click.argument("provider")
 @click.argument("model")
 def remove(provider: str, model: str) -> None:
-    """Remove the price of MODEL of PROVIDER: from now on its list price counts."""
+    """Remove the price of MODEL of PROVIDER: from now on its list price counts.
+
+    \b
+    Example:
+      tidebase-pg prices remove openai gpt-5
+    """
     with connected() as tide:
         tide.prices.set(provider, model, None, None, actor=actor())
     echo_fact(f"{model} of {provider} has no own price", provider=provider, model=model)

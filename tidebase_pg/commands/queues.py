@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -14,6 +15,9 @@ COLUMNS = (
     "queue", "paused", "ready", "delayed", "parked", "running", "oldest_ready_age",
     "concurrency", "rate_limit", "completed_hour", "failed_hour",
 )  # fmt: skip
+TIMES = (
+    "name", "runs", "wait_p50", "wait_p95", "wait_p99", "run_p50", "run_p95", "run_p99",
+)  # fmt: skip
 CLEARABLE = tuple(name for name in QueueSettings.__annotations__ if name != "paused")
 
 
@@ -24,9 +28,30 @@ def queues() -> None:
 
 @queues.command("list")
 def list_() -> None:
-    """List queues: what is in them and what they did lately."""
+    """List queues: what is in them and what they did lately.
+
+    \b
+    Example:
+      tidebase-pg queues list
+    """
     with connected() as tide:
         echo_rows((queue.facts() for queue in tide.queues.list()), COLUMNS)
+
+
+@queues.command("times")
+@click.option("--duration", type=LENGTH, help="Of what ended in its hours; default 1h.")
+@click.option("--per", type=click.Choice(["queue", "lane"]), help="Default queue.")
+@click.argument("names", nargs=-1)
+def times(duration: timedelta | None, per: str | None, names: tuple[str, ...]) -> None:
+    """Show how long runs waited for their start and worked: 50, 95 and 99 percent of them.
+
+    \b
+    Example:
+      tidebase-pg queues times --duration 1d
+    """
+    with connected() as tide:
+        found = tide.queues.times(duration=duration, per=per, names=list(names) or None)
+        echo_rows((row.facts() for row in found), TIMES)
 
 
 @queues.command("set")
@@ -53,7 +78,7 @@ def list_() -> None:
 @click.option(
     "--gate-channels",
     type=DOCUMENT,
-    help='Who is told of each gate, with its token: [{"url": "https://…"}].',
+    help='Who is notified of each gate, with its token: [{"url": "https://…"}].',
 )
 @click.option(
     "--operator-urls/--no-operator-urls",
@@ -67,7 +92,13 @@ def list_() -> None:
     help="Back to the default; may be given several times.",
 )
 def set_(queue: str, clear: tuple[str, ...], **given: Any) -> None:
-    """Change settings of a queue; what is not named stays."""
+    """Change settings of a queue; what is not named stays.
+
+    \b
+    Examples:
+      tidebase-pg queues set mails --concurrency 4 --rate-limit 100 --rate-period 1m
+      tidebase-pg queues set mails --clear rate_limit
+    """
     settings: QueueSettings = {}
     for name, value in given.items():
         if value not in (None, ()):
@@ -83,7 +114,12 @@ def set_(queue: str, clear: tuple[str, ...], **given: Any) -> None:
 @queues.command()
 @click.argument("queue")
 def pause(queue: str) -> None:
-    """Let nothing be claimed from a queue; running runs go on."""
+    """Let nothing be claimed from a queue; running runs go on.
+
+    \b
+    Example:
+      tidebase-pg queues pause mails
+    """
     with connected() as tide:
         echo_row(tide.queues.pause(queue, actor=actor()).facts())
 
@@ -91,7 +127,12 @@ def pause(queue: str) -> None:
 @queues.command()
 @click.argument("queue")
 def resume(queue: str) -> None:
-    """Let a paused queue be claimed from again."""
+    """Let a paused queue be claimed from again.
+
+    \b
+    Example:
+      tidebase-pg queues resume mails
+    """
     with connected() as tide:
         echo_row(tide.queues.resume(queue, actor=actor()).facts())
 
@@ -107,7 +148,12 @@ def resume(queue: str) -> None:
     help="What its members may do; without it both.",
 )
 def grant(queue: str, role: str, verbs: tuple[str, ...]) -> None:
-    """Restrict a queue to members of ROLE, beside those granted before."""
+    """Restrict a queue to members of ROLE, beside those granted before.
+
+    \b
+    Example:
+      tidebase-pg queues grant mails mailers --verb enqueue
+    """
     with connected() as tide:
         echo_row(tide.queues.grant(queue, role, verbs=verbs or None).facts())
 
@@ -116,7 +162,12 @@ def grant(queue: str, role: str, verbs: tuple[str, ...]) -> None:
 @click.argument("queue")
 @click.argument("role")
 def revoke(queue: str, role: str) -> None:
-    """Take back a grant; with its last one gone a queue is open again."""
+    """Take back a grant; with its last one gone a queue is open again.
+
+    \b
+    Example:
+      tidebase-pg queues revoke mails mailers
+    """
     with connected() as tide:
         revoked = tide.queues.revoke(queue, role)
     sentence = f"{role} has no grant on queue {queue} any more"

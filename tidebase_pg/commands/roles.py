@@ -23,6 +23,10 @@ def roles(context: click.Context, only_print: bool, role_prefix: str | None) -> 
     """The group roles and who is in them.
 
     --print needs no database: it is for servers whose installer may not make roles.
+
+    \b
+    Example:
+      tidebase-pg roles --print > roles.sql
     """
     if role_prefix is not None and not only_print:
         raise click.UsageError("--role-prefix is for --print; otherwise the database says it")
@@ -35,7 +39,12 @@ def roles(context: click.Context, only_print: bool, role_prefix: str | None) -> 
 
 @roles.command("list", cls=Command)
 def list_roles() -> None:
-    """Show each group role, its members, and what it lacks in this database."""
+    """Show each group role, its members, and what it lacks in this database.
+
+    \b
+    Example:
+      tidebase-pg roles list
+    """
     found = group_roles.overview(dsn())
     if settings().json:
         echo_rows(found)
@@ -58,7 +67,12 @@ def list_roles() -> None:
 @click.argument("role", type=click.Choice(NAMES))
 @click.argument("login")
 def grant(role: str, login: str) -> None:
-    """Let a login do what a role may: grant tide_ROLE to LOGIN."""
+    """Let a login do what a role may: grant tide_ROLE to LOGIN.
+
+    \b
+    Example:
+      tidebase-pg roles grant worker app_worker
+    """
     name = group_roles.grant(dsn(), role, login)
     echo_fact(f"{login} is a member of {name}", role=name, login=login)
 

@@ -37,6 +37,7 @@ from tidebase_pg.display import moment
 from tidebase_pg.registry import EnqueueOptions
 
 STATUSES = ("pending", "queued", "running", "completed", "failed", "cancelled")
+NOTHING = "nothing matches; nothing was changed"
 COLUMNS = (
     "run_id",
     "workflow",
@@ -53,15 +54,15 @@ def failure_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that say which failures are meant."""
     for option in reversed(
         (
-            click.option("--queue"),
-            click.option("--workflow"),
+            click.option("--queue", help="Runs of this queue."),
+            click.option("--workflow", help="Runs of this workflow."),
             click.option("--failure-class", help="As runs list shows it: error, max_retries …"),
             click.option("--step", help="The step they failed at, with its further uses."),
             click.option("--error", help="Text within the error, in any case."),
             click.option("--fingerprint", help="The kind of failure, as runs errors shows it."),
             click.option("--metadata", type=DOCUMENT, help="JSON object their metadata contain."),
-            click.option("--created-after", type=MOMENT),
-            click.option("--created-before", type=MOMENT),
+            click.option("--created-after", type=MOMENT, help="Enqueued then or later."),
+            click.option("--created-before", type=MOMENT, help="Enqueued before then."),
             click.option("--finished-after", type=MOMENT, help="Failed then or later."),
             click.option("--finished-before", type=MOMENT, help="Failed before then."),
         )
@@ -96,12 +97,14 @@ def given_filters(filters: dict[str, Any]) -> dict[str, Any]:
     type=click.Choice(["return", "replace", "raise", "cancel"]),
     help="When the dedupe key is taken; default return.",
 )
+@click.option("--dedupe-for", type=LENGTH, help="The key stays taken for so long after its end.")
 @click.option("--debounce", type=LENGTH, help="Others of the key put it off to at most so long.")
 @click.option("--channels", type=DOCUMENT, help="JSON array: where its events are sent.")
 @click.option("--budget", type=DOCUMENT, help='What it may spend: {"max_cost_usd": 2}.')
 @click.option("--recovery-url", help="Posted to when an attempt is lost, so that it is taken up.")
 @click.option("--lane", help="The lane whose limits hold for it.")
 @click.option("--lane-key", help="Whom it counts for within its lane.")
+@click.option("--cost", type=int, help="How many units of its lane it uses; default 1.")
 @click.option("--after", type=click.UUID, multiple=True, help="A run that has to end first.")
 @click.option("--after-mode", type=click.Choice(["all", "any"]), help="Of these; default all.")
 @click.option(
@@ -111,7 +114,12 @@ def given_filters(filters: dict[str, Any]) -> dict[str, Any]:
 )
 @click.option("--run-id", type=click.UUID, help="An id of your own; repeating it is harmless.")
 def enqueue(workflow: str, **given: Any) -> None:
-    """Enqueue a run of a workflow."""
+    """Enqueue a run of a workflow.
+
+    \b
+    Example:
+      tidebase-pg enqueue mail --queue mails --input '{"to": "ann"}' --delay 5m --max-attempts 3
+    """
     options: EnqueueOptions = {}
     for name, value in given.items():
         if value is not None and value != ():
@@ -126,14 +134,19 @@ def runs() -> None:
 
 
 @runs.command("list")
-@click.option("--status", type=click.Choice(STATUSES))
-@click.option("--queue")
-@click.option("--workflow")
+@click.option("--status", type=click.Choice(STATUSES), help="Runs in this state.")
+@click.option("--queue", help="Runs of this queue.")
+@click.option("--workflow", help="Runs of this workflow.")
 @click.option("--metadata", type=DOCUMENT, help="Runs whose metadata contain this JSON object.")
 @click.option("--before", type=click.UUID, help="Runs older than this one: the next page.")
 @click.option("--max-runs", type=int, help="Default 100.")
 def list_(**filters: Any) -> None:
-    """List runs, newest first."""
+    """List runs, newest first.
+
+    \b
+    Example:
+      tidebase-pg runs list --queue mails --status failed
+    """
     with connected() as tide:
         echo_rows((run.facts() for run in tide.runs.list(**filters)), COLUMNS)
 
@@ -141,7 +154,12 @@ def list_(**filters: Any) -> None:
 @runs.command()
 @click.argument("run_id", type=click.UUID)
 def show(run_id: UUID) -> None:
-    """Show a run: facts, why it waits, its timeline and steps, and what it carries."""
+    """Show a run: facts, why it waits, its timeline and steps, and what it carries.
+
+    \b
+    Example:
+      tidebase-pg runs show $RUN
+    """
     with connected() as tide:
         described = tide.runs.describe(run_id)
         reasons: list[dict[str, Any]] = []
@@ -169,6 +187,10 @@ def watch(run_id: UUID, after: int) -> None:
     """Follow the events of a run until it ends.
 
     Exits with 0 when the run completed, with 1 when it failed or was cancelled.
+
+    \b
+    Example:
+      tidebase-pg runs watch $RUN
     """
     last = ""
     with connected() as tide:
@@ -186,18 +208,25 @@ def watch(run_id: UUID, after: int) -> None:
 
 @runs.command()
 @click.argument("run_id", type=click.UUID)
-@click.option("--reason", help="Shown to whoever asks why.")
-def cancel(run_id: UUID, reason: str | None) -> None:
-    """Cancel a run; safe to repeat."""
+@click.option("--reason", help="Shown with the run.")
+@click.option("--spare-children", is_flag=True, help="Let its children go on.")
+def cancel(run_id: UUID, reason: str | None, spare_children: bool) -> None:
+    """Cancel a run; safe to repeat.
+
+    \b
+    Example:
+      tidebase-pg runs cancel $RUN --reason 'asked twice'
+    """
     with connected() as tide:
-        echo_row(tide.runs.cancel(run_id, reason=reason, actor=actor()).facts())
+        run = tide.runs.cancel(run_id, reason=reason, actor=actor(), cascade=not spare_children)
+        echo_row(run.facts())
 
 
 @runs.command("cancel-many")
-@click.option("--queue")
-@click.option("--workflow")
+@click.option("--queue", help="Runs of this queue.")
+@click.option("--workflow", help="Runs of this workflow.")
 @click.option("--metadata", type=DOCUMENT, help="Runs whose metadata contain this JSON object.")
-@click.option("--reason", help="Shown to whoever asks why.")
+@click.option("--reason", help="Shown with each run.")
 @max_runs_option
 @dry_run_option
 def cancel_many(max_runs: int, dry_run: bool, **filters: Any) -> None:
@@ -205,15 +234,20 @@ def cancel_many(max_runs: int, dry_run: bool, **filters: Any) -> None:
 
     In transactions of 1000 runs; what was cancelled stays so if this is interrupted. --dry-run
     holds the locks of all of them until it has counted: give it --max-runs where there are many.
+
+    \b
+    Example:
+      tidebase-pg runs cancel-many --queue mails --metadata '{"tenant": "acme"}' --dry-run
     """
     with connected(dry_run=dry_run) as tide:
         cancelled = in_batches(
             lambda most: tide.runs.cancel_many(max_runs=most, actor=actor(), **filters),
-            "cancelled",
+            "runs cancelled",
             max_runs,
         )
     verb = "would be cancelled" if dry_run else "cancelled"
-    echo_fact(f"{cancelled} runs {verb}", cancelled=cancelled, dry_run=dry_run)
+    sentence = f"{cancelled} runs {verb}" if cancelled else NOTHING
+    echo_fact(sentence, cancelled=cancelled, dry_run=dry_run)
 
 
 @runs.command()
@@ -224,7 +258,12 @@ def cancel_many(max_runs: int, dry_run: bool, **filters: Any) -> None:
 def reschedule(
     run_id: UUID, run_at: datetime | None, delay: timedelta | None, priority: int | None
 ) -> None:
-    """Move a queued run to another time, and to another priority if one is given."""
+    """Move a queued run to another time, and to another priority if one is given.
+
+    \b
+    Example:
+      tidebase-pg runs reschedule $RUN --delay 10m --priority 5
+    """
     if (run_at is None) == (delay is None):
         raise click.UsageError("give either --run-at or --delay")
     at = run_at if run_at is not None else datetime.now(UTC) + (delay or timedelta(0))
@@ -236,7 +275,12 @@ def reschedule(
 @click.argument("run_id", type=click.UUID)
 @click.option("--note", help="Why, for the event log.")
 def revoke(run_id: UUID, note: str | None) -> None:
-    """Take a running run from its worker and put it back; the attempt is not counted."""
+    """Take a running run from its worker and put it back; the attempt is not counted.
+
+    \b
+    Example:
+      tidebase-pg runs revoke $RUN --note 'its machine is gone'
+    """
     with connected() as tide:
         echo_row(tide.runs.revoke_lease(run_id, note=note, actor=actor()).facts())
 
@@ -244,18 +288,47 @@ def revoke(run_id: UUID, note: str | None) -> None:
 @runs.command()
 @click.argument("run_id", type=click.UUID)
 @click.option("--keep-attempts", is_flag=True, help="Count on from the attempts made so far.")
-def retry(run_id: UUID, keep_attempts: bool) -> None:
-    """Put a failed or cancelled run back to work; finished steps are kept."""
+@click.option("--run-at", type=MOMENT, help="Not before this time.")
+def retry(run_id: UUID, keep_attempts: bool, run_at: datetime | None) -> None:
+    """Put a failed or cancelled run back to work; finished steps are kept.
+
+    \b
+    Example:
+      tidebase-pg runs retry $RUN
+    """
     with connected() as tide:
-        run = tide.runs.retry(run_id, actor=actor(), reset_attempts=not keep_attempts)
+        run = tide.runs.retry(
+            run_id, actor=actor(), reset_attempts=not keep_attempts, run_at=run_at
+        )
         echo_row(run.facts())
+
+
+@runs.command()
+@click.argument("run_id", type=click.UUID)
+@click.option("--reason", help="Told to the application; default manual.")
+def recover(run_id: UUID, reason: str | None) -> None:
+    """Ask the application of a run to take it up again, by the run's recovery URL.
+
+    For plain runs, which no worker claims; the run needs an address given at its start.
+
+    \b
+    Example:
+      tidebase-pg runs recover $RUN
+    """
+    with connected() as tide:
+        echo_row(tide.runs.recover(run_id, reason=reason).facts())
 
 
 @runs.command()
 @failure_options
 @click.option("--max-groups", type=int, help="Default 50.")
 def errors(max_groups: int | None, **filters: Any) -> None:
-    """List kinds of failures, the most frequent first, among the newest 2000 failed runs."""
+    """List kinds of failures, the most frequent first, among the newest 2000 failed runs.
+
+    \b
+    Example:
+      tidebase-pg runs errors --queue mails
+    """
     with connected() as tide:
         found = tide.runs.error_groups(filters=given_filters(filters), max_groups=max_groups)
     groups = [
@@ -284,6 +357,11 @@ def redrive(
 
     In transactions of 1000 runs; runs that fail after it began are left alone. Interrupted, the
     same command goes on with those that are failed still.
+
+    \b
+    Examples:
+      tidebase-pg runs redrive --queue mails --error 'HTTP 502' --dry-run
+      tidebase-pg runs redrive --queue mails --error 'HTTP 502' --per-second 20
     """
     chosen = given_filters(filters)
     done = refused = 0
@@ -308,6 +386,9 @@ def redrive(
             show(f"{done} runs {'found' if dry_run else 'retried'}")
             if place is None:
                 break
+    if not done and not refused:
+        echo_fact(NOTHING, retried=0, refused=0, dry_run=dry_run, groups=[])
+        return
     if not dry_run:
         left = f", {refused} refused since their dedupe key is taken" if refused else ""
         echo_fact(f"{done} runs retried{left}", retried=done, refused=refused, dry_run=False)
@@ -336,7 +417,13 @@ def redrive(
 @click.argument("decision", type=click.Choice(["retry", "use_output", "fail"]))
 @click.option("--output", type=DOCUMENT, help="With use_output: what the step is to return.")
 def resolve(run_id: UUID, step: str, decision: str, output: Any) -> None:
-    """Decide about a step in review: its run is parked until somebody does."""
+    """Decide about a step in review: its run is parked until then.
+
+    \b
+    Examples:
+      tidebase-pg runs resolve $RUN charge retry
+      tidebase-pg runs resolve $RUN charge use_output --output '{"charged": true}'
+    """
     with connected() as tide:
         found = tide.runs.resolve_step(run_id, step, decision, output=output, actor=actor())
         echo_row(found.facts())
@@ -352,6 +439,11 @@ def fork(run_id: UUID, at_step: str | None, **given: Any) -> None:
     """Start a new run with the checkpoints before a step, or from the start without one.
 
     The original stays as it is.
+
+    \b
+    Examples:
+      tidebase-pg runs fork $RUN write
+      tidebase-pg runs fork $RUN --input '{"topic": "moon"}'
     """
     with connected() as tide:
         echo_row(tide.runs.fork(run_id, at_step, **given).facts())
@@ -361,7 +453,12 @@ def fork(run_id: UUID, at_step: str | None, **given: Any) -> None:
 @click.argument("run_id", type=click.UUID)
 @click.argument("limits", type=DOCUMENT)
 def budget(run_id: UUID, limits: Any) -> None:
-    """Set what a run may spend: {"max_cost_usd", "max_tokens", "max_steps"}, null for no limit."""
+    """Set what a run may spend: {"max_cost_usd", "max_tokens", "max_steps"}, null for no limit.
+
+    \b
+    Example:
+      tidebase-pg runs budget $RUN '{"max_cost_usd": 2}'
+    """
     with connected() as tide:
         echo_row(tide.runs.set_budget(run_id, limits).facts())
 
@@ -369,7 +466,12 @@ def budget(run_id: UUID, limits: Any) -> None:
 @runs.command()
 @click.argument("run_id", type=click.UUID)
 def children(run_id: UUID) -> None:
-    """List the children of a run."""
+    """List the children of a run.
+
+    \b
+    Example:
+      tidebase-pg runs children $RUN
+    """
     with connected() as tide:
         found = tide.runs.children(run_id)
         names = ("edge", "child_id", "workflow", "status", "created_at")
@@ -381,7 +483,12 @@ def children(run_id: UUID) -> None:
 @click.argument("name")
 @click.option("--payload", type=DOCUMENT, help="JSON handed to the workflow; default null.")
 def send_event(run_id: UUID, name: str, payload: Any) -> None:
-    """Send a run an event; those of one name are heard one after the other."""
+    """Send a run an event; those of one name are heard one after the other.
+
+    \b
+    Example:
+      tidebase-pg send-event $RUN paid --payload '{"amount": 12}'
+    """
     with connected() as tide:
         sent = tide.send_event(run_id, name, payload)
     echo_fact("sent", run_id=run_id, name=name, sent=sent)
@@ -392,7 +499,12 @@ def send_event(run_id: UUID, name: str, payload: Any) -> None:
 @click.option("--after", type=int, default=None, help="Events after this seq.")
 @click.option("--max-events", type=int, help="Default 1000.")
 def events(run_id: UUID, after: int | None, max_events: int | None) -> None:
-    """List the events of a run."""
+    """List the events of a run.
+
+    \b
+    Example:
+      tidebase-pg events $RUN --after 10
+    """
     with connected() as tide:
         found = tide.runs.events(run_id, after=after, max_events=max_events)
         echo_rows((event.facts() for event in found), ("seq", "created_at", "type", "payload"))
@@ -405,6 +517,10 @@ def top(interval: timedelta, once: bool) -> None:
     """Show what goes on: queues by pressure, running runs, failures. Ends on Ctrl-C.
 
     Needs the rights of an operator or a viewer.
+
+    \b
+    Example:
+      tidebase-pg top --interval 5s
     """
     stop = ended(by_force=False)
     with connected() as tide:
@@ -415,7 +531,8 @@ def top(interval: timedelta, once: bool) -> None:
             if settings().json:
                 echo_row({**seen, "queues": [queue.facts() for queue in queues]})
             else:
-                lines = list(top_screen(seen, queues, running))
+                times = {row.name: row for row in tide.queues.times()}
+                lines = list(top_screen(seen, queues, running, times))
                 if not once and sys.stdout.isatty():
                     click.clear()
                 click.echo("\n".join(lines))

@@ -24,7 +24,12 @@ def schedules() -> None:
 
 @schedules.command("list")
 def list_() -> None:
-    """List schedules: what is enqueued when."""
+    """List schedules: what is enqueued when.
+
+    \b
+    Example:
+      tidebase-pg schedules list
+    """
     with connected() as tide:
         echo_rows((schedule.facts() for schedule in tide.schedules.list()), COLUMNS)
 
@@ -52,12 +57,17 @@ def list_() -> None:
 @click.option("--metadata", type=DOCUMENT, help="JSON object to find the runs by.")
 @click.option("--lane", help="The lane whose limits hold for its runs.")
 @click.option("--lane-key", help="Whom its runs count for within the lane, such as a customer.")
+@click.option("--cost", type=int, help="How many units of the lane each run uses; default 1.")
 @click.option("--disabled", is_flag=True, help="Declare it, but never fire it.")
 def set_(name: str, cron: str, workflow: str, disabled: bool, **given: Any) -> None:
     """Declare a schedule; what is not named gets its default.
 
     CRON is five fields in one argument, as "0 9 * * mon-fri", or @hourly, @daily, @weekly,
     @monthly, @yearly.
+
+    \b
+    Example:
+      tidebase-pg schedules set nightly '30 2 * * *' mail --queue mails --time-zone Europe/Berlin
     """
     options: ScheduleOptions = {
         "cron": cron,
@@ -75,7 +85,12 @@ def set_(name: str, cron: str, workflow: str, disabled: bool, **given: Any) -> N
 @schedules.command()
 @click.argument("name")
 def delete(name: str) -> None:
-    """Delete a schedule; its runs, and what is known of its fires, stay."""
+    """Delete a schedule; its runs, and what is known of its fires, stay.
+
+    \b
+    Example:
+      tidebase-pg schedules delete nightly
+    """
     with connected() as tide:
         deleted = tide.schedules.delete(name, actor=actor())
     sentence = "deleted" if deleted else "there was no such schedule"
@@ -85,7 +100,12 @@ def delete(name: str) -> None:
 @schedules.command()
 @click.argument("name")
 def pause(name: str) -> None:
-    """Stop a schedule until it is resumed, whatever is declared meanwhile."""
+    """Stop a schedule until it is resumed, whatever is declared meanwhile.
+
+    \b
+    Example:
+      tidebase-pg schedules pause nightly
+    """
     with connected() as tide:
         echo_row(tide.schedules.pause(name, actor=actor()).facts())
 
@@ -93,7 +113,12 @@ def pause(name: str) -> None:
 @schedules.command()
 @click.argument("name")
 def resume(name: str) -> None:
-    """Let a paused schedule go on with its next time."""
+    """Let a paused schedule go on with its next time.
+
+    \b
+    Example:
+      tidebase-pg schedules resume nightly
+    """
     with connected() as tide:
         echo_row(tide.schedules.resume(name, actor=actor()).facts())
 
@@ -101,7 +126,12 @@ def resume(name: str) -> None:
 @schedules.command()
 @click.argument("name")
 def fire(name: str) -> None:
-    """Enqueue a run of a schedule now; its next time stays as it is."""
+    """Enqueue a run of a schedule now; its next time stays as it is.
+
+    \b
+    Example:
+      tidebase-pg schedules fire nightly
+    """
     with connected() as tide:
         echo_row(tide.schedules.fire(name).facts())
 
@@ -111,7 +141,12 @@ def fire(name: str) -> None:
 @click.option("--before", type=MOMENT, help="Older than this time: the next page.")
 @click.option("--max-fires", type=int, help="Default 100.")
 def fires(name: str, before: datetime | None, max_fires: int | None) -> None:
-    """List what became of the times of a schedule, newest first."""
+    """List what became of the times of a schedule, newest first.
+
+    \b
+    Example:
+      tidebase-pg schedules fires nightly --max-fires 10
+    """
     with connected() as tide:
         found = tide.schedules.fires(name, before=before, max_fires=max_fires)
         names = ("fire_at", "outcome", "fires", "last_at", "run_id")
@@ -126,7 +161,12 @@ def fires(name: str, before: datetime | None, max_fires: int | None) -> None:
     "--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="So many times."
 )
 def next_(cron: str, after: datetime | None, time_zone: str | None, count: int) -> None:
-    """Show the next times of a cron expression."""
+    """Show the next times of a cron expression.
+
+    \b
+    Example:
+      tidebase-pg schedules next '30 2 * * *' --time-zone Europe/Berlin --count 3
+    """
     found: list[datetime] = []
     with connected() as tide:
         for _ in range(count):

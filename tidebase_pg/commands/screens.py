@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import click
 
-from tidebase_pg.display import WAITS, ago, count, length, moment, visible
+from tidebase_pg.display import TIMES, WAITS, ago, count, fact, length, moment, visible
 from tidebase_pg.timeline import Line, Timeline, timeline
-from tidebase_pg.types import EventRow, ListedQueue
+from tidebase_pg.types import EventRow, ListedQueue, RunTimes
 
 COLOURS: Final[Mapping[str, str]] = {
     "completed": "green",
@@ -110,8 +110,8 @@ def run_screen(
     run = described["run"]
     yield f"{heading(visible(run['workflow']))}  {said(run)}"
     width = max(map(len, _facts(run, now)))
-    for name, fact in _facts(run, now).items():
-        yield f"  {name:<{width}}  {fact}"
+    for name, known in _facts(run, now).items():
+        yield f"  {name:<{width}}  {known}"
     if reasons:
         yield ""
         still = run["status"] == "running"
@@ -169,12 +169,12 @@ def _more(reason: Mapping[str, Any], now: datetime) -> str:
     for name, value in reason.items():
         if name in ("reason", "detail") or value is None:
             continue
-        if name in ("run_at", "due_at", "until", "expires_at", "leased_until"):
+        if name in TIMES:
             at = moment(str(value))
-            parts.append(f"{name.replace('_', ' ')} {ago(at, now) if at else value}")
+            parts.append(f"{fact(name)} {ago(at, now) if at else value}")
         else:
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-            parts.append(f"{name.replace('_', ' ')} {visible(text)[:120]}")
+            parts.append(f"{fact(name)} {visible(text)[:120]}")
     return f" ({'; '.join(parts)})" if parts else ""
 
 
@@ -257,7 +257,10 @@ def event_line(event: EventRow, since: datetime) -> str:
 
 
 def top_screen(
-    seen: Mapping[str, Any], queues: Sequence[ListedQueue], runs: Sequence[Mapping[str, Any]]
+    seen: Mapping[str, Any],
+    queues: Sequence[ListedQueue],
+    runs: Sequence[Mapping[str, Any]],
+    times: Mapping[str, RunTimes],
 ) -> Iterator[str]:
     """What goes on right now: counts, queues by pressure, running runs, failures."""
     now = moment(seen["now"]) or datetime.now(UTC)
@@ -274,7 +277,8 @@ def top_screen(
     )
     yield ""
     yield heading(
-        f"{'QUEUE':<28} {'READY':>8} {'RUNNING':>12} {'DELAYED':>8} {'PARKED':>8} {'WAITS':>12}"
+        f"{'QUEUE':<28} {'READY':>8} {'RUNNING':>12} {'DELAYED':>8} {'PARKED':>8} {'WAITS':>12} "
+        f"{'WAIT 95%':>10} {'RUN 95%':>10}"
     )
     zero = timedelta()
     for queue in sorted(
@@ -282,10 +286,13 @@ def top_screen(
     )[:10]:
         most = f"{count(queue.running)}/{queue.concurrency}" if queue.concurrency else ""
         age = length(queue.oldest_ready_age) if queue.oldest_ready_age else ""
+        took = times.get(queue.queue)
         yield (
             f"{visible(queue.queue)[:28]:<28} {count(queue.ready):>8} "
             f"{most or count(queue.running):>12} {count(queue.delayed):>8} "
-            f"{count(queue.parked):>8} {age:>12}"
+            f"{count(queue.parked):>8} {age:>12} "
+            f"{_most(took.wait_p95 if took else None):>10} "
+            f"{_most(took.run_p95 if took else None):>10}"
             + (painted("  paused", "parked") if queue.paused else "")
         )
     yield ""
@@ -309,6 +316,10 @@ def top_screen(
                 f"{visible(row['failure_class'] or 'error')[:24]:<24} "
                 f"{count(row['runs'], 2000):>5} {ago(at, now) if at else '':>12}"
             )
+
+
+def _most(span: timedelta | None) -> str:
+    return "" if span is None else length(span)
 
 
 def document_lines(value: Any) -> str:

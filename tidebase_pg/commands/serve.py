@@ -61,6 +61,10 @@ def serve(install: bool, **options: Any) -> None:
     $TIDEBASE_DSN_CLIENT, _WORKER, _OPERATOR, _VIEWER and _APPROVER, for those that are set.
     SIGTERM ends it: requests may finish, event streams are closed.
     Needs: pip install 'tidebase-pg[server]'
+
+    \b
+    Example:
+      tidebase-pg serve --host 0.0.0.0 --port 8000
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     program = prepare(dsn(), **options)

@@ -23,8 +23,9 @@ def skill(folder: Path | None, force: bool) -> None:
     """Print the guide for coding agents, or install it as a skill.
 
     \b
-    tidebase-pg skill >> AGENTS.md
-    tidebase-pg skill --install .claude/skills
+    Examples:
+      tidebase-pg skill >> AGENTS.md
+      tidebase-pg skill --install .claude/skills
     """
     text = resources.files("tidebase_pg.guide").joinpath("SKILL.md").read_text(encoding="utf-8")
     if folder is None:

@@ -19,8 +19,13 @@ def uninstall(execute: bool, abandon_active_runs: bool) -> None:
     """Print what removes the schema with everything in it, or remove it.
 
     All of it in one transaction and without cascade. Refused while something else in the database
-    uses the schema, while somebody keeps objects of his own in it, and while runs are active. Roles
-    are never dropped.
+    uses the schema, while another role keeps objects of its own in it, and while runs are active.
+    Roles are never dropped.
+
+    \b
+    Examples:
+      tidebase-pg uninstall
+      tidebase-pg uninstall --execute
     """
     if execute:
         removal.remove(dsn(), abandon_active_runs=abandon_active_runs)

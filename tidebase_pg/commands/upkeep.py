@@ -1,4 +1,4 @@
-"""Commands that keep the installation going: reconcile, prune, pause, resume, adopt, changes."""
+"""Commands that keep the installation going: reconcile, prune, retention, pause, adopt, changes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final, Literal, get_args
 
 import click
 
+from tidebase_pg import display
 from tidebase_pg.commands.connect import (
     LENGTH,
     actor,
@@ -41,6 +42,11 @@ def reconcile(
     """Do what has become due: leases, deadlines, delayed runs. For cron; workers do it too.
 
     With --loop only what was done is printed, and a database that goes away is waited for.
+
+    \b
+    Examples:
+      tidebase-pg reconcile
+      tidebase-pg reconcile --loop --every 1s
     """
     if every is not None and not loop:
         raise click.UsageError("--every is for --loop")
@@ -75,23 +81,54 @@ def prune(older_than: timedelta | None, queue: str | None, max_runs: int, dry_ru
 
     In transactions of 1000 runs, oldest first; what was removed stays so if this is interrupted.
     --dry-run does the work of removing and takes it back: give it --max-runs where there is much.
+
+    \b
+    Examples:
+      tidebase-pg prune --older-than 90d --dry-run
+      tidebase-pg prune --older-than 90d --queue mails
     """
     with connected(dry_run=dry_run) as tide:
         removed = in_batches(
             lambda most: tide.prune(older_than=older_than, max_runs=most, queue=queue),
-            "removed",
+            "runs removed",
             max_runs,
         )
     verb = "would remove" if dry_run else "removed"
-    echo_fact(f"{verb} {removed} runs", removed=removed, dry_run=dry_run)
+    sentence = f"{verb} {removed} runs" if removed else "nothing is that old; nothing was removed"
+    echo_fact(sentence, removed=removed, dry_run=dry_run)
 
 
 @click.command(cls=Command)
-@click.option("--reason", help="Shown to whoever asks why nothing runs.")
+@click.argument("length", type=LENGTH, required=False)
+@click.option("--forever", is_flag=True, help="Keep them until you remove them.")
+def retention(length: timedelta | None, forever: bool) -> None:
+    """Set how long finished runs are kept whose queue does not say, and plain runs.
+
+    A queue says it with queues set --retention. Upkeep removes what is older.
+
+    \b
+    Examples:
+      tidebase-pg retention 90d
+      tidebase-pg retention --forever
+    """
+    if (length is None) != forever:
+        raise click.UsageError("give a length, such as 90d, or --forever")
+    with connected() as tide:
+        tide.set_retention(length, actor=actor())
+    kept = "until you remove them" if length is None else f"for {display.length(length)}"
+    echo_fact(f"finished runs are kept {kept}", retention=length)
+
+
+@click.command(cls=Command)
+@click.option("--reason", help="Shown where it says why nothing runs.")
 def pause(reason: str | None) -> None:
     """Pause the whole installation.
 
     Nothing is claimed, fired or sent until resume; what runs goes on, new runs are accepted.
+
+    \b
+    Example:
+      tidebase-pg pause --reason 'moving house'
     """
     with connected() as tide:
         tide.pause(reason=reason, actor=actor())
@@ -100,7 +137,12 @@ def pause(reason: str | None) -> None:
 
 @click.command(cls=Command)
 def resume() -> None:
-    """Let a paused installation go on."""
+    """Let a paused installation go on.
+
+    \b
+    Example:
+      tidebase-pg resume
+    """
     with connected() as tide:
         tide.resume(actor=actor())
     echo_fact("at work", paused=False)
@@ -114,13 +156,18 @@ def adopt(mode: Literal["resume", "skip_missed", "quarantine"], dry_run: bool) -
 
     resume: it takes the place of the original. skip_missed: schedules and webhooks due by now are
     passed over. quarantine: active runs are cancelled as well, as for a staging copy.
+
+    \b
+    Examples:
+      tidebase-pg adopt quarantine --dry-run
+      tidebase-pg adopt skip_missed
     """
     with connected(dry_run=dry_run) as tide:
         echo_row(tide.adopt(mode, actor=actor()))
 
 
 @click.command(cls=Command)
-@click.option("--kind", type=click.Choice(get_args(SettingKind)))
+@click.option("--kind", type=click.Choice(get_args(SettingKind)), help="Of such things only.")
 @click.option("--name", help="Of one queue, lane or schedule; provider/model of a price.")
 @click.option("--before", type=int, help="Older than this change_id: the next page.")
 @click.option("--max-changes", type=int, help="Default 100.")
@@ -130,7 +177,12 @@ def changes(
     before: int | None,
     max_changes: int | None,
 ) -> None:
-    """List who changed which settings, and what was set before, newest first."""
+    """List who changed which settings, and what was set before, newest first.
+
+    \b
+    Example:
+      tidebase-pg changes --kind queue --name mails
+    """
     with connected() as tide:
         found = tide.setting_changes(
             kind=kind, name=name, before_change=before, max_changes=max_changes
@@ -138,4 +190,4 @@ def changes(
         echo_rows((change.facts() for change in found), COLUMNS)
 
 
-COMMANDS: Final = [reconcile, prune, pause, resume, adopt, changes]
+COMMANDS: Final = [reconcile, prune, retention, pause, resume, adopt, changes]

@@ -1,4 +1,4 @@
-"""Commands on the secrets that sign webhooks: webhooks set-secret."""
+"""Commands on the secrets that sign webhooks: webhooks set-secret | grant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 import click
 
 from tidebase_pg.commands.connect import LENGTH, connected
-from tidebase_pg.commands.output import Group, echo_fact
+from tidebase_pg.commands.output import Group, echo_fact, echo_row
 from tidebase_pg.values import new_secret
 
 
@@ -27,6 +27,11 @@ def set_secret(name: str, generate: bool, remove: bool, keep: timedelta | None) 
 
     It is read from the standard input, or asked for at a terminal: what stands on a command line
     can be seen by others.
+
+    \b
+    Examples:
+      tidebase-pg webhooks set-secret --generate
+      tidebase-pg webhooks set-secret billing --remove
     """
     if generate and remove:
         raise click.UsageError("give --generate or --remove, not both")
@@ -42,6 +47,21 @@ def set_secret(name: str, generate: bool, remove: bool, keep: timedelta | None) 
     else:
         done = "removed" if remove else "set"
         echo_fact(f"secret {name} {done}", name=name, done=done)
+
+
+@webhooks.command()
+@click.argument("name")
+@click.option("--queue", "queues", multiple=True, help="Signs what its runs send; repeatable.")
+@click.option("--role", "roles", multiple=True, help="Signs what its members send; repeatable.")
+def grant(name: str, queues: tuple[str, ...], roles: tuple[str, ...]) -> None:
+    """Say whose a secret is, instead of what was said before; operators use any.
+
+    \b
+    Example:
+      tidebase-pg webhooks grant billing --queue invoices
+    """
+    with connected() as tide:
+        echo_row(tide.webhooks.grant_secret(name, queues=queues, roles=roles))
 
 
 def _read() -> str:

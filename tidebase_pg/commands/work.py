@@ -47,6 +47,10 @@ def work(
     """Run the workflows of APP, a Tidebase or AsyncTidebase in the Python module MODULE.
 
     Ends on SIGTERM or Ctrl-C: running runs may finish, a second signal hands them back.
+
+    \b
+    Example:
+      tidebase-pg work app.jobs:tide --queues mails,reports --concurrency 8
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     tide = load(application)

@@ -60,7 +60,8 @@ def app(
             user_header=chosen.user_header,
             user_role=chosen.user_role,
         )
-        routes += [Route("/studio", _to_studio), Mount("/studio", pages)]
+        routes += [Route(path, _to_studio) for path in ("/", "/studio")]
+        routes.append(Mount("/studio", pages))
     made = Starlette(routes=routes, lifespan=lifespan)
     # Not mounted: a name may hold what a pattern of paths does not, and end in a slash.
     made.router.redirect_slashes = False

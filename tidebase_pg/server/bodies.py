@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -26,6 +27,7 @@ Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=10 * 366 * 86_400_000)]
 Small: TypeAlias = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 Limit: TypeAlias = Annotated[int, Meta(ge=1, le=1000)]
 Positive: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Units: TypeAlias = Annotated[int, Meta(ge=1, le=10**12)]
 Attempts: TypeAlias = Annotated[int, Meta(ge=1, le=100)]
 Amount: TypeAlias = Annotated[float, Meta(ge=0)]
 Moment: TypeAlias = Annotated[
@@ -97,17 +99,73 @@ class ListRuns(Body, kw_only=True):
     limit: Limit = 100
 
 
+class Failures(Body, kw_only=True):
+    """Which failed runs; what is left out is any."""
+
+    queue: Name | None = None
+    workflow: Name | None = None
+    failure_class: Name | None = None
+    step: Text | None = None
+    """Of the step that failed."""
+    error: Text | None = None
+    """Text within the error, in any case."""
+    fingerprint: Text | None = None
+    """The kind of failure, as `GET /failures` tells it."""
+    finished_after: Moment | None = None
+    """Failed then or later."""
+    finished_before: Moment | None = None
+    """Failed before then."""
+
+
+class ListFailures(Failures, kw_only=True):
+    before: str | None = None
+    """The `next` of the page before."""
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+
+
+class Redrive(Failures, kw_only=True):
+    dry_run: bool = False
+    """Only count them."""
+    per_second: Amount | None = None
+    """So many of them a second; left out, all are due at once."""
+    place: Object = NONE
+    """Where to go on: the `next` of the answer before, or the `start` of a count."""
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = 1000
+    reset_attempts: bool = True
+    """False = each gets one more attempt."""
+
+
 class Heartbeat(Body, kw_only=True):
     lease_owner: Text | None = None
 
 
+class Used(Body, kw_only=True):
+    kind: Text | None = None
+    provider: Text | None = None
+    model: Text | None = None
+    label: Text | None = None
+    quantity: Amount | None = None
+    unit: Text | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    total_tokens: Count | None = None
+    cost_usd: Amount | None = None
+    metadata: Object = NONE
+
+
+MuchUsed: TypeAlias = Annotated[list[Used], Meta(max_length=1000)]
+
+
 class Complete(Body, kw_only=True):
     result: Json = NONE
+    used: MuchUsed | None = None
+    """What the attempt used: recorded with it, once, and settled with its lane."""
 
 
 class Fail(Body, kw_only=True):
     error: Json = NONE
     failure_class: str | None = None
+    used: MuchUsed | None = None
 
 
 class Cancel(Body, kw_only=True):
@@ -131,6 +189,12 @@ class CreateChild(Body, kw_only=True):
     lane: Name | None = None
     """Whose limits hold for it; only with a queue."""
     lane_key: Text | None = None
+    cost: Units | None = None
+    """Of the units of its lane; absent = 1."""
+    after: Annotated[list[Text], Meta(max_length=1000)] | None = None
+    """Children of the same run by name, or runs by id, that have to end first: with a queue."""
+    after_mode: Literal["all", "any"] | None = None
+    after_failure: Literal["cancel", "fail", "run"] | None = None
     edge_type: Text | None = None
     edge_metadata: Object = NONE
 
@@ -152,6 +216,7 @@ class Release(Body, kw_only=True):
     delay_ms: Milliseconds | None = None
     throttle: Text | None = None
     """Why no run of its lane is claimed before either."""
+    used: MuchUsed | None = None
 
 
 class Reschedule(Body, kw_only=True):
@@ -178,6 +243,8 @@ class Budget(Body, kw_only=True):
     max_cost_usd: Amount | None = None
     max_tokens: Count | None = None
     max_steps: Count | None = None
+    allowances: list[Text] | None = None
+    """Scopes; absent = those it has."""
 
 
 class SendEvent(Body, kw_only=True):
@@ -273,19 +340,8 @@ class CreateSnapshot(Body, kw_only=True):
     created_by: Text | None = None
 
 
-class RecordUsage(Body, kw_only=True):
+class RecordUsage(Used, kw_only=True):
     step_id: str | None = None
-    kind: Text | None = None
-    provider: Text | None = None
-    model: Text | None = None
-    label: Text | None = None
-    quantity: Amount | None = None
-    unit: Text | None = None
-    input_tokens: Count | None = None
-    output_tokens: Count | None = None
-    total_tokens: Count | None = None
-    cost_usd: Amount | None = None
-    metadata: Object = NONE
 
 
 class Enqueue(Body, kw_only=True):
@@ -293,6 +349,8 @@ class Enqueue(Body, kw_only=True):
     input: Json = NONE
     metadata: Object = NONE
     dedupe_key: Text | None = None
+    dedupe_for_ms: Annotated[int, Meta(ge=1, le=366 * 86_400_000)] | None = None
+    """How long after the end of the run its key stays taken."""
     delay_ms: Milliseconds | None = None
     run_at: Moment | None = None
     """Beats delayMs."""
@@ -305,6 +363,8 @@ class Enqueue(Body, kw_only=True):
     """Whose limits hold for it, beside those of its queue."""
     lane_key: Text | None = None
     """Whom it counts for within its lane."""
+    cost: Units | None = None
+    """Of the units of its lane; absent = 1."""
     after: Annotated[list[str], Meta(max_length=1000)] | None = None
     """Runs that have to end first."""
     after_mode: Literal["all", "any"] | None = None
@@ -324,6 +384,30 @@ class ConfigureQueue(Body, kw_only=True):
     invoke_url: Text | msgspec.UnsetType | None = msgspec.UNSET
 
 
+class SetLane(Body, kw_only=True):
+    total: Positive | msgspec.UnsetType | None = msgspec.UNSET
+    per_key: Positive | msgspec.UnsetType | None = msgspec.UNSET
+    adaptive: bool | msgspec.UnsetType | None = msgspec.UNSET
+    adaptive_min: Positive | msgspec.UnsetType | None = msgspec.UNSET
+    fair: bool | msgspec.UnsetType | None = msgspec.UNSET
+    weights: dict[str, Positive] | msgspec.UnsetType | None = msgspec.UNSET
+    units: Units | msgspec.UnsetType | None = msgspec.UNSET
+    units_per_key: Units | msgspec.UnsetType | None = msgspec.UNSET
+    period_ms: Milliseconds | msgspec.UnsetType | None = msgspec.UNSET
+    unit: Text | msgspec.UnsetType | None = msgspec.UNSET
+    breaker_failures: Positive | msgspec.UnsetType | None = msgspec.UNSET
+    breaker_classes: list[Text] | msgspec.UnsetType | None = msgspec.UNSET
+    breaker_delay_ms: Milliseconds | msgspec.UnsetType | None = msgspec.UNSET
+    breaker_max_delay_ms: Milliseconds | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class Throttle(Body, kw_only=True):
+    until: Moment | None = None
+    for_ms: Milliseconds | None = None
+    """So long from now; `until` beats it."""
+    reason: Text | None = None
+
+
 class SetSchedule(Body, kw_only=True):
     cron: Text
     workflow_name: Name
@@ -332,8 +416,9 @@ class SetSchedule(Body, kw_only=True):
     max_attempts: Attempts | None = None
     enabled: bool | None = None
     lane: Name | msgspec.UnsetType | None = msgspec.UNSET
-    """Of its runs; absent stays as it is, null = none. With it laneKey counts too."""
+    """Of its runs; absent stays as it is, null = none. With it laneKey and cost count too."""
     lane_key: Text | None = None
+    cost: Units | None = None
 
 
 class Follow(Body, kw_only=True):
@@ -406,3 +491,16 @@ def capability(raw: Raw) -> str | None:
     if text.startswith(b'"'):
         return msgspec.json.decode(text, type=str)
     return text.decode()
+
+
+def records(used: Sequence[Used] | None) -> list[dict[str, Any]] | None:
+    """What an attempt used, as the schema takes it."""
+    if used is None:
+        return None
+    found: list[dict[str, Any]] = []
+    for one in used:
+        record = {name: getattr(one, name) for name in one.__struct_fields__ if name != "metadata"}
+        if metadata := mapping("metadata", one.metadata):
+            record["metadata"] = metadata
+        found.append({name: value for name, value in record.items() if value is not None})
+    return found

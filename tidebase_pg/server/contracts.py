@@ -43,6 +43,19 @@ def known_input(given: Raw, input_hash: str) -> Raw:
     return Raw(msgspec.json.encode({"inputHash": input_hash}))
 
 
+def estimate(options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the step is expected to use, out of its options; the database judges the amounts.
+
+    Raises 400 for what is no object.
+    """
+    given = options.get("estimate")
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise BadBody(["options", "estimate"], "it is not an object of amounts by unit")
+    return cast("dict[str, Any]", given)
+
+
 def contract(options: Mapping[str, Any]) -> dict[str, Any]:
     """The contract in the options of a step; what is of no known kind is passed over.
 

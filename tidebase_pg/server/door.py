@@ -106,6 +106,7 @@ class Door:
             worker=worker,
             address=_address(scope, headers, self._gateway.settings.trusted_proxies),
         )
+        scope["tidebase"] = ask  # what is around the door may say of which route and run it was
         arguments: dict[str, Any] = {}
         if route.body is not None:
             arguments["body"] = self._body(route, await self._read(receive, headers))

@@ -26,7 +26,7 @@ from tidebase_pg.errors import (
 )
 from tidebase_pg.server import bodies, refusals
 from tidebase_pg.server.channels import channels
-from tidebase_pg.server.identity import wire_id
+from tidebase_pg.server.identity import read_id, wire_id
 from tidebase_pg.server.leases import unseal
 from tidebase_pg.server.objects import Run
 from tidebase_pg.server.refusals import Refusal
@@ -125,24 +125,26 @@ async def begin(ask: Ask, run_id: UUID) -> tuple[types.RunRow, UUID]:
     return row, row.lease_id
 
 
-async def complete(ask: Ask, run_id: UUID, result: Raw) -> types.RunRow:
+async def complete(ask: Ask, run_id: UUID, body: bodies.Complete) -> types.RunRow:
     """Finish a run for a caller without a lease; an equal result again is answered as before."""
+    call = calls.complete(run_id, NO_LEASE, used=bodies.records(body.used))
     try:
-        return await act(ask, "complete", calls.complete(run_id, NO_LEASE), result=result)
+        return await act(ask, "complete", call, result=body.result)
     except Refusal as refused:
         if refused.facts.get("code") != "run_finished":
             raise
         row = await ask(calls.get_run, run_id)
-        if row.status == "completed" and _equal(row.result_text, result):
+        if row.status == "completed" and _equal(row.result_text, body.result):
             return row
         raise
 
 
-async def fail(ask: Ask, run_id: UUID, error: Raw, failure_class: str | None) -> types.RunRow:
+async def fail(ask: Ask, run_id: UUID, body: bodies.Fail) -> types.RunRow:
     """End an attempt for a caller without a lease."""
-    named = bodies.failure_class(failure_class)
-    call = calls.fail(run_id, NO_LEASE, failure_class=named)
-    return await act(ask, "fail", call, error=bodies.error(error))
+    named = bodies.failure_class(body.failure_class)
+    used = bodies.records(body.used)
+    call = calls.fail(run_id, NO_LEASE, failure_class=named, used=used)
+    return await act(ask, "fail", call, error=bodies.error(body.error))
 
 
 async def cancel(ask: Ask, run_id: UUID, reason: str | None, actor: str | None) -> types.RunRow:
@@ -170,7 +172,9 @@ async def spawn(ask: Ask, run_id: UUID, body: bodies.CreateChild) -> types.Spawn
         options["recovery_url"] = body.recovery_webhook
     if named := await channels(ask, body.channels):
         options["channels"] = named
-    for name in ("lane", "lane_key"):
+    if body.after is not None:
+        options["after"] = [str(read_id("run", named) or named) for named in body.after]
+    for name in ("lane", "lane_key", "cost", "after_mode", "after_failure"):
         if (value := getattr(body, name)) is not None:
             options[name] = value
     call = ask.build(
@@ -185,7 +189,7 @@ async def spawn(ask: Ask, run_id: UUID, body: bodies.CreateChild) -> types.Spawn
     try:
         made = await act(ask, "child", call, input=body.input)
     except NotFound as error:
-        if error.message.startswith("lane "):
+        if error.message.startswith("lane ") or error.message.endswith("after names it"):
             raise
         raise refusals.missing("parent run") from None
     await alive(ask, run_id)

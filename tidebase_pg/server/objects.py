@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -512,6 +513,83 @@ class Queue(Struct, rename="camel", kw_only=True, frozen=True):
     config: QueueConfig | None
 
 
+class LaneKey(Struct, rename="camel", kw_only=True, frozen=True):
+    """The runs of a lane with one key."""
+
+    lane_key: str | None
+    running: int
+    waiting: int
+    used: int | None = None
+
+
+class Lane(Struct, rename="camel", kw_only=True, frozen=True):
+    """What runs of many queues share; a number of runs that reaches countedTo may be more."""
+
+    name: str
+    running: int
+    waiting: int
+    counted_to: int
+    keys: list[LaneKey]
+    total: int | None
+    per_key: int | None
+    adaptive: bool
+    adaptive_min: int | None
+    adaptive_limit: int | None
+    fair: bool
+    weights: dict[str, int] | None
+    units: int | None
+    units_per_key: int | None
+    period_ms: int
+    unit: str | None
+    used: int | None
+    throttled_until: Time | None
+    throttle_reason: str | None
+    breaker_failures: int | None
+    breaker_classes: list[str] | None
+    breaker_delay_ms: int | None
+    breaker_max_delay_ms: int | None
+    failures: int | None
+    failure: str | None
+    opened_at: Time | None
+    probe_at: Time | None
+    created_at: Time
+    updated_at: Time
+
+    @classmethod
+    def of(cls, row: types.ListedLane) -> Lane:
+        return cls(
+            name=row.lane,
+            running=row.running,
+            waiting=row.waiting,
+            counted_to=row.counted_to,
+            keys=[LaneKey(**key) for key in row.keys],
+            total=row.total,
+            per_key=row.per_key,
+            adaptive=row.adaptive,
+            adaptive_min=row.adaptive_min,
+            adaptive_limit=row.adaptive_limit,
+            fair=row.fair,
+            weights=row.weights,
+            units=row.units,
+            units_per_key=row.units_per_key,
+            period_ms=row.period // timedelta(milliseconds=1),
+            unit=row.unit,
+            used=row.used,
+            throttled_until=time(row.throttled_until),
+            throttle_reason=row.throttle_reason,
+            breaker_failures=row.breaker_failures,
+            breaker_classes=row.breaker_classes,
+            breaker_delay_ms=milliseconds(row.breaker_delay),
+            breaker_max_delay_ms=milliseconds(row.breaker_max_delay),
+            failures=row.failures,
+            failure=row.failure,
+            opened_at=time(row.opened_at),
+            probe_at=time(row.probe_at),
+            created_at=known_time(row.created_at),
+            updated_at=known_time(row.updated_at),
+        )
+
+
 class Schedule(Struct, rename="camel", kw_only=True, frozen=True):
     """What is enqueued when."""
 
@@ -526,6 +604,7 @@ class Schedule(Struct, rename="camel", kw_only=True, frozen=True):
     time_zone: str
     lane: str | None
     lane_key: str | None
+    cost: int | None
     next_run_at: Time
     last_enqueued_at: Time | None
     created_at: Time
@@ -545,6 +624,7 @@ class Schedule(Struct, rename="camel", kw_only=True, frozen=True):
             time_zone=row.time_zone,
             lane=row.lane,
             lane_key=row.lane_key,
+            cost=row.cost,
             next_run_at=known_time(row.next_fire_at),
             last_enqueued_at=time(row.last_fire_at),
             created_at=known_time(row.created_at),
@@ -718,6 +798,20 @@ class Schedules(Struct, frozen=True):
     schedules: list[Schedule]
 
 
+class OneLane(Struct, frozen=True):
+    lane: Lane
+
+
+class Lanes(Struct, frozen=True):
+    lanes: list[Lane]
+
+
+class ThrottledLane(Struct, rename="camel", frozen=True):
+    lane: str
+    throttled_until: Time | None
+    throttle_reason: str | None
+
+
 class Deleted(Struct, frozen=True):
     deleted: str
 
@@ -739,6 +833,84 @@ class Sent(Struct, frozen=True):
 class Wait(Struct, frozen=True):
     wait: Anything
     """Why the run is not running, as reasons."""
+
+
+class FailureGroup(Struct, rename="camel", kw_only=True, frozen=True):
+    """Runs that failed alike."""
+
+    fingerprint: str
+    failure_class: str | None
+    step: str | None
+    type: str | None
+    message: str | None
+    """With ids, quotations and numbers folded."""
+    runs: int
+    workflows: list[str]
+    first_at: Time
+    last_at: Time
+    newest_run: str
+
+    @classmethod
+    def of(cls, group: Mapping[str, Any]) -> FailureGroup:
+        return cls(
+            fingerprint=group["fingerprint"],
+            failure_class=group["failure_class"],
+            step=group["step"],
+            type=group["type"],
+            message=group["message"],
+            runs=group["runs"],
+            workflows=group["workflows"],
+            first_at=known_time(datetime.fromisoformat(group["first_at"])),
+            last_at=known_time(datetime.fromisoformat(group["last_at"])),
+            newest_run=wire_id("run", UUID(group["newest_run"])),
+        )
+
+
+class FailureGroups(Struct, frozen=True):
+    groups: list[FailureGroup]
+    next: str | None = None
+
+
+class FailedCount(Struct, rename="camel", frozen=True):
+    """How many failed runs of a queue and class there are."""
+
+    queue: str | None
+    failure_class: str | None
+    runs: int
+
+
+class Redriven(Struct, rename="camel", kw_only=True, frozen=True):
+    """What a redrive did, or would do."""
+
+    runs: int
+    """Retried, or counted."""
+    groups: list[FailedCount]
+    """What was counted, by queue and class; empty unless it was a dry run."""
+    refused: int
+    """Another active run has their dedupe key."""
+    refused_runs: list[str]
+    """The first of these."""
+    passed: int
+    """They have moved on meanwhile."""
+    start: Json
+    """Given as `place`, it retries exactly what was counted."""
+    next: Json | None
+    """Given as `place`, it goes on; null when all is done."""
+
+    @classmethod
+    def of(cls, page: Mapping[str, Any]) -> Redriven:
+        return cls(
+            runs=page["runs"],
+            groups=[
+                FailedCount(row["queue"], row["failure_class"], row["runs"])
+                for row in page["groups"] or ()
+            ],
+            refused=page["refused"],
+            refused_runs=[wire_id("run", UUID(run)) for run in page["refused_runs"]],
+            passed=page["passed"],
+            start=Raw(encode(page["start"])),
+            next=None if page["next"] is None else Raw(encode(page["next"])),
+        )
 
 
 class SettingChange(Struct, rename="camel", kw_only=True, frozen=True):
@@ -781,6 +953,10 @@ class Health(Struct, frozen=True):
 class Ready(Struct, frozen=True):
     ok: bool
     problems: list[str] = []
+
+
+def milliseconds(length: timedelta | None) -> int | None:
+    return None if length is None else length // timedelta(milliseconds=1)
 
 
 def per_minute(limit: int | None, period: timedelta) -> int | None:

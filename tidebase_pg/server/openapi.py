@@ -16,6 +16,7 @@ _REF: Final = "#/components/schemas/{name}"
 _PARAMETERS: Final = {
     "workflow": "The name of a workflow; `/` as `%2F`.",
     "queue": "The name of a queue; `/` as `%2F`.",
+    "lane": "The name of a lane; `/` as `%2F`.",
     "name": "The name of a schedule; `/` as `%2F`.",
     "id": "An id as answers have it.",
     "step": "The id of a step as answers have it.",

@@ -127,6 +127,7 @@ _PLACE: Final = re.compile(r"([a-z_]+)|\[(\d+)\]")
 _FIELDS: Final[Mapping[str, str]] = {
     "contract": "options",
     "deadline": "deadlineMs",
+    "dedupe_for": "dedupeForMs",
     "delay": "delayMs",
     "edge": "name",
     "push_url": "invokeUrl",

@@ -21,7 +21,6 @@ class ActiveRun:
     """One leased run. `on_stop` is called once, from any thread, when it stops."""
 
     __slots__ = (
-        "_key",
         "_since",
         "abandon",
         "alone",
@@ -40,7 +39,9 @@ class ActiveRun:
         "refusals",
         "renewed_at",
         "run_id",
+        "spent",
         "stop",
+        "trace",
         "under_way",
         "used",
     )
@@ -52,7 +53,6 @@ class ActiveRun:
         self.run_id: UUID = leased.run_id
         self.lease_id: UUID = leased.lease_id
         self.lease = lease
-        self._key: str | None = None
         self.inline = inline
         """Whether this process itself waits for what a worker would park the run for."""
         self.renewed_at = self._since = since
@@ -78,15 +78,17 @@ class ActiveRun:
         """Whether a branch is inside run.transaction."""
         self.parking = 0
         """How many branches wait for those to end, in order to park the run."""
+        self.trace: Mapping[str, str] | None = None
+        """What a propagator has written within the attempt, for the webhooks that its end makes."""
         self.used: dict[str, list[Mapping[str, Any]]] = {}
         """What steps have used that is not reported yet, by their names."""
+        self.spent: list[Mapping[str, Any]] = []
+        """What it has used beside its steps, which is reported with the end of the attempt."""
 
     @property
     def key(self) -> str:
         """How a document that reports on the run begins."""
-        if self._key is None:
-            self._key = self.leased.key
-        return self._key
+        return self.leased.key
 
     def check(self) -> None:
         """Raises Stop when the run has stopped, or its lease may have ended unrenewed."""
@@ -138,7 +140,6 @@ class ActiveRun:
     def resume(self, leased: LeasedRun, since: float) -> None:
         """The run goes on here under a new lease."""
         self.leased, self.lease_id = leased, leased.lease_id
-        self._key = None
         self.fresh = leased.fresh
         self.renewed_at = self._since = since
 

@@ -9,14 +9,17 @@ import logging
 import signal
 import threading
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, cast
+from uuid import UUID
 
 import psycopg
 
-from tidebase_pg import current, flows
+from tidebase_pg import calls, current, flows
 from tidebase_pg.async_driver import AsyncDriver
 from tidebase_pg.async_run import AsyncRun
+from tidebase_pg.async_session import answers as async_answers
 from tidebase_pg.async_session import called as async_called
 from tidebase_pg.async_session import run_child as async_run_child
 from tidebase_pg.client import AsyncClient, Client
@@ -27,13 +30,14 @@ from tidebase_pg.client.thread_sources import threaded
 from tidebase_pg.driver import Driver
 from tidebase_pg.errors import BadPayload, Snooze, Stop
 from tidebase_pg.flows import Outcome
-from tidebase_pg.registry import Registry
+from tidebase_pg.registry import Registry, Workflow
 from tidebase_pg.run import Run
-from tidebase_pg.session import called, run_child
+from tidebase_pg.session import answers, called, run_child
 from tidebase_pg.tasks import from_threads, in_thread
 from tidebase_pg.types import LeasedRun
 from tidebase_pg.webhooks.dispatcher import Dispatcher
 from tidebase_pg.worker.active_run import ActiveRun
+from tidebase_pg.worker.batches import Batch
 from tidebase_pg.worker.listener import AsyncListener, AsyncWaker, Listener, Waker
 from tidebase_pg.worker.renewal import LeaseRenewer
 from tidebase_pg.worker.state import Registration, Request, WorkerOptions, WorkerState, WorkReport
@@ -89,7 +93,9 @@ class Worker:
         self._ticker = (
             None if options.reconcile is None else Ticker(threaded(source), options.reconcile)
         )
-        self._threads = ThreadPool(self._slot, options.concurrency, "slot")
+        self._threads: ThreadPool[ActiveRun | Batch] = ThreadPool(
+            self._slot, options.concurrency, "slot"
+        )
         self._ended: deque[Ended] = deque()
         self._awaited = 1
         self._urgent = False
@@ -128,6 +134,8 @@ class Worker:
                     self._take_notice()
                     if state.impatient():
                         state.release_all()
+                    if batches := state.batches():
+                        self._threads.put(batches)
             finally:
                 self._renewer.stop()
                 if self._ticker is not None:
@@ -159,6 +167,11 @@ class Worker:
             self._state.on_error(request, error)
             return
         self._threads.put(self._state.settled(request, settlement))
+        for run_id, record in self._state.unrecorded():
+            try:
+                self._claims.execute(calls.record_usage(run_id, **record).unread())
+            except Exception as error:
+                unrecorded(run_id, record, error)
 
     def _register(self, registration: Registration) -> None:
         try:
@@ -216,7 +229,13 @@ class Worker:
             run, outcome = self._ended.popleft()
             self._state.ended(run, outcome)
 
-    def _slot(self, run: ActiveRun) -> None:
+    def _slot(self, work: ActiveRun | Batch) -> None:
+        if isinstance(work, Batch):
+            contextvars.copy_context().run(self._attend_batch, work)
+        else:
+            self._attend_run(work)
+
+    def _attend_run(self, run: ActiveRun) -> None:
         outcome = contextvars.copy_context().run(self._attend, run)
         abandoned = run.abandon is None and run.hopeless
         run.end()
@@ -251,6 +270,43 @@ class Worker:
         finally:
             driver.handle = None  # each refers to the other
         return returned(run, result, self._registry)
+
+    def _attend_batch(self, batch: Batch) -> None:
+        begun = begun_together(batch, self._registry, self._report)
+        if begun is None:
+            return
+        workflow, runs, inputs = begun
+        drivers = [
+            Driver(run, self._steps, self._registry, run_child, self._reporter) for run in runs
+        ]
+        abandoned = False
+
+        def abandon() -> None:
+            nonlocal abandoned
+            if not abandoned:
+                abandoned = True
+                logger.error("a batch of %s swallows its end: abandoned", workflow.name)
+                self._threads.replace()
+                for run, outcome in handed_back(runs):
+                    self._report(run, outcome)
+
+        for run, driver in zip(runs, drivers, strict=True):
+            run.on_stop = partial(stops, driver.cancelled)
+            run.abandon = abandon
+        try:
+            found = answers(workflow, [Run(driver) for driver in drivers], self._registry, inputs)
+        except BaseException as error:
+            outcomes = raised_together(runs, error)
+        else:
+            outcomes = answered(runs, found, self._registry)
+        finally:
+            for driver in drivers:
+                driver.handle = None  # each refers to the other
+        for run in runs:
+            run.end()
+        if not abandoned:
+            for run, outcome in outcomes:
+                self._report(run, outcome)
 
     def _abandon(self, run: ActiveRun) -> None:
         """The code of a run that has stopped cannot be made to end: its thread is left to it."""
@@ -381,6 +437,8 @@ class AsyncWorker:
             self._take_notice()
             if state.impatient():
                 state.release_all()
+            for batch in state.batches():
+                self._begin_batch(batch)
 
     async def _exchange(self, request: Request) -> None:
         try:
@@ -391,6 +449,11 @@ class AsyncWorker:
         # Not before the next call is on its way, if there is one to make: then they run beside it.
         started = self._state.settled(request, settlement)
         asyncio.get_running_loop().call_soon(self._begin, started)
+        for run_id, record in self._state.unrecorded():
+            try:
+                await self._claims.execute(calls.record_usage(run_id, **record).unread())
+            except Exception as error:
+                unrecorded(run_id, record, error)
 
     def _begin(self, started: list[ActiveRun]) -> None:
         loop = asyncio.get_running_loop()
@@ -398,6 +461,14 @@ class AsyncWorker:
             name = f"tidebase {run.run_id.hex}"
             run.owner = task = loop.create_task(self._slot(run, loop), name=name)
             self._tasks.add(task)
+
+    def _begin_batch(self, batch: Batch) -> None:
+        loop = asyncio.get_running_loop()
+        name = f"tidebase {batch.runs[0].run_id.hex} and others"
+        task = loop.create_task(self._attend_batch(batch, loop), name=name)
+        for run in batch.runs:
+            run.owner = task
+        self._tasks.add(task)
 
     async def _register(self, registration: Registration) -> None:
         try:
@@ -499,6 +570,53 @@ class AsyncWorker:
             driver.handle = None  # each refers to the other
         return returned(run, result, self._registry)
 
+    async def _attend_batch(self, batch: Batch, loop: asyncio.AbstractEventLoop) -> None:
+        task = cast("asyncio.Task[None]", batch.runs[0].owner)
+        begun = begun_together(batch, self._registry, self._report)
+        if begun is None:
+            self._tasks.discard(task)
+            return
+        workflow, runs, inputs = begun
+        drivers = [
+            AsyncDriver(run, self._steps, self._registry, async_run_child, self._reporter)
+            for run in runs
+        ]
+        abandoned = False
+
+        def stopped(driver: AsyncDriver, _: Stop) -> None:
+            driver.cancelled.set()
+            if all(run.stop is not None for run in runs):
+                task.cancel()
+
+        def abandon() -> None:
+            nonlocal abandoned
+            if not abandoned:
+                abandoned = True
+                logger.error("a batch of %s swallows its end: abandoned", workflow.name)
+                self._tasks.discard(task)
+                for run, outcome in handed_back(runs):
+                    self._report(run, outcome)
+
+        for run, driver in zip(runs, drivers, strict=True):
+            run.on_stop = from_threads(partial(stopped, driver), loop)
+            run.abandon = abandon
+        handles = [AsyncRun(driver) for driver in drivers]
+        try:
+            found = await async_answers(workflow, handles, self._registry, inputs)
+        except BaseException as error:
+            outcomes = raised_together(runs, error)
+        else:
+            outcomes = answered(runs, found, self._registry)
+        finally:
+            for driver in drivers:
+                driver.handle = None  # each refers to the other
+        for run in runs:
+            run.end()
+        self._tasks.discard(task)
+        if not abandoned:
+            for run, outcome in outcomes:
+                self._report(run, outcome)
+
     def _abandon(self, run: ActiveRun, task: asyncio.Task[None]) -> None:
         """The code of a run that has stopped cannot be made to end: its task is left to it."""
         logger.error("run %s of %s swallows its end: abandoned", run.run_id, run.leased.workflow)
@@ -565,6 +683,13 @@ def facts(leased: LeasedRun) -> dict[str, object]:
     }
 
 
+def unrecorded(run_id: UUID, record: Mapping[str, Any], error: Exception) -> None:
+    """What a run used is in the log at least."""
+    logger.error(
+        "what run %s used could not be recorded, %s: %s", run_id, record, flows.one_line(error)
+    )
+
+
 def returned(run: ActiveRun, result: Any, registry: Registry) -> Outcome | None:
     """What to settle for the answer of a workflow."""
     leased = run.leased
@@ -625,6 +750,67 @@ def raised(run: ActiveRun, error: BaseException) -> Outcome | None:
         extra=facts(leased),
     )
     return flows.failed(leased, failure)
+
+
+def begun_together(
+    batch: Batch, registry: Registry, report: Callable[[ActiveRun, Outcome | None], None]
+) -> tuple[Workflow, list[ActiveRun], list[Any]] | None:
+    """The runs of a batch that begin, and their inputs; those that stopped meanwhile, or whose
+    input does not fit, are reported. None when no run is left."""
+    runs: list[ActiveRun] = []
+    inputs: list[Any] = []
+    workflow = registry.of_run(batch.runs[0].leased.workflow)
+    for run in batch.runs:
+        if run.stop is None:
+            try:
+                inputs.append(workflow.given(run.leased, registry.codec))
+            except BadPayload as error:
+                run.end()
+                report(run, flows.failed(run.leased, flows.bad_input(error)))
+            else:
+                runs.append(run)
+                begins(run.leased)
+        else:
+            run.end()
+            report(run, None)
+    return (workflow, runs, inputs) if runs else None
+
+
+def answered(
+    runs: Sequence[ActiveRun], found: Sequence[Any], registry: Registry
+) -> list[tuple[ActiveRun, Outcome | None]]:
+    """What to settle for the answers a workflow gave for a batch."""
+    return [
+        (
+            run,
+            raised(run, answer)
+            if isinstance(answer, BaseException)
+            else returned(run, answer, registry),
+        )
+        for run, answer in zip(runs, found, strict=True)
+    ]
+
+
+def raised_together(
+    runs: Sequence[ActiveRun], error: BaseException
+) -> list[tuple[ActiveRun, Outcome | None]]:
+    """What to settle when a workflow answered nothing for a batch: an error is that of every run,
+    but the end of some hands the others back, for another batch."""
+    if not isinstance(error, Exception):
+        if any(run.stop is not None for run in runs):
+            return handed_back(runs)
+        if isinstance(error, asyncio.CancelledError):
+            error = RuntimeError("the task of the workflow was cancelled from within")
+    return [(run, raised(run, error)) for run in runs]
+
+
+def handed_back(runs: Sequence[ActiveRun]) -> list[tuple[ActiveRun, Outcome | None]]:
+    """Those that are still held come again, and the attempt does not count."""
+    return [(run, None if run.stop is not None else flows.released(run.leased)) for run in runs]
+
+
+def stops(cancelled: threading.Event, _: Stop) -> None:
+    cancelled.set()
 
 
 def end_dispatcher(dispatcher: Dispatcher, state: WorkerState) -> None:

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -26,9 +26,11 @@ from tidebase_pg.errors import (
     SchemaTooOld,
 )
 from tidebase_pg.flows import Outcome
+from tidebase_pg.registry import BatchSize
 from tidebase_pg.types import Settlement
 from tidebase_pg.values import Duration, seconds, text, texts, whole, worker_name
 from tidebase_pg.worker.active_run import ActiveRun
+from tidebase_pg.worker.batches import Batch, Gathering
 from tidebase_pg.worker.polling import Polling
 
 logger: Final = logging.getLogger("tidebase_pg.worker")
@@ -85,12 +87,15 @@ class WorkerOptions:
     deliver: bool
     signals: bool | None
     park_grace: float
+    batches: Mapping[str, BatchSize]
+    """The workflows that take many runs at once."""
 
 
 def worker_options(
     registered_queues: Sequence[str],
     workflows: Sequence[str],
     *,
+    batches: Mapping[str, BatchSize] | None = None,
     queues: Sequence[str] | None = None,
     concurrency: int = 1,
     lease: Duration = 60.0,
@@ -129,6 +134,7 @@ def worker_options(
         deliver=isinstance(deliver, Mapping) or bool(deliver),
         signals=signals,
         park_grace=seconds("park_grace", park_grace),
+        batches={} if batches is None else batches,
     )
 
 
@@ -176,6 +182,7 @@ class WorkerState:
         self._stopped_at = 0.0
         self._hurry = False
         self._outcomes: list[Outcome] = []
+        self._unrecorded: list[tuple[UUID, Mapping[str, Any]]] = []
         self._singly = 0
         self._claimed = 0
         self._counts = {"completed": 0, "failed": 0, "released": 0}
@@ -184,7 +191,19 @@ class WorkerState:
         self._found_nothing = False
         self.waiter = f"{options.name[:200]}/{secrets.token_hex(16)}"
         """Who is notified: this worker alone, and nobody else can tell who that is."""
-        self._share = max(SMALLEST_SHARE, (options.concurrency + 1) // 2)
+        self._gathering = Gathering(options.batches) if options.batches else None
+        largest = max((size.most for size in options.batches.values()), default=0)
+        for name, size in options.batches.items():
+            if size.most > options.concurrency:
+                logger.warning(
+                    "workflow %r takes batches of %d, this worker holds %d runs: "
+                    "give concurrency=%d",
+                    name,
+                    size.most,
+                    options.concurrency,
+                    size.most,
+                )
+        self._share = max(SMALLEST_SHARE, (options.concurrency + 1) // 2, largest)
         """How many runs one call takes and gives at most: of many slots half, so that there is
         always something to do both for the database and for the slots."""
         self._lingers_until = 0.0
@@ -214,7 +233,7 @@ class WorkerState:
             return None
         outcomes = self._outcomes[: 1 if self._singly else self._share if room else MOST_OUTCOMES]
         call = calls.settle_and_claim(
-            flows.batch(outcomes),
+            flows.batch(outcomes, traced=self._has_sessions),
             queues=queues or self.options.queues,
             max_runs=room,
             lease=self.options.lease,
@@ -332,6 +351,8 @@ class WorkerState:
                 self._take_refusal(outcome, run, verdict.reason)
             else:
                 self._counts[outcome.kind] += 1
+                if not self._has_sessions:
+                    self._leave_unrecorded(outcome)
 
         now = time.monotonic()
         lease, sent_at, held = self.options.lease, request.sent_at, self.held
@@ -355,7 +376,14 @@ class WorkerState:
             self._claim_at = 0.0
         else:
             self._claim_at = self.polling.nothing(now)
-        return started
+        return started if self._gathering is None else self._gathering.take(started, now)
+
+    def batches(self) -> Sequence[Batch]:
+        """The batches to begin now."""
+        if self._gathering is None:
+            return ()
+        alone = self._room() == 0 or (self.options.drain and self._found_nothing)
+        return self._gathering.due(time.monotonic(), alone=alone)
 
     def on_error(self, request: Request, error: Exception) -> None:
         """Take in that the request failed. Raises what concerns the worker itself.
@@ -371,7 +399,8 @@ class WorkerState:
         if not self._reached and (may_pass(error) or len(self.options.queues) == 1):
             raise error
         now = time.monotonic()
-        self._ask_holding_until = now + self.options.lease if request.room else 0.0
+        if request.room:
+            self._ask_holding_until = now + self.options.lease
         if request.outcomes and (is_timeout(error) or not may_pass(error)):
             self._isolate(request, error, now)
         elif may_pass(error):
@@ -415,14 +444,33 @@ class WorkerState:
         else:
             self._give_up(outcome, flows.one_line(error))
 
+    def _leave_unrecorded(self, outcome: Outcome) -> None:
+        self._unrecorded.extend((outcome.run.run_id, record) for record in outcome.used)
+
+    def unrecorded(self) -> list[tuple[UUID, Mapping[str, Any]]]:
+        """What attempts used whose outcomes were refused: of runs that were cancelled or lost."""
+        found, self._unrecorded = self._unrecorded, []
+        return found
+
     def _take_refusal(self, outcome: Outcome, run: ActiveRun | None, reason: str | None) -> None:
         if reason == "busy" and run is not None:
             # Another transaction holds the row of the run: the same report again.
             self.leased[run.run_id] = run
             self._later.append((time.monotonic() + BUSY_PAUSE, outcome))
             return
+        if reason == "single" and run is not None:
+            # It is charged to a budget: the same report again, by itself.
+            self.leased[run.run_id] = run
+            self._outcomes.insert(0, outcome)
+            self._singly += 1
+            return
         instead = flows.refused(outcome, reason)
+        if instead is None or reason == "bad_outcome":
+            self._leave_unrecorded(outcome)
+            instead = instead and replace(instead, used=())
         if instead is not None:
+            if run is not None:
+                self.leased[run.run_id] = run
             self._outcomes.append(instead)
         else:
             self._dropped += 1
@@ -447,6 +495,8 @@ class WorkerState:
             now = time.monotonic()
             short = now - run.given_at < SHORT
             self._lingers_until = now + LINGER if short else 0.0
+        if run.trace is not None or run.spent:
+            outcome = replace(outcome, trace=run.trace, used=tuple(run.spent))
         self._outcomes.append(outcome)
 
     @property
@@ -522,6 +572,8 @@ class WorkerState:
         elif self._room() > 0:
             moments.append(max(self._claim_at, self._silent_until))
         moments.extend(at for at, _ in self._later)
+        if self._gathering is not None and (begins := self._gathering.moment()) is not None:
+            moments.append(begins)
         if self.stopping and self.held:
             moments.append(self._stopped_at + (0.0 if self._hurry else self.options.grace))
         return max(0.0, min(moments) - now) if moments else None

@@ -12,11 +12,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import psycopg
 
-from tidebase_pg import calls
+from tidebase_pg import calls, threads
 from tidebase_pg.call import Call
 from tidebase_pg.client import AsyncClient, Client
 from tidebase_pg.client.failures import is_passing, pauses
@@ -72,6 +73,7 @@ class Report:
         "leads",
         "name",
         "sent",
+        "took",
     )
 
     def __init__(
@@ -88,9 +90,11 @@ class Report:
         self.judge = judge
         self.call: Call[Any] = complete or begin  # type: ignore[assignment]
         """The report by itself."""
-        self.name: str = self.call.arguments["name"]  # type: ignore[assignment]
+        self.name: str = self.call.arguments["name"]
         self.key = held.key
         self.began_at = None if judge is None else time.monotonic()
+        self.took: Report | None = None
+        """The begin nobody waits for that goes along; a branch may have to know that it is told."""
         self.sent = False
         self.answered = False
         self.answer: StepAnswer | None = None
@@ -103,6 +107,11 @@ class Report:
     def single(self) -> bool:
         """Whether the database wants it by itself."""
         return self.answer is not None and self.answer.action == "single"
+
+    @property
+    def unmade(self) -> bool:
+        """Whether the call for many did not make it."""
+        return self.single or self.error is not None
 
     @property
     def busy(self) -> bool:
@@ -120,9 +129,9 @@ class Report:
         """About how long its text is: what may be long in it."""
         size = 0
         if self.complete is not None:
-            size += len(cast(str, self.complete.arguments.get("output", "")))
+            size += len(self.complete.arguments.get("output", ""))
         if self.begin is not None:
-            size += len(cast(str, self.begin.arguments.get("input", "")))
+            size += len(self.begin.arguments.get("input", ""))
         return size
 
     def text(self, now: float) -> str:
@@ -145,6 +154,8 @@ class Report:
                 given += f',"input":{arguments["input"]}'
             if "contract" in arguments:
                 given += f',"contract":{arguments["contract"]}'
+            if "estimate" in arguments:
+                given += f',"estimate":{arguments["estimate"]}'
         name = encode(self.name, "the name of a step")
         return f'{self.key},"name":{name}{given}{output}}}'
 
@@ -198,8 +209,8 @@ class StepBatcher:
             begun = self.early.get(report.held)
             early = None if begun is None else begun.get(report.name)
             if early is not None and not early.sent:
-                self._forget(early)
-                report.begin, report.began_at = early.begin, early.began_at
+                self.forget(early)
+                report.begin, report.began_at, report.took = early.begin, early.began_at, early
         self.waiting.append(report)
 
     def add_deferred(self, report: Report) -> None:
@@ -263,7 +274,8 @@ class StepBatcher:
                 report.again()  # nobody waits: it goes out with what is due next
             else:
                 report.answered = True
-                self._forget(report)
+                if not report.unmade:
+                    self.forget(report)
 
     def next_leader(self) -> Report | None:
         """The first that somebody waits for."""
@@ -275,7 +287,8 @@ class StepBatcher:
                 report.sent = True
                 self.waiting.append(report)
 
-    def _forget(self, report: Report) -> None:
+    def forget(self, report: Report) -> None:
+        """A begin nobody waits for is known to the database, or never will be."""
         begun = self.early[report.held]
         del begun[report.name]
         if not begun:
@@ -301,6 +314,11 @@ class StepReporter:
         self._looking = False
         self._closed = threading.Event()
 
+    @property
+    def defers(self) -> bool:
+        """Whether a begin may be told later."""
+        return not self._batcher.refused
+
     def execute(self, held: ActiveRun, call: Call[T]) -> T:
         """The answer to a call about a run, made after the database knows what the run began."""
         batcher = self._batcher
@@ -312,21 +330,26 @@ class StepReporter:
         with self._lock:
             batcher.add(report)
             leads = self._leads()
-        self._await(report, leads)
-        waits = pauses(LONGEST_BUSY)
-        while report.busy:
-            # Another transaction holds the run; the others do not wait with it.
-            time.sleep(next(waits))
-            held.check()
-            with self._lock:
-                batcher.waiting.append(report.again())
-                leads = self._leads()
+        try:
             self._await(report, leads)
-        if report.single:
-            if report.begin is not None or "used" in call.arguments:
-                held.ask_alone()
-            return self._alone(held, call)
-        return cast(T, report.result())
+            waits = pauses(LONGEST_BUSY)
+            while report.busy:
+                # Another transaction holds the run; the others do not wait with it.
+                time.sleep(next(waits))
+                held.check()
+                with self._lock:
+                    batcher.waiting.append(report.again())
+                    leads = self._leads()
+                self._await(report, leads)
+            if report.single:
+                if report.begin is not None or "used" in call.arguments:
+                    held.ask_alone()
+                return self._alone(held, call)
+            answer: T = report.result()
+            return answer
+        finally:
+            if report.took is not None:
+                report.took.done.release()
 
     def _alone(self, held: ActiveRun, call: Call[T]) -> T:
         """The answer to a call that is in no batch, which is repeated as batches are."""
@@ -353,8 +376,6 @@ class StepReporter:
 
     def begin(self, held: ActiveRun, call: Call[StepStart], judge: Judge) -> StepStart:
         """Tell that a step began, without waiting for the answer: `judge` reads it."""
-        if self._batcher.refused:
-            return self._alone(held, call)
         report = Report(held, begin=call, judge=judge)
         report.done.acquire()
         with self._lock:
@@ -413,7 +434,11 @@ class StepReporter:
                 leads = next_leader is None and batcher.sending
             for report in batch:
                 if report.judge is not None and report.answered:
-                    self._conclude(report)
+                    if report.unmade:
+                        # A server that is silent now holds up this run, not all slots.
+                        threads.in_background(partial(self._conclude, report), "begin")
+                    else:
+                        report.done.release()
 
     def _gather(self) -> None:
         """Let the slots answered just now hand in what they have next, as long as they do."""
@@ -424,12 +449,14 @@ class StepReporter:
             time.sleep(0)
 
     def _conclude(self, report: Report) -> None:
+        """Make a begin nobody waits for by itself."""
         try:
-            if report.error is not None or report.single:
-                report.conclude(self._client.execute(report.call))
+            report.conclude(self._alone(report.held, report.call))
         except (Exception, Stop) as error:
             report.conclude(error)
         finally:
+            with self._lock:
+                self._batcher.forget(report)
             report.done.release()
 
     def _look(self) -> None:
@@ -455,6 +482,11 @@ class AsyncStepReporter:
         self._batcher = StepBatcher()
         self._looking: asyncio.TimerHandle | None = None
 
+    @property
+    def defers(self) -> bool:
+        """Whether a begin may be told later."""
+        return not self._batcher.refused
+
     async def execute(self, held: ActiveRun, call: Call[T]) -> T:
         """The answer to a call about a run, made after the database knows what the run began."""
         report = None if self._batcher.refused else report_of(held, call)
@@ -464,21 +496,26 @@ class AsyncStepReporter:
         report.future = asyncio.get_running_loop().create_future()
         self._batcher.add(report)
         self._send()
-        await report.future
-        waits = pauses(LONGEST_BUSY)
-        while report.busy:
-            # Another transaction holds the run; the others do not wait with it.
-            await asyncio.sleep(next(waits))
-            held.check()
-            report.future = asyncio.get_running_loop().create_future()
-            self._batcher.waiting.append(report.again())
-            self._send()
+        try:
             await report.future
-        if report.single:
-            if report.begin is not None or "used" in call.arguments:
-                held.ask_alone()
-            return await self._alone(held, call)
-        return cast(T, report.result())
+            waits = pauses(LONGEST_BUSY)
+            while report.busy:
+                # Another transaction holds the run; the others do not wait with it.
+                await asyncio.sleep(next(waits))
+                held.check()
+                report.future = asyncio.get_running_loop().create_future()
+                self._batcher.waiting.append(report.again())
+                self._send()
+                await report.future
+            if report.single:
+                if report.begin is not None or "used" in call.arguments:
+                    held.ask_alone()
+                return await self._alone(held, call)
+            answer: T = report.result()
+            return answer
+        finally:
+            if report.took is not None:
+                _tell(report.took)
 
     async def _alone(self, held: ActiveRun, call: Call[T]) -> T:
         """The answer to a call that is in no batch, which is repeated as batches are."""
@@ -492,10 +529,8 @@ class AsyncStepReporter:
             await asyncio.sleep(next(waits))
             held.check()
 
-    async def begin(self, held: ActiveRun, call: Call[StepStart], judge: Judge) -> StepStart:
+    def begin(self, held: ActiveRun, call: Call[StepStart], judge: Judge) -> StepStart:
         """Tell that a step began, without waiting for the answer: `judge` reads it."""
-        if self._batcher.refused:
-            return await self._alone(held, call)
         self._batcher.add_deferred(Report(held, begin=call, judge=judge))
         if self._looking is None:
             self._looking = asyncio.get_running_loop().call_later(MOMENT, self._look)
@@ -542,16 +577,21 @@ class AsyncStepReporter:
                         _tell(report)
             for report in batch:
                 if report.judge is not None and report.answered:
-                    await self._conclude(report)
+                    if report.unmade:
+                        # A server that is silent now holds up this run, not all slots.
+                        in_background(partial(self._conclude, report), "begin")
+                    else:
+                        _tell(report)
         batcher.sending = False
 
     async def _conclude(self, report: Report) -> None:
+        """Make a begin nobody waits for by itself."""
         try:
-            if report.error is not None or report.single:
-                report.conclude(await self._client.execute(report.call))
+            report.conclude(await self._alone(report.held, report.call))
         except (Exception, Stop) as error:
             report.conclude(error)
         finally:
+            self._batcher.forget(report)
             _tell(report)
 
     def _look(self) -> None:

@@ -12,6 +12,7 @@ declare
   v_attempts integer;
   v_runs tide.new_run[];
   v_run_ids uuid[];
+  v_waiting text;
   v_last_seq integer;
 begin
   select
@@ -42,6 +43,19 @@ begin
     _add_children.parent.run_id,
     _add_children.parent.requested_by
   );
+  if _add_children.queue is null then
+    select u.edge
+    into v_waiting
+    from unnest(v_edges) with ordinality as u(edge, ordinal)
+    where (v_runs[u.ordinal]).after_mode is not null
+    order by u.ordinal
+    limit 1;
+    if found then
+      raise exception '%.after is given without a queue', tide._batch_argument(v_waiting, 1)
+        using errcode = '22023',
+              hint = 'A plain run is begun by its parent: give a queue, whose workers wait for it.';
+    end if;
+  end if;
   v_run_ids := tide._insert_runs(v_runs, free => true);
 
   insert into tide.run_edges as e (
@@ -70,6 +84,7 @@ begin
   from unnest(v_runs) as n
   where _add_children.queue is not null
     and n.run_at < tide._soon()
+    and n.after_mode is null
   group by n.priority
   order by n.priority desc;
 
@@ -81,24 +96,25 @@ begin
     )
     from jsonb_array_elements(_add_children.children) with ordinality as c(element, ordinal);
   end if;
+  -- Of those that come after others, _add_predecessors tells.
   perform tide._emit(
-    v_run_ids,
-    array_fill(1, array[v_count]),
+    array_agg(v_run_ids[u.ordinal]),
+    array_agg(1),
     case when _add_children.queue is null then 'run.created' else 'run.enqueued' end,
-    array(
-      select
-        tide._enqueued_event(
-          (v_runs[u.ordinal]).workflow,
-          _add_children.queue,
-          (v_runs[u.ordinal]).priority,
-          (v_runs[u.ordinal]).run_at,
-          (v_runs[u.ordinal]).max_attempts
-        )
-        || jsonb_build_object('parent_id', _add_children.parent.run_id, 'edge', u.edge)
-      from unnest(v_edges) with ordinality as u(edge, ordinal)
-      order by u.ordinal
+    array_agg(
+      tide._enqueued_event(
+        (v_runs[u.ordinal]).workflow,
+        _add_children.queue,
+        (v_runs[u.ordinal]).priority,
+        (v_runs[u.ordinal]).run_at,
+        (v_runs[u.ordinal]).max_attempts
+      )
+      || jsonb_build_object('parent_id', _add_children.parent.run_id, 'edge', u.edge)
     )
-  );
+  )
+  from unnest(v_edges) with ordinality as u(edge, ordinal)
+  where (v_runs[u.ordinal]).after_mode is null
+  having count(*) > 0;
   update tide.runs_active as r
   set
     last_seq = r.last_seq + v_count,

@@ -16,11 +16,13 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-  v_run constant tide.runs := tide._hold(spawn.run_id, spawn.lease_id);
+  v_run tide.runs;
   v_child jsonb;
   v_known tide.run_edges;
   v_made uuid;
 begin
+  perform tide._lock_named(spawn.run_id, jsonb_build_array(spawn.options));
+  v_run := tide._hold(spawn.run_id, spawn.lease_id);
   perform tide._require_read_committed('spawn');
   perform tide._refuse_overdue(v_run);
   perform tide._known_keys(
@@ -28,7 +30,8 @@ begin
     coalesce(spawn.options, '{}'),
     array[
       'priority', 'delay', 'run_at', 'max_attempts', 'deadline', 'metadata', 'backoff', 'budget',
-      'edge_type', 'edge_metadata', 'detached', 'recovery_url', 'channels', 'lane', 'lane_key'
+      'edge_type', 'edge_metadata', 'detached', 'recovery_url', 'channels', 'lane', 'lane_key',
+      'cost', 'after', 'after_mode', 'after_failure'
     ]
   );
   v_child := coalesce(spawn.options, '{}') || jsonb_build_object(
@@ -46,6 +49,7 @@ begin
     perform tide._refuse_other_child(v_known, v_child);
   else
     v_made := (tide._add_children(v_run, spawn.queue, jsonb_build_array(v_child)))[1];
+    perform tide._let_children_follow(v_run, jsonb_build_array(v_child), '{1}', array[v_made]);
   end if;
   return query
   select
@@ -59,4 +63,5 @@ $$;
 
 comment on function tide.spawn is
   'Make a child of a leased run; the same edge again gives the same child, with another workflow or '
-  'input TD020. queue null = a plain run the parent begins itself.';
+  'input TD020. queue null = a plain run the parent begins itself. after, in options, are runs that have '
+  'to end first, as of enqueue: by id, or children of the same parent by edge.';

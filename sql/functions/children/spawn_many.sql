@@ -10,13 +10,15 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_run constant tide.runs := tide._hold(spawn_many.run_id, spawn_many.lease_id);
+  v_run tide.runs;
   v_queue text;
   v_children jsonb;
   v_group integer[];
   v_places integer[] := array[]::integer[];
   v_made uuid[] := array[]::uuid[];
 begin
+  perform tide._lock_named(spawn_many.run_id, spawn_many.children);
+  v_run := tide._hold(spawn_many.run_id, spawn_many.lease_id);
   perform tide._require_read_committed('spawn_many');
   perform tide._refuse_overdue(v_run);
   perform tide._valid_elements(
@@ -25,7 +27,8 @@ begin
     array[
       'edge', 'workflow', 'input', 'queue', 'priority', 'delay', 'run_at', 'max_attempts',
       'deadline', 'metadata', 'backoff', 'budget', 'edge_type', 'edge_metadata', 'detached',
-      'recovery_url', 'channels', 'lane', 'lane_key'
+      'recovery_url', 'channels', 'lane', 'lane_key', 'cost', 'after', 'after_mode',
+      'after_failure'
     ],
     10000
   );
@@ -64,6 +67,7 @@ begin
     v_places := v_places || v_group;
     v_made := v_made || tide._add_children(v_run, v_queue, v_children);
   end loop;
+  perform tide._let_children_follow(v_run, spawn_many.children, v_places, v_made);
   if cardinality(v_places) < jsonb_array_length(spawn_many.children) then
     perform tide._refuse_other_child(
       (
@@ -111,4 +115,5 @@ $$;
 comment on function tide.spawn_many is
   'Make children of a leased run, one for each edge name: an array of objects with edge, workflow and '
   'the arguments of enqueue; queue null = a plain run the parent begins itself. An edge that exists '
-  'gives its child; with another workflow or input it is TD020.';
+  'gives its child; with another workflow or input it is TD020. after may name, beside runs, edges of the '
+  'same parent, of this array those of elements before.';

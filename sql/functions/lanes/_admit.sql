@@ -3,6 +3,7 @@
 create or replace function tide._admit(
   queue text,
   reserved tide.reservation,
+  picked tide.picked,
   max_runs integer,
   workflows text[]
 )
@@ -12,26 +13,59 @@ volatile
 as $$
 declare
   v_reserved tide.reservation := reserved;
-  v_picked uuid[] := reserved.run_ids;
+  v_picked tide.picked := picked;
+  v_found integer;
   v_asked integer := _admit.max_runs;
   v_seen uuid[] := array[]::uuid[];
   v_parked integer := 0;
+  v_fair boolean;
+  v_limited boolean;
+  v_shut boolean;
+  v_lined uuid[];
   v_taken tide.admission;
 begin
   v_reserved.run_ids := '{}';
   v_reserved.lane_slots := '{}';
   v_reserved.lane_key_slots := '{}';
+  v_reserved.units := '{}';
   loop
+    v_found := cardinality(v_picked.run_ids);
+    v_lined := null;
+    select
+      coalesce(bool_or(l.fair), false),
+      coalesce(
+        bool_or(num_nonnulls(l.total, l.per_key, l.units, l.units_per_key) > 0),
+        false
+      ),
+      coalesce(bool_or(num_nonnulls(l.throttled_until, l.opened_at) > 0), false)
+    into v_fair, v_limited, v_shut
+    from tide.lanes as l
+    where l.lane = any (v_picked.lanes);
+    v_reserved.turns := v_reserved.turns || v_picked.turns;
+    if v_fair and cardinality(v_picked.lanes) > coalesce(cardinality(v_picked.turns), 0) then
+      v_lined := tide._line_up(v_picked.run_ids);
+      v_picked.run_ids := array(
+        select p.run_id
+        from unnest(v_picked.run_ids) with ordinality as p(run_id, place)
+        where p.run_id <> all (v_lined)
+        order by p.place
+      );
+      v_parked := v_parked + cardinality(v_lined);
+    end if;
     v_taken := tide._take_lanes(
-      v_picked, _admit.max_runs - cardinality(v_reserved.run_ids)
+      v_picked.run_ids,
+      v_limited or v_shut,
+      v_shut,
+      _admit.max_runs - cardinality(v_reserved.run_ids)
     );
     v_reserved.run_ids := v_reserved.run_ids || v_taken.run_ids;
     v_reserved.lane_slots := v_reserved.lane_slots || v_taken.lane_slots;
     v_reserved.lane_key_slots := v_reserved.lane_key_slots || v_taken.lane_key_slots;
+    v_reserved.units := v_reserved.units || v_taken.units;
     v_seen := v_seen || v_taken.run_ids || v_taken.passed;
     v_parked := v_parked + v_taken.parked;
     exit when cardinality(v_reserved.run_ids) >= max_runs
-      or cardinality(v_picked) < v_asked
+      or v_found < v_asked and coalesce(cardinality(v_lined), 0) = 0
       or v_parked >= 1000
       or cardinality(v_seen) >= max_runs + 1000;
     -- Where many were in vain, many are looked at together.
@@ -39,7 +73,7 @@ begin
       _admit.max_runs - cardinality(v_reserved.run_ids),
       least(100, 2 * (v_taken.parked + cardinality(v_taken.passed)))
     );
-    v_picked := (tide._pick_ready(_admit.queue, v_asked, _admit.workflows, v_seen)).run_ids;
+    v_picked := tide._pick_ready(_admit.queue, v_asked, _admit.workflows, v_seen);
   end loop;
   return v_reserved;
 end;

@@ -10,7 +10,7 @@ declare
   v_line text;
   v_most integer;
   v_busy uuid[];
-  v_ahead bigint;
+  v_ahead integer;
   v_reasons jsonb := '[]'::jsonb;
 begin
   select l.*
@@ -32,8 +32,9 @@ begin
       )
     );
   end if;
+  v_reasons := v_reasons || tide._explain_breaker(v_lane);
   foreach v_line in array array['', run.lane_key] loop
-    v_most := case when v_line = '' then v_lane.total else v_lane.per_key end;
+    v_most := tide._line_most(v_lane, v_line);
     continue when v_line is null or v_most is null;
     v_busy := array(
       select r.run_id
@@ -44,26 +45,18 @@ begin
       order by r.run_id
     );
     continue when cardinality(v_busy) < v_most
-      and (v_lane.throttled_until > tide._now() or v_line is distinct from v_wait.lane_key);
-    select count(*)
-    into v_ahead
-    from (
-      select
-      from tide.lane_waits as w
-      where w.lane = run.lane
-        and w.lane_key = v_line
-        and w.run_id <> run.run_id
-        and (
-          v_wait.lane_key is distinct from v_line
-          or w.priority > v_wait.priority
-          or w.priority = v_wait.priority and (w.run_at, w.run_id) < (v_wait.run_at, v_wait.run_id)
-        )
-      order by w.lane, w.lane_key, w.priority desc, w.run_at, w.run_id
-      limit 10000
-    ) as a;
+      and (
+        v_lane.fair
+        or v_reasons <> '[]'
+        or v_line is distinct from v_wait.lane_key
+        or case when v_line = '' then v_lane.units else v_lane.units_per_key end is not null
+      );
+    v_ahead := cardinality(tide._waits_ahead(_explain_lane.run, v_wait, v_line));
     v_reasons := v_reasons || tide._reason(
       'lane',
       case
+        when v_line = '' and v_lane.adaptive_limit is not null
+          then 'the limit of its lane, lowered since runs were refused, is used up'
         when v_line = '' then 'the total of its lane is used up'
         else 'what its lane allows its key is used up'
       end,
@@ -84,13 +77,21 @@ begin
           ) as h
         ),
         'ahead', v_ahead
-      )
+      ) || case
+        when v_line = '' and v_lane.adaptive_limit is not null
+          then jsonb_build_object('total', v_lane.total)
+        else '{}'
+      end
     );
   end loop;
-  return v_reasons;
+  if v_lane.fair then
+    v_reasons := v_reasons || tide._explain_turn(run, v_lane);
+  end if;
+  return v_reasons || tide._explain_units(_explain_lane.run, v_lane, v_wait);
 end;
 $$;
 
 comment on function tide._explain_lane is
-  'The reasons throttled, with its end, and lane, with the key, its limit, up to 20 runs that hold it and '
-  'how many wait before this one; an empty list where there is room.';
+  'The reasons throttled, with its end, provider, with the next probe, and lane, with the key, its limit, '
+  'up to 20 runs that hold it and how many wait before this one, or with the units of a line; an empty '
+  'list where there is room.';

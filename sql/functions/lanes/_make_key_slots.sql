@@ -14,16 +14,8 @@ begin
   where s.lane = _make_key_slots.lane
     and s.lane_key = _make_key_slots.lane_key
     and s.slot <= _make_key_slots.per_key;
-  if v_made < _make_key_slots.per_key then
-    perform
-    from tide.turns as u
-    where u.turn = 'lane ' || _make_key_slots.lane
-    for no key update skip locked;
-    if found then
-      perform tide._fit_lane_slots(
-        _make_key_slots.lane, _make_key_slots.lane_key, _make_key_slots.per_key
-      );
-    end if;
+  if v_made < per_key and tide._take_turn('lane ' || lane) then
+    perform tide._fit_lane_slots(lane, lane_key, per_key);
   end if;
 end;
 $$;

@@ -19,7 +19,7 @@ begin
     if not found then
       return v_at;
     end if;
-    v_until := tide._throttled_until(v_lane);
+    v_until := tide._shut_until(v_lane);
     exit when v_until is null;
     v_at := least(v_at, v_until);
   end loop;
@@ -29,4 +29,4 @@ $$;
 
 comment on function tide._next_look is
   'When runs that wait in lanes are to be looked at next: in a second, or when the first of their lanes '
-  'is no longer throttled; null = none wait.';
+  'may go on or probe; null = none wait.';

@@ -1,30 +1,46 @@
 -- No event: the run has not begun, it waits for its turn as behind the cap of a queue.
-create or replace function tide._park_in_line(run_ids uuid[], lane_key text)
+create or replace function tide._park_in_line(
+  run_ids uuid[],
+  lane_key text,
+  waiting_on text
+)
 returns void
 language plpgsql
 volatile
 as $$
 begin
   perform tide._write_told_events(_park_in_line.run_ids);
-  insert into tide.lane_waits (run_id, lane, lane_key, priority, run_at)
+  -- In the line of the lane they keep their turn; in that of their key they wait for the next one.
+  insert into tide.lane_waits (run_id, lane, lane_key, priority, run_at, queue, due_at, run_key)
   select
     r.run_id,
     r.lane,
     _park_in_line.lane_key,
-    r.priority,
-    r.run_at
+    case when k.kept then 0 else r.priority end,
+    case when k.kept then r.turn_at else r.run_at end,
+    case when _park_in_line.lane_key <> '' then r.queue end,
+    case when k.kept then r.run_at end,
+    case when _park_in_line.lane_key = '' then r.lane_key end
   from tide.runs_active as r
+  cross join lateral (
+    select r.turn_at is not null and _park_in_line.lane_key = '' as kept
+  ) as k
   where r.run_id = any (_park_in_line.run_ids);
+  if lane_key <> '' then
+    perform tide._drop_heads(_park_in_line.run_ids);
+  end if;
   update tide.runs_active as r
   set
     ready = false,
-    waiting_on = 'lane',
+    waiting_on = _park_in_line.waiting_on,
     waiting_for = r.lane,
     run_at = null,
+    turn_at = null,
     told_events = 0
   where r.run_id = any (_park_in_line.run_ids);
 end;
 $$;
 
 comment on function tide._park_in_line is
-  'Take ready runs, locked by the caller, out of the order of claims until a place in a line is free.';
+  'Take ready runs, locked by the caller, out of the order of claims until a place in a line is free, or '
+  'their lane is open no more: waiting_on says what for.';

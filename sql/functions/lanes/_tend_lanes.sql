@@ -36,7 +36,7 @@ begin
         and s.lane_key = v_slot.lane_key
         and s.slot = v_slot.slot;
     elsif v_slot.lane_key = ''
-      and v_slot.slot <= tide._line_limit(v_slot.lane, v_slot.lane_key)
+      and v_slot.slot <= (tide._find_lane(v_slot.lane)).total
     then
       update tide.lane_slots as s
       set
@@ -69,10 +69,12 @@ begin
   loop
     perform tide._fit_lane_slots(v_lane.lane, '', v_lane.total);
   end loop;
-  return v_tended;
+  return v_tended
+    + tide._tend_purses(_tend_lanes.max_slots)
+    + tide._tend_keys(_tend_lanes.max_slots);
 end;
 $$;
 
 comment on function tide._tend_lanes is
   'Look at places of lanes not looked at for ten minutes: free those whose run does not hold them, forget '
-  'those nobody needs; make as many as each lane should have.';
+  'those nobody needs; make as many as each lane should have. The same for purses and keys.';

@@ -4,14 +4,11 @@ language plpgsql
 volatile
 as $$
 declare
+  v_lane constant tide.lanes := tide._find_lane(_wake_lane.lane);
   v_line tide.lane_waits;
 begin
   perform tide._wake_line(
-    _wake_lane.lane,
-    '',
-    coalesce(
-      tide._line_limit(_wake_lane.lane, '') - tide._count_held(_wake_lane.lane, ''), 1000
-    )
+    v_lane, '', coalesce(tide._line_most(v_lane, '') - tide._count_held(_wake_lane.lane, ''), 1000)
   );
   v_line.lane := lane;
   v_line.lane_key := '';

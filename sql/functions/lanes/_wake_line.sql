@@ -1,6 +1,6 @@
 -- Runs that somebody holds are passed over: who ends or moves one looks for the next itself. Those of
 -- paused queues would use up the place of one that can run, so they go on too, and do not count.
-create or replace function tide._wake_line(lane text, lane_key text, most integer)
+create or replace function tide._wake_line(lane tide.lanes, lane_key text, most integer)
 returns integer
 language plpgsql
 volatile
@@ -9,25 +9,44 @@ declare
   v_wait record;
   v_run tide.runs;
   v_woken integer := 0;
+  v_units constant bigint := case
+    when _wake_line.lane_key = '' then _wake_line.lane.units
+    else _wake_line.lane.units_per_key
+  end;
+  v_free bigint;
+  v_cost bigint;
 begin
-  if tide._throttled_until(_wake_line.lane) is not null then
+  if lane.throttled_until > tide._now()
+    or lane.opened_at is not null
+    and not tide._is_answered(_wake_line.lane.lane)
+  then
     return 0;
+  end if;
+  if lane.fair and lane_key <> '' then
+    return tide._bring_up_line(_wake_line.lane.lane, _wake_line.lane_key, _wake_line.most);
   end if;
   for v_wait in
     select w.run_id
     from tide.lane_waits as w
-    where w.lane = _wake_line.lane
+    where w.lane = _wake_line.lane.lane
       and w.lane_key = _wake_line.lane_key
     order by w.lane, w.lane_key, w.priority desc, w.run_at, w.run_id
     limit 1000
   loop
     exit when v_woken >= most;
-    perform
+    select least(coalesce(r.cost, 1), v_units)
+    into v_cost
     from tide.runs_active as r
     where r.run_id = v_wait.run_id
-      and r.waiting_on = 'lane'
+      and r.waiting_on in ('lane', 'provider')
     for no key update skip locked;
     continue when not found;
+    if v_units is not null and v_free is null then
+      v_free := v_units - tide._units_used(_wake_line.lane.lane, _wake_line.lane_key);
+    end if;
+    -- The first that does not fit keeps those behind it waiting until it does.
+    exit when v_cost > v_free;
+    v_free := v_free - v_cost;
     v_run := tide._leave_line(v_wait.run_id);
     perform
     from tide.queues as q
@@ -43,4 +62,5 @@ $$;
 
 comment on function tide._wake_line is
   'Let the first runs that wait in a line of a lane, higher priority and earlier run_at first, be '
-  'claimed, of a throttled lane none. A claim that finds no place for one parks it again.';
+  'claimed, as far as their units are free, of one that is throttled or open none. A claim that finds no '
+  'place for one parks it again.';

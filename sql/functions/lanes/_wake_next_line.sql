@@ -7,6 +7,7 @@ volatile
 as $$
 declare
   v_first tide.lane_waits;
+  v_lane tide.lanes;
   v_most integer;
 begin
   select w.*
@@ -16,9 +17,17 @@ begin
   order by w.lane, w.lane_key, w.priority desc, w.run_at, w.run_id
   limit 1;
   if found then
-    v_most := tide._line_limit(v_first.lane, v_first.lane_key);
+    v_lane := tide._find_lane(v_first.lane);
+    if v_lane.opened_at is not null then
+      perform tide._wake_probe(v_first.lane);
+    end if;
+    v_most := case
+      when v_first.lane_key = '' and v_lane.adaptive_limit is not null
+        then tide._raise_limit(v_first.lane)
+      else tide._line_most(v_lane, v_first.lane_key)
+    end;
     perform tide._wake_line(
-      v_first.lane,
+      v_lane,
       v_first.lane_key,
       coalesce(v_most - tide._count_held(v_first.lane, v_first.lane_key), 1000)
     );

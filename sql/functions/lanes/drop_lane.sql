@@ -19,6 +19,8 @@ begin
     return false;
   end if;
   perform tide._note_lane(v_old.lane, v_actor, v_old, null);
+  delete from tide.lane_failures as f
+  where f.lane = drop_lane.lane;
   delete from tide.turns as u
   where u.turn in (
     select o.turn
@@ -26,6 +28,8 @@ begin
     where o.turn = 'lane ' || drop_lane.lane
     for update skip locked
   );
+  delete from tide.lane_clocks as c
+  where c.lane = drop_lane.lane;
   perform tide._wake_lane(drop_lane.lane);
   return true;
 end;

@@ -1,4 +1,5 @@
--- Bounded looks: a lane with a million runs costs what one with ten thousand costs.
+-- Bounded looks at indexes alone: a lane with a million runs costs what one with ten thousand costs, and of
+-- any number of lanes a million runs are looked at, a hundred of each in any case.
 create or replace function tide.list_lanes(lanes text[] default null)
 returns table (
   lane text,
@@ -10,7 +11,26 @@ returns table (
   created_at timestamptz,
   updated_at timestamptz,
   throttled_until timestamptz,
-  throttle_reason text
+  throttle_reason text,
+  breaker_failures integer,
+  breaker_classes text[],
+  breaker_delay interval,
+  breaker_max_delay interval,
+  failures bigint,
+  failure text,
+  opened_at timestamptz,
+  probe_at timestamptz,
+  fair boolean,
+  weights jsonb,
+  units bigint,
+  units_per_key bigint,
+  period interval,
+  unit text,
+  used bigint,
+  adaptive boolean,
+  adaptive_min integer,
+  adaptive_limit integer,
+  counted_to integer
 )
 language plpgsql
 stable
@@ -22,8 +42,29 @@ set jit = off
 as $$
 declare
   v_now constant timestamptz := tide._now();
-  v_most constant integer := 10001;
+  v_most integer;
 begin
+  select least(10001, 1 + 1000000 / greatest(count(*), 1))
+  into v_most
+  from tide.lanes as l
+  where (list_lanes.lanes is null or l.lane = any (list_lanes.lanes))
+    and (
+      exists (
+        select
+        from tide.runs_active as r
+        where r.lane = l.lane
+          and (r.status = 'running' or r.dispatched_until is not null)
+        order by r.lane, r.lane_key, r.run_id
+        offset 100
+      )
+      or exists (
+        select
+        from tide.lane_waits as w
+        where w.lane = l.lane
+        order by w.lane, w.lane_key, w.priority desc, w.run_at, w.run_id
+        offset 100
+      )
+    );
   return query
   select
     l.lane,
@@ -35,7 +76,26 @@ begin
     l.created_at,
     l.updated_at,
     t.until,
-    case when t.until is not null then l.throttle_reason end
+    case when t.until is not null then l.throttle_reason end,
+    l.breaker_failures,
+    l.breaker_classes,
+    l.breaker_delay,
+    l.breaker_max_delay,
+    case when l.breaker_failures is not null then b.failures end,
+    b.failure,
+    case when b.failures > 0 then l.opened_at end,
+    case when b.failures > 0 then l.probe_at end,
+    coalesce(l.fair, false),
+    l.weights,
+    l.units,
+    l.units_per_key,
+    l.period,
+    l.unit,
+    case when l.units is not null then tide._units_used(l.lane, '') end,
+    coalesce(l.adaptive, false),
+    l.adaptive_min,
+    case when l.adaptive then tide._line_most(l, '') end,
+    v_most
   from tide.lanes as l
   cross join lateral (
     select
@@ -45,7 +105,11 @@ begin
         jsonb_agg(
           jsonb_build_object(
             'lane_key', n.lane_key, 'running', n.running, 'waiting', n.waiting
-          )
+          ) || case
+            when l.units_per_key is not null and n.lane_key is not null
+              then jsonb_build_object('used', tide._units_used(l.lane, n.lane_key))
+            else '{}'
+          end
           order by n.running + n.waiting desc, n.lane_key
         ) filter (where n.place <= 20),
         '[]'
@@ -70,16 +134,12 @@ begin
         union all
         (
           select
-            a.lane_key,
+            coalesce(w.run_key, nullif(w.lane_key, '')),
             false
-          from (
-            select w.run_id
-            from tide.lane_waits as w
-            where w.lane = l.lane
-            order by w.lane, w.lane_key, w.priority desc, w.run_at, w.run_id
-            limit v_most
-          ) as w
-          join tide.runs_active as a on a.run_id = w.run_id
+          from tide.lane_waits as w
+          where w.lane = l.lane
+          order by w.lane, w.lane_key, w.priority desc, w.run_at, w.run_id
+          limit v_most
         )
       ) as m
       group by m.lane_key
@@ -88,6 +148,7 @@ begin
   cross join lateral (
     select case when l.throttled_until > v_now then l.throttled_until end as until
   ) as t
+  cross join lateral tide._breaker_of(l) as b
   where list_lanes.lanes is null
     or l.lane = any (list_lanes.lanes)
   order by l.lane;
@@ -96,5 +157,10 @@ $$;
 
 comment on function tide.list_lanes is
   'All lanes, or those given: limits, how many of their runs run and how many wait for a place, each '
-  'counted to 10001 and no further, the twenty keys with most of them, and until when the lane is '
-  'throttled, null = it is not.';
+  'counted to counted_to and no further, so a number that reaches it may be more: 10001, or less where more '
+  'than a hundred lanes have over a hundred, so that all counts are a million at most; the twenty keys with '
+  'most of them, and until when the lane is throttled, null = it is not. Of a '
+  'breaker: the failures in a row, with failed probes while it is open, the last failure, since when it is '
+  'open, null = it is closed, and when a run probes next. '
+  'fair = its keys are served in turn, by weights. used = how many of its units are used in the period. '
+  'adaptive_limit = how many runs of an adaptive lane may run at once now.';

@@ -43,6 +43,9 @@ begin
   returning l.* into v_new;
   perform tide._note_lane(v_lane, v_actor, v_old, v_new);
   if v_new.throttled_until is null then
+    if v_new.opened_at is not null then
+      v_new := tide._close_breaker(v_new, v_actor);
+    end if;
     perform tide._wake_lane(v_lane);
   end if;
   return v_new;
@@ -50,5 +53,6 @@ end;
 $$;
 
 comment on function tide.throttle is
-  'Let no run of a lane be claimed before a time; null or a time that has passed lifts it. Holds for '
-  'claims that begin after the commit; running runs go on. A lane that is not set: TD010.';
+  'Let no run of a lane be claimed before a time; null or a time that has passed lifts it, and '
+  'closes its breaker. Holds for claims that begin after the commit; running runs go on. A lane that is '
+  'not set: TD010.';

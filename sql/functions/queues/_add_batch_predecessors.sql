@@ -33,7 +33,7 @@ begin
       )::tide.predecessors
       order by g.place, g.after_id
     ),
-    array_agg(g.place - 1 order by g.place, g.after_id)
+    array_agg(g.place::integer order by g.place, g.after_id)
   into
     v_edges,
     v_places
@@ -78,7 +78,7 @@ begin
     return;
   end if;
   select
-    v_places[e.ordinal] as place,
+    v_places[e.ordinal] - 1 as place,
     f.place - 1 as named
   into v_wrong
   from unnest(v_edges) with ordinality as e(
@@ -91,7 +91,7 @@ begin
     from unnest(v_final) with ordinality as u(run_id, place)
     group by u.run_id
   ) as f on f.run_id = e.after_id
-  where f.place > v_places[e.ordinal]
+  where f.place >= v_places[e.ordinal]
   order by e.ordinal
   limit 1;
   if found then

@@ -44,6 +44,11 @@ begin
           return v_answer;
         end if;
       end if;
+      -- Asked after that: whichever run of the key ended before the first look holds it by now.
+      v_answer := tide._enqueue_held(run);
+      if v_answer.run_id is not null then
+        return v_answer;
+      end if;
     end if;
 
     v_inserted := tide._insert_runs(array[run], v_free);

@@ -43,11 +43,12 @@ begin
       return null;
     elsif v_run.status <> 'queued'
       or v_run.started_at is not null
-      or v_run.waiting_on <> 'lane'
+      or v_run.waiting_on not in ('lane', 'provider')
     then
       return (v_run.run_id, true, v_run.status)::tide.enqueued;
     end if;
     if v_run.lane is not null then
+      perform tide._leave_turn(v_run.run_id, v_run.lane, v_run.lane_key);
       perform tide._leave_lane(v_run.run_id, v_run.lane, v_run.lane_key, null, null);
     end if;
     perform tide._write_told_events(array[v_run.run_id]);
@@ -59,10 +60,12 @@ begin
       priority = run.priority,
       run_at = v_run_at,
       ready = v_run_at <= tide._now(),
+      turn_at = null,
       waiting_on = null,
       waiting_for = null,
       lane = run.lane,
       lane_key = run.lane_key,
+      cost = run.cost,
       max_attempts = run.max_attempts,
       deadline = run.deadline,
       deadline_at = run.deadline_at,
@@ -70,6 +73,7 @@ begin
       budget = run.budget,
       recovery_url = run.recovery_url,
       requested_by = coalesce(run.requested_by, session_user),
+      dedupe_for = run.dedupe_for,
       last_seq = r.last_seq + 1,
       told_events = 0
     where r.run_id = active.run_id
@@ -85,6 +89,9 @@ begin
       and c.gate_id is null;
     perform tide._add_channels(v_run.run_id, _enqueue_again.channels);
     perform tide._make_ready(v_run.queue, v_run.priority, v_run.run_at);
+    if v_run.lane is not null then
+      perform tide._line_up(array[v_run.run_id]);
+    end if;
     perform tide._emit(
       array[v_run.run_id],
       array[v_run.last_seq],

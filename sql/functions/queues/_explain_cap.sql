@@ -9,12 +9,18 @@ begin
   if _explain_cap.queue.concurrency is null then
     return '[]'::jsonb;
   end if;
+  -- Each by its index: with one condition for both, all active runs would be read.
   v_busy := array(
     select r.run_id
     from tide.runs_active as r
     where r.queue = _explain_cap.queue.queue
-      and (r.status = 'running' or r.dispatched_until is not null)
-    order by r.run_id
+      and r.status = 'running'
+    union
+    select r.run_id
+    from tide.runs_active as r
+    where r.queue = _explain_cap.queue.queue
+      and r.dispatched_until is not null
+    order by run_id
   );
   if cardinality(v_busy) < _explain_cap.queue.concurrency then
     return '[]'::jsonb;

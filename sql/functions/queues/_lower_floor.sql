@@ -35,4 +35,4 @@ end;
 $$;
 
 comment on function tide._lower_floor is
-  'Let claims see a run that became ready with a time in the past, whoever holds the floor.';
+  'Let claims see a run that became ready with a time in the past, also while another holds the floor.';

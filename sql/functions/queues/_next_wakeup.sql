@@ -48,6 +48,7 @@ begin
       )
     ),
     tide._next_look(v_now),
+    (select min(w.due_at) from tide.budget_waits as w where w.due_at is not null),
     (select min(s.next_fire_at) from tide.schedules as s where s.enabled and not s.paused),
     tide._next_expiry(v_now)
   );

@@ -8,7 +8,7 @@ declare
   v_run_at timestamptz;
 begin
   select
-    r.priority,
+    (case when r.turn_at is null then r.priority else 0 end),
     r.run_at
   into v_priority, v_run_at
   from tide.runs_active as r
@@ -16,23 +16,23 @@ begin
     and r.queue = _oldest_ready.queue
   order by
     r.queue,
-    r.priority desc,
-    r.run_at
+    (case when r.turn_at is null then r.priority else 0 end) desc,
+    coalesce(r.turn_at, r.run_at)
   limit 1;
   while v_priority is not null loop
     return next v_run_at;
     select
-      r.priority,
+      (case when r.turn_at is null then r.priority else 0 end),
       r.run_at
     into v_priority, v_run_at
     from tide.runs_active as r
     where r.ready
       and r.queue = _oldest_ready.queue
-      and r.priority < v_priority
+      and (case when r.turn_at is null then r.priority else 0 end) < v_priority
     order by
       r.queue,
-      r.priority desc,
-      r.run_at
+      (case when r.turn_at is null then r.priority else 0 end) desc,
+      coalesce(r.turn_at, r.run_at)
     limit 1;
   end loop;
 end;

@@ -20,9 +20,9 @@ declare
   v_known constant text[] := array[
     'workflow', 'input', 'dedupe_key', 'priority', 'delay', 'run_at', 'max_attempts', 'deadline',
     'metadata', 'on_conflict', 'run_id', 'backoff', 'budget', 'channels', 'recovery_url', 'lane',
-    'lane_key'
+    'lane_key', 'cost', 'after', 'after_mode', 'after_failure'
   ] || case
-    when _parse_batch.parent_id is null then '{after,after_mode,after_failure,debounce}'::text[]
+    when _parse_batch.parent_id is null then '{debounce,dedupe_for}'::text[]
   end;
 begin
   return array(
@@ -109,14 +109,14 @@ begin
           then tide._valid_budget(nullif(g.options -> 'budget', 'null'), g.argument || '.')
       end,
       case
-        when coalesce(g.options -> 'recovery_url', 'null') <> 'null'
+        when g.options ->> 'recovery_url' is not null
           and tide._require_urls(_parse_batch.queue)
           then tide._valid_url(
             g.argument || '.recovery_url',
             tide._option_text(g.argument || '.recovery_url', g.options -> 'recovery_url', 2048)
           )
       end,
-      coalesce(g.options -> 'run_id', 'null') <> 'null',
+      g.options ->> 'run_id' is not null,
       case
         when g.debounce is not null then 'replace'
         when g.options ? 'on_conflict'
@@ -157,7 +157,22 @@ begin
           )
       end,
       null,
-      g.debounce
+      g.debounce,
+      case
+        when g.options ->> 'dedupe_for' is not null then tide._valid_dedupe_for(
+          g.argument || '.',
+          tide._option_interval(g.argument || '.dedupe_for', g.options -> 'dedupe_for'),
+          g.options ->> 'dedupe_key'
+        )
+      end,
+      case
+        when g.options ? 'cost' then tide._valid_cost(
+          g.options ->> 'lane',
+          g.options ->> 'lane_key',
+          tide._option_number(g.argument || '.cost', g.options -> 'cost'),
+          g.argument || '.'
+        )
+      end
     )::tide.new_run
     from (
       select
@@ -166,7 +181,6 @@ begin
         n.options,
         n.is_plain,
         n.argument,
-        -- Children come after nobody: their parents wait for them.
         case
           when n.options ?| '{after,after_mode,after_failure}' then tide._valid_after(
             n.argument || '.',
@@ -174,13 +188,13 @@ begin
             tide._option_text(n.argument || '.after_mode', n.options -> 'after_mode', 20),
             tide._option_text(n.argument || '.after_failure', n.options -> 'after_failure', 20),
             case
-              when coalesce(n.options -> 'debounce', 'null') <> 'null' then 'replace'
+              when n.options ->> 'debounce' is not null then 'replace'
               else n.options ->> 'on_conflict'
             end
           )
         end as after_mode,
         case
-          when coalesce(n.options -> 'debounce', 'null') <> 'null' then tide._valid_debounce(
+          when n.options ->> 'debounce' is not null then tide._valid_debounce(
             n.argument || '.',
             tide._option_interval(n.argument || '.debounce', n.options -> 'debounce'),
             n.options ->> 'dedupe_key',

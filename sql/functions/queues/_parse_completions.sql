@@ -11,7 +11,7 @@ begin
   -- One alone needs no aggregates.
   if jsonb_array_length(outcomes) = 1
     and (outcomes -> 0) ?& '{run_id,lease_id}'
-    and (outcomes -> 0) - '{run_id,lease_id}'::text[] = '{}'
+    and (outcomes -> 0) - '{run_id,lease_id,trace}'::text[] = '{}'
   then
     return (
       array[(outcomes -> 0 ->> 'run_id')::uuid],
@@ -31,7 +31,7 @@ begin
         then array_agg(nullif(o.result, 'null')) filter (where o.plain)
     end,
     jsonb_agg(o.outcome) filter (where not o.plain),
-    array_agg(o.run_id) filter (where not o.plain)
+    array_agg(o.run_id) filter (where not o.plain and o.outcome ?| '{error,release}')
   into
     v_completions.run_ids,
     v_completions.lease_ids,
@@ -44,7 +44,7 @@ begin
       (e.outcome ->> 'run_id')::uuid as run_id,
       (e.outcome ->> 'lease_id')::uuid as lease_id,
       e.outcome -> 'result' as result,
-      e.outcome - '{run_id,lease_id,result}'::text[] = '{}'
+      e.outcome - '{run_id,lease_id,result,trace}'::text[] = '{}'
         and e.outcome ?& '{run_id,lease_id}'
         and case
           when octet_length((e.outcome -> 'result')::text) > 200
@@ -52,6 +52,7 @@ begin
           else true
         end as plain
     from jsonb_array_elements(_parse_completions.outcomes) as e(outcome)
+    order by (e.outcome ->> 'run_id')::uuid
     offset 0
   ) as o;
   return v_completions;
@@ -62,5 +63,5 @@ end;
 $$;
 
 comment on function tide._parse_completions is
-  'The outcomes that say no more than that a run completed, in one statement, and the others as they '
-  'are; null when something is no outcome at all.';
+  'The outcomes that say no more than that a run completed, by run_id and in one statement, and the '
+  'others as they are; null when something is no outcome at all.';

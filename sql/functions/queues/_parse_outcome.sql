@@ -21,7 +21,9 @@ begin
     raise exception 'outcomes has an element that says two things: %',
         (
           select string_agg(o.key, ', ' order by o.key)
-          from jsonb_object_keys(_parse_outcome.value - '{run_id,lease_id}'::text[]) as o(key)
+          from jsonb_object_keys(
+            _parse_outcome.value - '{run_id,lease_id,trace,used}'::text[]
+          ) as o(key)
         )
       using errcode = '22023',
             hint = 'Give result; or error with retryable, failure_class, retry_after; '
@@ -64,6 +66,12 @@ begin
     v_outcome.verb := 'completed';
     v_outcome.result := nullif(value -> 'result', 'null');
     v_outcome.problem := tide._payload_problem(v_outcome.result);
+  end if;
+  if value ? 'used' then
+    v_outcome.used := nullif(value -> 'used', 'null');
+    if v_outcome.used is not null and not tide._is_usable(v_outcome.used) then
+      v_outcome.problem := 'bad_outcome';
+    end if;
   end if;
   return v_outcome;
 end;

@@ -12,7 +12,7 @@ begin
     _parse_outcomes.outcomes,
     array[
       'run_id', 'lease_id', 'result', 'error', 'retryable', 'failure_class', 'retry_after',
-      'release', 'delay', 'throttle'
+      'release', 'delay', 'throttle', 'trace', 'used'
     ],
     10000
   );

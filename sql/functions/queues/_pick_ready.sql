@@ -3,7 +3,8 @@
 -- floor belong the runs above its priority and below that of the floor before, all of which are
 -- read, and those of its own priority from the floor on; the last floor, which is none, stands for
 -- what lies below all others. Most queues have no floor, and so one range.
--- A floor of the future is from before the clock was set back: nothing is known by it.
+-- A floor of the future is from before the clock was set back: nothing is known by it. What is written of
+-- priority and run_at is that of the index, where runs with a turn have that.
 create or replace function tide._pick_ready(
   queue text,
   max_runs integer,
@@ -49,46 +50,61 @@ begin
   for v_place in 1 .. cardinality(v_floors) + 1 loop
     select
       v_picked.run_ids || coalesce(array_agg(a.run_id), '{}'),
-      coalesce(v_picked.laned or bool_or(a.laned), false)
+      v_picked.lanes || array_agg(a.lane) filter (where a.lane is not null),
+      v_picked.turns || array_agg(a.turn) filter (where a.turn is not null)
     into
       v_picked.run_ids,
-      v_picked.laned
+      v_picked.lanes,
+      v_picked.turns
     from (
       select
         r.run_id,
-        r.lane is not null as laned
+        r.lane,
+        tide._turn(r.lane, r.lane_key, r.turn_at, r.run_id, r.queue) as turn
       from tide.runs_active as r
       where r.queue = _pick_ready.queue
         and r.ready
-        and r.priority > coalesce(v_floors[v_place].priority, -32769)
-        and r.priority < coalesce(v_floors[v_place - 1].priority, 32768)
+        and (case when r.turn_at is null then r.priority else 0 end)
+          > coalesce(v_floors[v_place].priority, -32769)
+        and (case when r.turn_at is null then r.priority else 0 end)
+          < coalesce(v_floors[v_place - 1].priority, 32768)
         and (r.deadline_at is null or r.deadline_at > v_now)
         and (_pick_ready.workflows is null or r.workflow = any (_pick_ready.workflows))
         and r.run_id <> all (_pick_ready.seen)
-      order by r.priority desc, r.run_at, r.run_id
+      order by
+        (case when r.turn_at is null then r.priority else 0 end) desc,
+        coalesce(r.turn_at, r.run_at),
+        r.run_id
       limit _pick_ready.max_runs - coalesce(cardinality(v_picked.run_ids), 0)
       for no key update skip locked
     ) as a;
     exit when v_place > cardinality(v_floors) or cardinality(v_picked.run_ids) = max_runs;
     select
       v_picked.run_ids || coalesce(array_agg(b.run_id), '{}'),
-      v_picked.laned or coalesce(bool_or(b.laned), false)
+      v_picked.lanes || array_agg(b.lane) filter (where b.lane is not null),
+      v_picked.turns || array_agg(b.turn) filter (where b.turn is not null)
     into
       v_picked.run_ids,
-      v_picked.laned
+      v_picked.lanes,
+      v_picked.turns
     from (
       select
         r.run_id,
-        r.lane is not null as laned
+        r.lane,
+        tide._turn(r.lane, r.lane_key, r.turn_at, r.run_id, r.queue) as turn
       from tide.runs_active as r
       where r.queue = _pick_ready.queue
         and r.ready
-        and r.priority = v_floors[v_place].priority
-        and (r.run_at, r.run_id) >= (v_floors[v_place].run_at, v_floors[v_place].first_id)
+        and (case when r.turn_at is null then r.priority else 0 end) = v_floors[v_place].priority
+        and (coalesce(r.turn_at, r.run_at), r.run_id)
+          >= (v_floors[v_place].run_at, v_floors[v_place].first_id)
         and (r.deadline_at is null or r.deadline_at > v_now)
         and (_pick_ready.workflows is null or r.workflow = any (_pick_ready.workflows))
         and r.run_id <> all (_pick_ready.seen)
-      order by r.priority desc, r.run_at, r.run_id
+      order by
+        (case when r.turn_at is null then r.priority else 0 end) desc,
+        coalesce(r.turn_at, r.run_at),
+        r.run_id
       limit _pick_ready.max_runs - cardinality(v_picked.run_ids)
       for no key update skip locked
     ) as b;

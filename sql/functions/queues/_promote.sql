@@ -25,15 +25,18 @@ begin
         )
       )
       returning
+        r.run_id,
         r.queue,
         r.priority,
-        r.run_at
+        r.run_at,
+        r.lane
     )
     select
       p.queue,
       p.priority,
       min(p.run_at) as run_at,
-      count(*) as runs
+      count(*) as runs,
+      array_agg(p.run_id) filter (where p.lane is not null) as laned
     from promoted as p
     group by
       p.queue,
@@ -42,6 +45,9 @@ begin
     perform tide._make_ready(
       v_group.queue, v_group.priority, v_group.run_at, v_group.runs::integer
     );
+    if v_group.laned is not null then
+      perform tide._line_up(v_group.laned);
+    end if;
     v_promoted := v_promoted + v_group.runs;
   end loop;
   return v_promoted;

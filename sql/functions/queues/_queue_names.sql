@@ -7,21 +7,16 @@ declare
   v_closed constant text[] := tide._closed_queues();
 begin
   return query
-  with recursive ready as (
-    -- One probe of an index for each queue.
-    (
-      select r.queue
-      from tide.runs_active as r
-      where r.ready
-      order by r.queue
-      limit 1
-    )
+  with recursive
+  -- One probe of an index for each queue; no queue has an empty name.
+  ready as (
+    select '' as queue
     union all
     select (
       select r.queue
       from tide.runs_active as r
-      where r.ready
-        and r.queue > n.queue
+      where r.queue > n.queue
+        and r.ready
       order by r.queue
       limit 1
     )
@@ -29,34 +24,52 @@ begin
     where n.queue is not null
   ),
   running as (
-    (
-      select r.queue
-      from tide.runs_active as r
-      where r.status = 'running'
-        and r.queue > ''
-      order by r.queue
-      limit 1
-    )
+    select '' as queue
     union all
     select (
       select r.queue
       from tide.runs_active as r
-      where r.status = 'running'
-        and r.queue > n.queue
+      where r.queue > n.queue
+        and r.status = 'running'
       order by r.queue
       limit 1
     )
     from running as n
     where n.queue is not null
   ),
-  finished as (
-    (
-      select f.queue
-      from tide.runs_finished as f
-      where f.queue is not null
-      order by f.queue
+  delayed as (
+    select '' as queue
+    union all
+    select (
+      select r.queue
+      from tide.runs_active as r
+      where r.queue > n.queue
+        and r.status = 'queued'
+        and not r.ready
+        and r.waiting_on is null
+      order by r.queue
       limit 1
     )
+    from delayed as n
+    where n.queue is not null
+  ),
+  parked as (
+    select '' as queue
+    union all
+    select (
+      select r.queue
+      from tide.runs_active as r
+      where r.queue > n.queue
+        and r.status = 'queued'
+        and r.waiting_on is not null
+      order by r.queue
+      limit 1
+    )
+    from parked as n
+    where n.queue is not null
+  ),
+  finished as (
+    select '' as queue
     union all
     select (
       select f.queue
@@ -82,22 +95,16 @@ begin
     from finished as f
     union
     select d.queue
-    from (
-      select o.queue
-      from tide.runs_active as o
-      where o.status = 'queued'
-        and not o.ready
-      order by o.run_at
-      limit 10001
-    ) as d
+    from delayed as d
+    union
+    select p.queue
+    from parked as p
   )
   select n.queue
   from names as n
-  where n.queue is not null
+  where n.queue <> ''
     and n.queue <> all (v_closed);
 end;
 $$;
 
-comment on function tide._queue_names is
-  'The queues with settings or runs that the login may use; of those whose runs are all delayed or '
-  'parked, the ones a bounded look meets.';
+comment on function tide._queue_names is 'The queues with settings or runs that the login may use.';

@@ -34,27 +34,34 @@ begin
     v_read := pg_stat_get_xact_tuples_returned('tide.runs_ready_idx'::regclass);
     select
       r.queue,
-      r.priority,
-      r.run_at,
+      case when r.turn_at is null then r.priority else 0 end as priority,
+      coalesce(r.turn_at, r.run_at) as run_at,
       r.run_id
     into v_run
     from tide.runs_active as r
     where r.ready
       and r.queue = v_queue
-      and r.priority < v_priority
-    order by r.priority desc, r.run_at, r.run_id
+      and (case when r.turn_at is null then r.priority else 0 end) < v_priority
+    order by
+      (case when r.turn_at is null then r.priority else 0 end) desc,
+      coalesce(r.turn_at, r.run_at),
+      r.run_id
     limit 1;
     if not found then
       select
         r.queue,
-        r.priority,
-        r.run_at,
+        case when r.turn_at is null then r.priority else 0 end as priority,
+        coalesce(r.turn_at, r.run_at) as run_at,
         r.run_id
       into v_run
       from tide.runs_active as r
       where r.ready
         and r.queue > v_queue
-      order by r.queue, r.priority desc, r.run_at, r.run_id
+      order by
+        r.queue,
+        (case when r.turn_at is null then r.priority else 0 end) desc,
+        coalesce(r.turn_at, r.run_at),
+        r.run_id
       limit 1;
       exit when not found;
     end if;
@@ -106,5 +113,5 @@ end;
 $$;
 
 comment on function tide._raise_floors is
-  'Compute the claim floors that are needed anew: no higher than the first ready run, nor than the time '
+  'Compute the claim floors that are needed again: no higher than the first ready run, nor than the time '
   'from which on a transaction may still be open.';

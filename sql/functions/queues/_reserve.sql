@@ -40,11 +40,13 @@ begin
   end if;
   v_reserved.settings := settings;
   v_reserved.run_ids := v_picked.run_ids;
-  if not v_limited and not v_picked.laned then
+  if not v_limited and v_picked.lanes is null then
     return v_reserved;
   end if;
-  if v_picked.laned then
-    v_reserved := tide._admit(_reserve.queue, v_reserved, v_capacity, _reserve.workflows);
+  if v_picked.lanes is not null then
+    v_reserved := tide._admit(
+      _reserve.queue, v_reserved, v_picked, v_capacity, _reserve.workflows
+    );
     v_admitted := v_reserved.run_ids;
   end if;
   if settings.concurrency is not null and cardinality(v_reserved.run_ids) > 0 then
@@ -73,6 +75,11 @@ begin
     v_reserved.run_ids := v_reserved.run_ids[:cardinality(v_reserved.permits)];
   end if;
   if cardinality(v_reserved.run_ids) < cardinality(v_admitted) then
+    perform tide._return_units(array_agg(a.run_id))
+    from unnest(v_admitted, v_reserved.units) with ordinality as a(run_id, units, place)
+    where a.place > cardinality(v_reserved.run_ids)
+      and a.units is not null
+    having count(*) > 0;
     perform tide._leave_lane(r.run_id, r.lane, r.lane_key, a.lane_slot, a.lane_key_slot)
     from unnest(
       v_admitted, v_reserved.lane_slots, v_reserved.lane_key_slots
@@ -83,6 +90,9 @@ begin
   end if;
   if cardinality(v_reserved.run_ids) = 0 then
     return null;
+  end if;
+  if v_reserved.turns is not null then
+    perform tide._use_turns(v_reserved.run_ids, v_reserved.turns);
   end if;
   return v_reserved;
 end;

@@ -8,11 +8,16 @@ as $$
 declare
   v_now constant timestamptz := tide._now();
   v_reports tide.outcome[];
+  v_alone boolean;
   v_completed uuid[];
   v_results jsonb[];
   v_overdue uuid[];
   v_ended uuid[];
   v_locked uuid[];
+  v_using boolean;
+  v_single uuid[];
+  v_failing text[];
+  v_throttled text[];
   v_report tide.outcome;
   v_run tide.runs;
   v_verdict tide.verdict;
@@ -24,24 +29,43 @@ begin
     from unnest(tide._parse_outcomes(_settle_others.outcomes)) as o
     where o.run_id <> all (_settle_others.settled)
   );
+  -- Budgets and allowances are waited for, in an order that holds for one run: with others ended
+  -- already, two callers could wait for each other.
+  v_alone := cardinality(v_reports) = 1 and _settle_others.settled = '{}';
   select
-    array_agg(l.run_id) filter (where l.completed and not l.overdue),
-    array_agg(l.result) filter (where l.completed and not l.overdue),
-    array_agg(l.run_id) filter (where l.completed and l.overdue),
-    array_agg(l.run_id) filter (where not l.completed),
-    array_agg(l.run_id)
-  into v_completed, v_results, v_overdue, v_ended, v_locked
+    array_agg(l.run_id) filter (where l.completed and not l.overdue and not l.single),
+    array_agg(l.result) filter (where l.completed and not l.overdue and not l.single),
+    array_agg(l.run_id) filter (where l.completed and l.overdue and not l.single),
+    array_agg(l.run_id) filter (where not l.completed and not l.single),
+    array_agg(l.run_id) filter (where not l.single),
+    bool_or(l.uses and not l.single),
+    array_agg(l.run_id) filter (where l.single),
+    array_agg(l.lane) filter (where l.lane is not null and l.verb = 'failed' and not l.single),
+    array_agg(l.lane) filter (where l.lane is not null and l.throttle is not null and not l.single)
+  into
+    v_completed, v_results, v_overdue, v_ended, v_locked, v_using, v_single, v_failing, v_throttled
   from (
     select
       h.run_id,
       o.result,
+      h.lane,
+      o.verb,
+      o.throttle,
+      o.used is not null as uses,
+      o.used is not null and h.budgeted and not v_alone as single,
       o.verb = 'completed' as completed,
       coalesce(h.deadline_at <= v_now, false) as overdue
     from unnest(v_reports) as o
     cross join lateral (
       select
         r.run_id,
-        r.deadline_at
+        r.deadline_at,
+        r.lane,
+        o.used is not null
+          and (
+            r.budget is not null
+            or r.parent_id is not null and exists (select from tide._budgets(r) as b)
+          ) as budgeted
       from tide.runs_active as r
       where r.run_id = o.run_id
         and r.lease_id = o.lease_id
@@ -52,6 +76,20 @@ begin
     where o.problem is null
   ) as l;
 
+  if v_using then
+    foreach v_report in array v_reports loop
+      continue when v_report.used is null or v_report.run_id <> all (v_locked);
+      select r.*
+      into v_run
+      from tide.runs_active as r
+      where r.run_id = v_report.run_id;
+      perform tide._use_up(v_run, tide._parse_used(v_report.used, null));
+    end loop;
+  end if;
+  -- Before runs end, which may lock their lane to wake its probe.
+  if v_failing is not null or v_throttled is not null then
+    perform tide._lock_lanes(v_failing, v_throttled);
+  end if;
   if v_completed is not null then
     perform tide._finish(v_completed, 'completed', results => v_results);
   end if;
@@ -59,12 +97,15 @@ begin
     perform tide._finish(v_overdue, 'cancelled', reason => 'deadline', actor => 'tide');
   end if;
   if v_ended is not null then
-    perform tide._throttle_lane(t.lane, v_now + t.delay, t.throttle)
+    perform tide._throttle_lane(
+      t.lane, v_now + t.delay, t.throttle, claimed_at => t.started_at
+    )
     from (
       select distinct on (r.lane)
         r.lane,
         o.delay,
-        o.throttle
+        o.throttle,
+        max(r.started_at) over (partition by r.lane) as started_at
       from unnest(v_reports) as o
       join tide.runs_active as r on r.run_id = o.run_id
       where o.throttle is not null
@@ -91,7 +132,11 @@ begin
   if cardinality(v_reports) > coalesce(cardinality(v_locked), 0) or v_overdue is not null then
     foreach v_report in array v_reports loop
       if v_report.run_id <> all (coalesce(v_locked, '{}')) or v_report.run_id = any (v_overdue) then
-        v_verdict := tide._judge(v_report);
+        v_verdict := case
+          when v_report.run_id = any (v_single)
+            then (v_report.run_id, false, 'single')::tide.verdict
+          else tide._judge(v_report)
+        end;
         v_verdicts := v_verdicts || v_verdict;
         if v_verdict.reason = 'busy' then
           v_busy := v_busy || v_verdict.run_id;

@@ -7,4 +7,4 @@ select tide._now() operator(pg_catalog.+) '40 seconds'::interval
 $$;
 
 comment on function tide._soon is
-  'Idle workers are told of what is due before this time; of later times they learn by looking.';
+  'Idle workers are notified of what is due before this time; of later times they learn by looking.';

@@ -21,7 +21,9 @@ create or replace function tide.enqueue(
   after uuid[] default null,
   after_mode text default null,
   after_failure text default null,
-  debounce interval default null
+  debounce interval default null,
+  dedupe_for interval default null,
+  cost numeric default null
 )
 returns tide.enqueued
 language plpgsql
@@ -77,19 +79,27 @@ begin
     v_run.on_conflict,
     v_run.max_attempts,
     v_restricted;
-  if v_restricted then
-    perform tide._require_queue(v_run.queue, 'enqueue');
-  end if;
   -- Most calls give none of these.
-  if enqueue.priority <> 0
+  if v_restricted
+    or enqueue.on_conflict is distinct from 'return'
+    or enqueue.priority <> 0
     or enqueue.metadata <> '{}'
     or num_nonnulls(
       enqueue.delay, enqueue.run_at, enqueue.max_attempts, enqueue.deadline, enqueue.dedupe_key,
       enqueue.budget, enqueue.backoff, enqueue.recovery_url, enqueue.key_hash, enqueue.lane,
       enqueue.lane_key, enqueue.after, enqueue.after_mode, enqueue.after_failure,
-      enqueue.debounce
+      enqueue.debounce, enqueue.dedupe_for, enqueue.cost
     ) > 0
   then
+    if v_restricted then
+      perform tide._require_queue(v_run.queue, 'enqueue');
+    end if;
+    if (enqueue.on_conflict in ('return', 'replace', 'raise', 'cancel')) is not true then
+      raise exception 'on_conflict is not known: %',
+          coalesce(quote_literal(left(enqueue.on_conflict, 200)), 'null')
+        using errcode = '22023',
+              hint = 'Give return, replace, raise or cancel.';
+    end if;
     v_run.priority := coalesce(tide._valid_priority(enqueue.priority), 0);
     v_run.run_at := tide._valid_start(
       v_now, enqueue.delay, enqueue.run_at, deadline => enqueue.deadline
@@ -105,9 +115,13 @@ begin
     if enqueue.dedupe_key is not null then
       v_run.dedupe_key := tide._valid_text('dedupe_key', enqueue.dedupe_key, 512);
     end if;
-    if num_nonnulls(enqueue.lane, enqueue.lane_key) > 0 then
+    if enqueue.dedupe_for is not null then
+      v_run.dedupe_for := tide._valid_dedupe_for('', enqueue.dedupe_for, v_run.dedupe_key);
+    end if;
+    if num_nonnulls(enqueue.lane, enqueue.lane_key, enqueue.cost) > 0 then
       v_run.lane := tide._valid_lane(v_run.queue, enqueue.lane, enqueue.lane_key);
       v_run.lane_key := enqueue.lane_key;
+      v_run.cost := tide._valid_cost(v_run.lane, v_run.lane_key, enqueue.cost);
     end if;
     if enqueue.recovery_url is not null then
       perform tide._require_urls(v_run.queue);
@@ -144,12 +158,6 @@ begin
     end if;
     v_run.requested_by := tide._acting(tide._acting_key(enqueue.key_hash));
   end if;
-  if (enqueue.on_conflict in ('return', 'replace', 'raise', 'cancel')) is not true then
-    raise exception 'on_conflict is not known: %',
-        coalesce(quote_literal(left(enqueue.on_conflict, 200)), 'null')
-      using errcode = '22023',
-            hint = 'Give return, replace, raise or cancel.';
-  end if;
   return tide._enqueue(v_run, enqueue.channels);
 end;
 $$;
@@ -158,8 +166,10 @@ comment on function tide.enqueue is
   'Queue a run. With a dedupe key, at most one run of the queue with that key is active: on_conflict '
   'return gives that run, replace gives it all that is new unless it has begun, raise is TD023, cancel '
   'ends that run and makes the new one. debounce, with delay, is replace that puts off the start to at '
-  'most so long after the first enqueue. run_id makes the call repeatable; channels are sent the events '
-  'of the run. key_hash, the sha256 of its token, says which key of the HTTP door requests it. lane and '
-  'lane_key are those of set_lane; a lane that is not set: TD010. after are runs that have to end first: '
-  'all, or by after_mode any one that completes; after_failure says what it means that they did not '
-  'complete: cancel (the default) or fail this run, or run it; one that does not exist: TD010.';
+  'most so long after the first enqueue. dedupe_for keeps the key taken for so long after the end of the '
+  'run, which return and replace then give. run_id makes the call repeatable; channels are sent the '
+  'events of the run. key_hash, the sha256 of its token, says which key of the HTTP door requests it. '
+  'lane and lane_key are those of set_lane; a lane that is not set: TD010; cost = its units there, null = '
+  '1; more than the lane allows: 22023. after are runs that have to end first: all, or by after_mode any '
+  'one that completes; after_failure says what it means that they did not complete: cancel (the default) '
+  'or fail this run, or run it; one that does not exist: TD010.';

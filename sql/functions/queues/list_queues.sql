@@ -25,43 +25,25 @@ set jit = off
 as $$
 declare
   v_now constant timestamptz := tide._now();
-  v_most constant integer := 10001;
+  v_most constant bigint := 10001;
   v_closed constant text[] := tide._closed_queues();
 begin
   return query
-  with later as materialized (
-    -- Delayed and parked runs have no order by queue: what a bounded look meets.
-    (
-      select
-        d.queue,
-        false as parked
-      from tide.runs_active as d
-      where d.status = 'queued'
-        and not d.ready
-        and d.run_at is not null
-      order by d.run_at
-      limit v_most
-    )
-    union all
-    (
-      select
-        p.queue,
-        true as parked
-      from tide.runs_active as p
-      where p.status = 'queued'
-        and not p.ready
-        and p.run_at is null
-      order by p.run_at
-      limit v_most
-    )
+  with names as materialized (
+    select g.queue
+    from unnest(list_queues.queues) as g(queue)
+    where g.queue <> all (v_closed)
+    union
+    select m.queue
+    from tide._queue_names() as m(queue)
+    where list_queues.queues is null
   ),
-  sums as materialized (
+  waiting as materialized (
     select
-      l.queue,
-      count(*) filter (where not l.parked) as delayed,
-      count(*) filter (where l.parked) as parked
-    from later as l
-    group by l.queue
+      w.queue,
+      least(sum(w.runs), v_most)::bigint as runs
+    from tide._count_parked(array(select a.queue from names as a), v_most) as w
+    group by w.queue
   )
   select
     n.queue,
@@ -69,8 +51,8 @@ begin
     case when q.push_url is null then 'workers' else 'push' end,
     ready.runs,
     running.runs,
-    coalesce(s.delayed, 0),
-    coalesce(s.parked, 0),
+    delayed.runs,
+    coalesce(w.runs, 0),
     v_now - first.run_at,
     q.concurrency,
     (
@@ -90,17 +72,9 @@ begin
       )
     end,
     to_jsonb(q) - '{queue,created_at}'::text[]
-  from (
-    select g.queue
-    from unnest(list_queues.queues) as g(queue)
-    where g.queue <> all (v_closed)
-    union
-    select m.queue
-    from tide._queue_names() as m(queue)
-    where list_queues.queues is null
-  ) as n(queue)
+  from names as n
   left join tide.queues as q on q.queue = n.queue
-  left join sums as s on s.queue = n.queue
+  left join waiting as w on w.queue = n.queue
   cross join lateral (
     select count(*) as runs
     from (
@@ -108,11 +82,7 @@ begin
       from tide.runs_active as r
       where r.ready
         and r.queue = n.queue
-      order by
-        r.queue,
-        r.priority desc,
-        r.run_at,
-        r.run_id
+      order by r.queue
       limit v_most
     ) as c
   ) as ready
@@ -129,6 +99,19 @@ begin
       limit v_most
     ) as c
   ) as running
+  cross join lateral (
+    select count(*) as runs
+    from (
+      select
+      from tide.runs_active as r
+      where r.status = 'queued'
+        and not r.ready
+        and r.queue = n.queue
+        and r.waiting_on is null
+      order by r.queue
+      limit v_most
+    ) as c
+  ) as delayed
   left join lateral (
     select min(o.run_at) as run_at
     from tide._oldest_ready(n.queue) as o(run_at)
@@ -138,4 +121,4 @@ $$;
 
 comment on function tide.list_queues is
   'All queues, or those given: settings, what its cap and rate leave, and runs by state, each counted to '
-  '10001 and no further. delayed and parked are what a look at 10001 of all queues meets.';
+  '10001 and no further.';

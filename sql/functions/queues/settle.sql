@@ -27,4 +27,6 @@ $$;
 
 comment on function tide.settle is
   'Report the outcomes of leased runs, each judged alone: result, or error with retryable, '
-  'failure_class and retry_after, or release with delay. One row for each, in order.';
+  'failure_class and retry_after, or release with delay. used is recorded with it, as in complete; of '
+  'runs with a budget only by itself: the reason single says that nothing was done. trace, an object with '
+  'traceparent and tracestate, goes with the webhooks it makes. One row for each, in order.';

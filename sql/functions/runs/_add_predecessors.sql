@@ -2,7 +2,8 @@
 -- looks again at what it ended, or is refused where its snapshot is older.
 create or replace function tide._add_predecessors(
   edges tide.predecessors[],
-  places integer[] default null
+  places integer[] default null,
+  names text[] default null
 )
 returns void
 language plpgsql
@@ -45,7 +46,10 @@ begin
   if cardinality(v_active) + cardinality(v_ended) < cardinality(v_after) then
     select
       e.after_id,
-      _add_predecessors.places[e.ordinal] as place
+      tide._batch_argument(
+        _add_predecessors.names[_add_predecessors.places[e.ordinal]],
+        _add_predecessors.places[e.ordinal]
+      ) as argument
     into v_edge
     from unnest(_add_predecessors.edges) with ordinality as e(
       run_id, after_id, after_failure, run_at, ended_as, noticed, ordinal
@@ -57,7 +61,7 @@ begin
     order by e.ordinal
     limit 1;
     raise exception 'run % does not exist: %after names it', v_edge.after_id,
-        coalesce('runs[' || v_edge.place || '].', '')
+        coalesce(v_edge.argument || '.', '')
       using errcode = 'TD010',
             hint = 'Check the id; retention may have removed the run.';
   end if;
@@ -86,6 +90,10 @@ begin
     array_agg(
       tide._enqueued_event(n.workflow, n.queue, n.priority, n.run_at, n.max_attempts)
       || jsonb_build_object('after', n.after, 'after_mode', n.waiting_for)
+      || case
+        when n.parent_id is null then '{}'
+        else jsonb_build_object('parent_id', n.parent_id, 'edge', n.edge)
+      end
     )
   )
   from (
@@ -96,6 +104,13 @@ begin
       r.priority,
       r.max_attempts,
       r.waiting_for,
+      r.parent_id,
+      (
+        select c.edge
+        from tide.run_edges as c
+        where c.child_id = r.run_id
+          and r.parent_id is not null
+      ) as edge,
       e.run_at,
       e.after
     from (
@@ -133,5 +148,5 @@ $$;
 
 comment on function tide._add_predecessors is
   'Let runs this transaction made, which are parked, wait for others; places = where in a batch each '
-  'stands. A run that does not exist: TD010; of a closed queue: 42501. Those that need wait no longer '
-  'are made ready.';
+  'stands, from 1, names = the edges of the batch. A run that does not exist: TD010; of a closed queue: '
+  '42501. Those that need wait no longer are made ready.';

@@ -3,6 +3,8 @@ returns jsonb
 language plpgsql
 stable
 as $$
+declare
+  v_reasons jsonb;
 begin
   case run.waiting_on
     when 'gate' then
@@ -60,8 +62,17 @@ begin
           where p.run_id = run.run_id
         )
       );
-    when 'lane' then
-      return tide._explain_lane(run);
+    when 'lane', 'provider' then
+      v_reasons := tide._explain_lane(run);
+      return case
+        when v_reasons = '[]'
+          then tide._reason(
+            'lane',
+            'its lane has room for it again: it goes on at the next tick',
+            jsonb_build_object('lane', run.lane, 'lane_key', run.lane_key)
+          )
+        else v_reasons
+      end;
     when 'push' then
       return tide._reason(
         'push',
@@ -83,8 +94,8 @@ begin
     when 'budget' then
       return tide._reason(
         'budget',
-        'parked until a budget is raised',
-        coalesce(tide._over_budget(run), '{}')
+        'parked until enough is left for its next step',
+        tide._explain_budget(run)
       );
     else
       return tide._reason(

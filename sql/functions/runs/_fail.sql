@@ -12,7 +12,12 @@ as $$
 declare
   v_run_at timestamptz;
 begin
-  if retryable and run.attempt < run.max_attempts then
+  if run.lane is not null
+    and tide._note_failure(run, _fail.error, _fail.failure_class)
+    and retryable
+  then
+    perform tide._park_at_provider(run, _fail.error);
+  elsif retryable and run.attempt < run.max_attempts then
     v_run_at := tide._now() + coalesce(_fail.retry_after, tide._backoff(run));
     perform tide._requeue(
       run,
@@ -44,4 +49,5 @@ end;
 $$;
 
 comment on function tide._fail is
-  'End an attempt that failed: another one after its backoff, or the run has failed.';
+  'End an attempt that failed: another one after its backoff, or the run has failed. Where the breaker '
+  'of its lane is open it was none.';

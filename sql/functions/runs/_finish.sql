@@ -26,7 +26,7 @@ begin
     run_at, created_at, started_at, finished_at, deadline_at, lease, lease_id, worker,
     ended_by, failure_class, cancel_reason, cancel_actor,
     input, metadata, result, error, backoff, deadline, parent_id, forked_from, budget,
-    recovery_url, told_events, requested_by, lane, lane_key
+    recovery_url, told_events, requested_by, lane, lane_key, dedupe_for, cost
   )
   select
     r.run_id,
@@ -66,7 +66,9 @@ begin
     end,
     r.requested_by,
     r.lane,
-    r.lane_key
+    r.lane_key,
+    r.dedupe_for,
+    r.cost
   from tide.runs_active as r
   where r.run_id = any (_finish.run_ids);
 
@@ -74,37 +76,52 @@ begin
     delete from tide.runs_active as r
     where r.run_id = any (_finish.run_ids)
     returning
-      (
-        r.run_id,
-        r.last_seq + 1,
-        _finish.status,
-        r.last_seq = 2 and r.told_events = 2 and _finish.status = 'completed',
-        r.attempt,
-        r.queue,
-        r.slot,
-        r.open_gates,
-        r.parent_id,
-        r.lane,
-        r.lane_key,
-        r.lane_slot,
-        r.lane_key_slot,
-        r.followed
-      )::tide.ended as ended,
-      r.last_seq = 2
-        and r.told_events = 2
-        and _finish.status = 'completed'
-        and r.open_gates = 0
-        and num_nonnulls(r.slot, r.parent_id, r.lane, r.followed) = 0 as plain,
+      -- Of most runs there is nothing more to it.
+      case
+        when r.last_seq = 2
+          and r.told_events = 2
+          and _finish.status = 'completed'
+          and r.open_gates = 0
+          and num_nonnulls(
+            r.slot, r.parent_id, r.lane, r.followed, r.dedupe_for, r.budget
+          ) = 0
+          then null
+        else (
+            r.run_id,
+            r.last_seq + 1,
+            _finish.status,
+            r.last_seq = 2 and r.told_events = 2 and _finish.status = 'completed',
+            r.attempt,
+            r.queue,
+            r.slot,
+            r.open_gates,
+            r.parent_id,
+            r.lane,
+            r.lane_key,
+            r.lane_slot,
+            r.lane_key_slot,
+            r.followed,
+            num_nonnulls(r.budget, r.parent_id) > 0,
+            r.dedupe_for is not null,
+            r.units_left is not null,
+            case
+              -- What a run had under way that was cancelled, or whose worker is gone, nobody knows.
+              when _finish.status = 'completed'
+                or _finish.status = 'failed' and r.leased_until > v_now
+                then nullif(coalesce(r.cost, 1) - r.units_left, 0)
+            end
+          )::tide.ended
+      end as ended,
       exists (
         select
         from tide.watchers as w
         where w.run_id = any (_finish.run_ids)
       ) as watched
   loop
-    if not v_gone.plain then
+    v_watched := v_gone.watched;
+    if (v_gone.ended).run_id is not null then
       v_ended := v_ended || v_gone.ended;
     end if;
-    v_watched := v_gone.watched;
   end loop;
 
   if v_watched then

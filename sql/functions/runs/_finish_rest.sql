@@ -14,6 +14,8 @@ declare
   v_asking uuid[];
   v_children uuid[];
   v_followed uuid[];
+  v_holding uuid[];
+  v_budgeted uuid[];
   v_unslotted boolean;
   v_laned boolean;
   v_told boolean;
@@ -22,11 +24,17 @@ begin
     array_agg(e.run_id) filter (where e.open_gates > 0),
     array_agg(e.run_id) filter (where e.parent_id is not null),
     array_agg(e.run_id) filter (where e.followed),
+    array_agg(e.run_id) filter (where e.holds_key),
+    array_agg(e.run_id) filter (where e.budgeted),
     bool_and(e.slot is null),
     bool_or(e.lane is not null),
     bool_and(e.told)
-  into v_asking, v_children, v_followed, v_unslotted, v_laned, v_told
+  into
+    v_asking, v_children, v_followed, v_holding, v_budgeted, v_unslotted, v_laned, v_told
   from unnest(_finish_rest.ended) as e;
+  if v_budgeted is not null then
+    perform tide._end_budgets(v_budgeted);
+  end if;
   if not v_unslotted then
     update tide.slots as s
     set run_id = null
@@ -36,7 +44,20 @@ begin
       and s.run_id = e.run_id;
   end if;
   if v_laned then
-    perform tide._leave_lane(e.run_id, e.lane, e.lane_key, e.lane_slot, e.lane_key_slot)
+    perform tide._leave_turn(e.run_id, e.lane, e.lane_key)
+    from unnest(_finish_rest.ended) as e
+    where e.lane is not null;
+    perform tide._settle_units(e.run_id, e.units_used)
+    from unnest(_finish_rest.ended) as e
+    where e.charged;
+    perform tide._leave_lane(
+      e.run_id,
+      e.lane,
+      e.lane_key,
+      e.lane_slot,
+      e.lane_key_slot,
+      completed => _finish_rest.status = 'completed'
+    )
     from unnest(_finish_rest.ended) as e
     where e.lane is not null;
   end if;
@@ -86,9 +107,12 @@ begin
   if v_followed is not null then
     perform tide._predecessors_ended(v_followed, _finish_rest.status);
   end if;
+  if v_holding is not null then
+    perform tide._hold_keys(v_holding);
+  end if;
 end;
 $$;
 
 comment on function tide._finish_rest is
   'What ending runs takes that plain ones need not: free slots, log what their rows do not tell, close '
-  'gates, tell parents, children and runs that come after.';
+  'gates, tell parents, children and runs that come after, keep dedupe keys taken.';

@@ -59,7 +59,11 @@ select
   n.lane_key,
   null::integer as lane_slot,
   null::integer as lane_key_slot,
-  null::boolean as followed
+  null::boolean as followed,
+  null::pg_catalog.timestamptz as turn_at,
+  n.dedupe_for,
+  n.cost,
+  null::bigint as units_left
 from pg_catalog.unnest(_first_rows.runs) as n
 $$;
 

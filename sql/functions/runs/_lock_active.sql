@@ -15,4 +15,4 @@ end;
 $$;
 
 comment on function tide._lock_active is
-  'Lock an active run for somebody who holds no lease; ended: TD001 or TD003, unknown: TD010.';
+  'Lock an active run for a caller who holds no lease; ended: TD001 or TD003, unknown: TD010.';

@@ -12,7 +12,8 @@ declare
     'pending', 'queued', 'running', 'completed', 'failed', 'cancelled'
   ];
   v_waits constant text[] := array[
-    'review', 'gate', 'children', 'timer', 'event', 'budget', 'push', 'lane', 'after'
+    'review', 'gate', 'children', 'timer', 'event', 'budget', 'push', 'lane', 'provider',
+    'after'
   ];
 begin
   perform tide._known_keys('filters', _parse_run_filter.filters, _parse_run_filter.keys);

@@ -10,9 +10,11 @@ parallel safe
 as $$
 begin
   return jsonb_build_array(
-    jsonb_build_object('reason', _reason.reason, 'detail', _reason.detail) || facts
+    jsonb_build_object('reason', _reason.reason, 'detail', _reason.detail)
+      || coalesce(_reason.facts, '{}')
   );
 end;
 $$;
 
-comment on function tide._reason is 'A list of one reason, for explain_wait.';
+comment on function tide._reason is
+  'A list of one reason, for explain_wait. facts may be null: the row a run waits for is gone.';

@@ -7,7 +7,7 @@ declare
   -- Without a delay the run keeps its place in the queue, and where its lane was throttled for it.
   v_run_at constant timestamptz := case
     when delay <= interval '0'
-      or throttle is not null and tide._throttled_until(run.lane) is not null
+      or throttle is not null and (tide._find_lane(run.lane)).throttled_until > tide._now()
     then run.run_at
     else tide._now() + delay
   end;

@@ -40,6 +40,7 @@ begin
     slot = null,
     lane_slot = null,
     lane_key_slot = null,
+    units_left = null,
     session_id = null,
     -- Whose attempt nobody reported on loses its lease id, so that a late report is refused.
     lease_id = case when _requeue.ended_by is not null then r.lease_id end,
@@ -50,6 +51,7 @@ begin
     told_events = 0
   where r.run_id = run.run_id
   returning r.* into v_run;
+  perform tide._release_lost(run);
   if run.slot is not null then
     update tide.slots as s
     set run_id = null
@@ -57,12 +59,21 @@ begin
       and s.slot = run.slot
       and s.run_id = run.run_id;
   end if;
+  if run.units_left is not null then
+    perform tide._settle_units(
+      run.run_id,
+      tide._units_to_settle(_requeue.run, _requeue.ended_by, _requeue.waiting_on is not null)
+    );
+  end if;
   if run.lane is not null then
     perform tide._leave_lane(
       run.run_id, run.lane, run.lane_key, run.lane_slot, run.lane_key_slot
     );
   end if;
   perform tide._make_ready(v_run.queue, v_run.priority, v_run.run_at);
+  if run.lane is not null then
+    perform tide._line_up(array[run.run_id]);
+  end if;
   perform tide._emit(
     array[v_run.run_id],
     array[v_run.last_seq],

@@ -26,6 +26,9 @@ begin
   where r.run_id = run.run_id
   returning r.last_seq into v_seq;
   perform tide._make_ready(run.queue, run.priority, v_run_at);
+  if run.lane is not null then
+    perform tide._line_up(array[run.run_id]);
+  end if;
   perform tide._emit(array[run.run_id], array[v_seq], 'run.resumed', array[_resume.payload]);
 end;
 $$;

@@ -20,6 +20,7 @@ begin
   v_new.input := run.input;
   v_new.metadata := run.metadata;
   v_new.dedupe_key := run.dedupe_key;
+  v_new.dedupe_for := run.dedupe_for;
   v_new.priority := run.priority;
   v_new.max_attempts := run.max_attempts;
   if not _retry.reset_attempts then
@@ -37,6 +38,7 @@ begin
   v_new.requested_by := run.requested_by;
   v_new.lane := run.lane;
   v_new.lane_key := run.lane_key;
+  v_new.cost := run.cost;
   v_new.parent_id := run.parent_id;
   v_new.forked_from := run.forked_from;
   v_new.last_seq := run.last_seq + 1;

@@ -20,4 +20,4 @@ end;
 $$;
 
 comment on function tide._try_lock is
-  'Lock a run, active or finished, unless somebody else holds it; whether that worked.';
+  'Lock a run, active or finished, unless another session holds it; whether that worked.';

@@ -81,19 +81,47 @@ begin
     ) then
       v_reasons := v_reasons || tide._explain_no_worker(v_run, v_now);
     end if;
-    select count(*)
+    -- Two ranges of the index, so that the run at the front reads nothing of those behind it.
+    select
+      least(
+        10000,
+        (
+          select count(*)
+          from (
+            select
+            from tide.runs_active as r
+            where r.queue = v_run.queue
+              and r.ready
+              and (case when r.turn_at is null then r.priority else 0 end) > o.priority
+            order by
+              r.queue,
+              (case when r.turn_at is null then r.priority else 0 end) desc
+            limit 10000
+          ) as a
+        ) + (
+          select count(*)
+          from (
+            select
+            from tide.runs_active as r
+            where r.queue = v_run.queue
+              and r.ready
+              and (case when r.turn_at is null then r.priority else 0 end) = o.priority
+              and (coalesce(r.turn_at, r.run_at), r.run_id) < (o.turn_at, v_run.run_id)
+            order by
+              r.queue,
+              (case when r.turn_at is null then r.priority else 0 end) desc,
+              coalesce(r.turn_at, r.run_at),
+              r.run_id
+            limit 10000
+          ) as a
+        )
+      )
     into v_ahead
     from (
       select
-      from tide.runs_active as r
-      where r.queue = v_run.queue
-        and r.ready
-        and (
-          r.priority > v_run.priority
-          or (r.priority = v_run.priority and (r.run_at, r.run_id) < (v_run.run_at, v_run.run_id))
-        )
-      limit 10000
-    ) as a;
+        case when v_run.turn_at is null then v_run.priority else 0 end as priority,
+        coalesce(v_run.turn_at, v_run.run_at) as turn_at
+    ) as o;
     if v_ahead > 0 then
       v_reasons := v_reasons || tide._reason(
         'behind',
@@ -114,4 +142,5 @@ $$;
 
 comment on function tide.explain_wait is
   'Why a run is not running, as jsonb: reasons such as not_due, review, paused, cap, rate, lane, '
-  'throttled, no_worker, other_version, behind; none when it runs, may be claimed now or has ended.';
+  'throttled, provider, turn, no_worker, other_version, behind; none when it runs, may be claimed now or '
+  'has ended.';

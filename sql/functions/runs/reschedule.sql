@@ -18,7 +18,7 @@ begin
   perform tide._require_read_committed('reschedule');
   perform tide._require_run(reschedule.run_id);
   v_run := tide._lock_run(reschedule.run_id);
-  if v_run.status <> 'queued' or v_run.waiting_on <> 'lane' then
+  if v_run.status <> 'queued' or v_run.waiting_on not in ('lane', 'provider') then
     raise exception 'run % is % and cannot be rescheduled', v_run.run_id,
         case when v_run.waiting_on is null then v_run.status else 'parked' end
       using errcode = 'TD030',
@@ -30,6 +30,7 @@ begin
             hint = format('Give a time before %s.', v_run.deadline_at);
   end if;
   if v_run.lane is not null then
+    perform tide._leave_turn(v_run.run_id, v_run.lane, v_run.lane_key);
     perform tide._leave_lane(v_run.run_id, v_run.lane, v_run.lane_key, null, null);
   end if;
   perform tide._write_told_events(array[v_run.run_id]);
@@ -37,6 +38,7 @@ begin
   set
     run_at = v_run_at,
     ready = v_run_at <= tide._now(),
+    turn_at = null,
     waiting_on = null,
     waiting_for = null,
     priority = coalesce(tide._valid_priority(reschedule.priority), r.priority),
@@ -44,6 +46,9 @@ begin
   where r.run_id = v_run.run_id
   returning r.* into v_run;
   perform tide._make_ready(v_run.queue, v_run.priority, v_run.run_at);
+  if v_run.lane is not null then
+    perform tide._line_up(array[v_run.run_id]);
+  end if;
   return tide._find_run(v_run.run_id);
 end;
 $$;

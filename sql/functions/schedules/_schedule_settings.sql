@@ -21,10 +21,11 @@ begin
       'enabled', schedule.enabled,
       'paused', schedule.paused,
       'lane', schedule.lane,
-      'lane_key', schedule.lane_key
+      'lane_key', schedule.lane_key,
+      'cost', schedule.cost
     )
   );
 end;
 $$;
 
-comment on function tide._schedule_settings is 'What somebody has set of a schedule.';
+comment on function tide._schedule_settings is 'The settings given to a schedule.';

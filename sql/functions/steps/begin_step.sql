@@ -7,7 +7,8 @@ create or replace function tide.begin_step(
   name text,
   input jsonb default null,
   contract jsonb default '{}',
-  approved_by uuid default null
+  approved_by uuid default null,
+  estimate jsonb default null
 )
 returns table (action text, output jsonb, attempt integer, replay text)
 language plpgsql
@@ -23,6 +24,7 @@ declare
   v_contract constant tide.steps := tide._parse_contract(
     begin_step.contract, approved => begin_step.approved_by is not null
   );
+  v_estimate constant jsonb := tide._valid_estimate('estimate', begin_step.estimate);
   v_run constant tide.runs := tide._hold(begin_step.run_id, begin_step.lease_id);
   v_now constant timestamptz := tide._now();
   v_step tide.steps;
@@ -34,7 +36,7 @@ begin
   where s.run_id = v_run.run_id
     and s.name = v_name;
   if not found then
-    if tide._park_over_budget(v_run) then
+    if tide._park_over_budget(v_run, v_name, v_estimate) then
       return query select 'budget', null::jsonb, 0, v_contract.replay;
       return;
     end if;
@@ -91,7 +93,7 @@ begin
     when 'again' then
       return query select 'execute', null::jsonb, v_step.attempt, v_step.replay;
     when 'execute' then
-      if tide._park_over_budget(v_run) then
+      if tide._park_over_budget(v_run, v_name, v_estimate) then
         return query select 'budget', null::jsonb, v_step.attempt, v_step.replay;
         return;
       end if;
@@ -131,4 +133,5 @@ $$;
 comment on function tide.begin_step is
   'Ask for a step of a leased run: replay (its stored output), execute, review or budget (the run is '
   'parked until an operator decides), failed (its contract forbids another try, the run has failed). '
-  'approved_by uses up the approval of a gate whose data is the input; not covered by it: TD025.';
+  'approved_by uses up the approval of a gate whose data is the input; not covered by it: TD025. estimate, '
+  'such as {"usd": 0.1}, is reserved in the budgets and allowances of the run until the step ends.';

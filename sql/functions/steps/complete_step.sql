@@ -34,7 +34,7 @@ begin
       'step.completed',
       jsonb_build_object('name', v_step.name, 'attempt', v_step.attempt)
     );
-    perform tide._write_used(v_run, v_used);
+    perform tide._write_used(v_run, v_step.name, v_used);
   elsif v_step.status <> 'completed' then
     raise exception 'step % of run % is % and cannot be completed',
         quote_literal(v_step.name), v_run.run_id, v_step.status

@@ -57,7 +57,9 @@ begin
         'error', v_error
       )
     );
-    perform tide._write_used(v_run, v_used);
+    perform tide._write_used(
+      v_run, v_step.name, v_used, ends => v_decision <> 'manual_review'
+    );
     if v_decision = 'manual_review' then
       perform tide._review_step(v_run, v_step);
     elsif v_decision = 'fail_hard' then

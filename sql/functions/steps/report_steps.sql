@@ -21,7 +21,8 @@ declare
     'reports',
     report_steps.reports,
     array[
-      'run_id', 'lease_id', 'name', 'begin', 'input', 'contract', 'age', 'complete', 'output', 'used'
+      'run_id', 'lease_id', 'name', 'begin', 'input', 'contract', 'age', 'complete', 'output', 'used',
+      'estimate'
     ],
     1000
   );
@@ -125,10 +126,12 @@ begin
         age double precision,
         complete boolean,
         output jsonb,
-        used jsonb
+        used jsonb,
+        estimate jsonb
       )
     ) with ordinality as x(
-      run_id, lease_id, name, begin, input, contract, age, complete, output, used, ordinality
+      run_id, lease_id, name, begin, input, contract, age, complete, output, used, estimate,
+      ordinality
     )
     left join tide.runs_active as r
       on r.run_id = x.run_id
@@ -169,11 +172,11 @@ begin
           when r.run_id is null
             or not (coalesce(x.begin, false) or coalesce(x.complete, false))
             or (x.output is not null and tide._payload_problem(x.output) is not null)
+            or (x.used is not null and not tide._is_usable(x.used))
             or (
-              x.used is not null
+              (x.used is not null or coalesce(x.complete, false))
               and (
                 r.budget is not null
-                or not tide._is_usable(x.used)
                 or (r.parent_id is not null and exists (select from tide._budgets(r)))
               )
             )
@@ -184,6 +187,16 @@ begin
               or coalesce(octet_length(x.name), 0) not between 1 and 256
               or x.name ~ '[[:cntrl:]]'
               or (x.input is not null and tide._payload_problem(x.input) is not null)
+              or (
+                x.estimate is not null
+                and (
+                  jsonb_typeof(x.estimate) <> 'object'
+                  or jsonb_path_exists(
+                    x.estimate,
+                    'strict $.* ? (@.type() != "number" || @ <= 0 || @ > 1000000000000000)'
+                  )
+                )
+              )
             )
           then 'single'
           when s.run_id is null then
@@ -298,7 +311,9 @@ begin
       from tide.runs_active as r
       where r.run_id = v_using[v_place];
       perform tide._write_used(
-        v_run, tide._parse_used(v_used[v_place], v_using_names[v_place])
+        v_run,
+        v_using_names[v_place],
+        tide._parse_used(v_used[v_place], v_using_names[v_place])
       );
     end loop;
   end if;

@@ -71,6 +71,9 @@ begin
       failure_class => 'review_rejected'
     );
   else
+    if num_nonnulls(v_run.budget, v_run.parent_id) > 0 then
+      perform tide._release_reserved(array[v_run.run_id], v_step.name);
+    end if;
     perform tide._resume(
       v_run,
       jsonb_build_object(

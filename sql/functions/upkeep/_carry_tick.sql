@@ -27,5 +27,5 @@ end;
 $$;
 
 comment on function tide._carry_tick is
-  'The small tick that claims carry: bounded upkeep by whoever comes first. False while the '
+  'The small tick that claims carry: bounded upkeep by the claim that comes first. False while the '
   'installation is paused.';

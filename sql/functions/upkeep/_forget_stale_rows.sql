@@ -17,6 +17,7 @@ begin
       for update skip locked
     )
   );
+  perform tide._forget_time_bins();
   delete from tide.sweep_failures as f
   where f.ctid = any (
     array(
@@ -36,6 +37,17 @@ begin
       where s.leased_until < v_now
       order by s.leased_until
       limit 1000
+      for update skip locked
+    )
+  );
+  delete from tide.held_keys as h
+  where h.ctid = any (
+    array(
+      select s.ctid
+      from tide.held_keys as s
+      where s.until < v_now
+      order by s.until
+      limit 10000
       for update skip locked
     )
   );
@@ -124,4 +136,4 @@ $$;
 
 comment on function tide._forget_stale_rows is
   'Remove what only helps for a while: old minutes, fires and sent webhooks, workers not seen for an '
-  'hour, waiters and watchers that went, failures nobody met again.';
+  'hour, waiters and watchers that went, keys nobody holds any more, failures nobody met again.';

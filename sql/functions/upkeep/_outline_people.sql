@@ -37,4 +37,4 @@ end;
 $$;
 
 comment on function tide._outline_people is
-  'Runs that go on only when somebody acts: those in review and those beyond their budget.';
+  'Runs that go on only when a person acts: those in review and those beyond their budget.';

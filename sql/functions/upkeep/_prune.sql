@@ -11,6 +11,7 @@ language plpgsql
 volatile
 as $$
 declare
+  v_now constant timestamptz := tide._now();
   v_run_ids uuid[];
 begin
   if max_runs <= 0 then
@@ -32,6 +33,18 @@ begin
       from tide.runs_finished as r
       where r.queue = _prune.queue
         and r.finished_at < _prune.before
+        -- Whose key is still taken answers enqueues.
+        and (
+          r.dedupe_for is null
+          or not exists (
+            select
+            from tide.held_keys as h
+            where h.queue = r.queue
+              and h.dedupe_key = r.dedupe_key
+              and h.run_id = r.run_id
+              and h.until > v_now
+          )
+        )
         and not tide._is_asked_for(r.run_id)
       order by r.finished_at
       limit _prune.max_runs

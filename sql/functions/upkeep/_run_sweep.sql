@@ -44,6 +44,10 @@ begin
       return tide._wake_lines(10 * batch);
     when 'leaked_lanes' then
       return tide._tend_lanes(batch);
+    when 'budgets' then
+      return tide._wake_budgets(batch);
+    when 'stranded_amounts' then
+      return tide._release_stranded(batch);
     when 'leaked_slots' then
       return tide._free_leaked_slots(batch);
     when 'settled_clock' then

@@ -8,14 +8,15 @@ begin
   if every_tick then
     return array[
       'expired_leases', 'overdue', 'schedules', 'gate_timeouts', 'due_waits', 'ended_children',
-      'dependents', 'cascades', 'dispatches', 'lanes', 'push', 'stalled_runs', 'deliveries',
-      'settled_clock', 'claim_floors'
+      'dependents', 'cascades', 'dispatches', 'lanes', 'budgets', 'push', 'stalled_runs',
+      'deliveries', 'settled_clock', 'claim_floors'
     ];
   end if;
   return array[
     'identity', 'expired_leases', 'overdue', 'schedules', 'due', 'gate_timeouts', 'due_waits',
-    'ended_children', 'dependents', 'cascades', 'dispatches', 'lanes', 'push', 'stalled_runs',
-    'deliveries', 'leaked_slots', 'leaked_lanes', 'settled_clock', 'claim_floors',
+    'ended_children', 'dependents', 'cascades', 'dispatches', 'lanes', 'budgets', 'push',
+    'stalled_runs', 'deliveries', 'leaked_slots', 'leaked_lanes',
+    'stranded_amounts', 'settled_clock', 'claim_floors',
     'finished_counts', 'retention', 'stale_rows'
   ];
 end;

@@ -13,4 +13,4 @@ end;
 $$;
 
 comment on function tide._take_turn is
-  'Take the turn for a piece of upkeep until the transaction ends; false = somebody else has it.';
+  'Take the turn for a piece of upkeep until the transaction ends; false = another session has it.';

@@ -15,4 +15,4 @@ end;
 $$;
 
 comment on function tide._wait_for_turn is
-  'Take a turn until the transaction ends, after whoever has it.';
+  'Take a turn until the transaction ends, after the session that has it.';

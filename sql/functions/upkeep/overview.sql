@@ -10,7 +10,7 @@ set jit = off
 as $$
 declare
   v_now constant timestamptz := tide._now();
-  v_most constant integer := 10001;
+  v_most constant bigint := 10001;
 begin
   return jsonb_build_object(
     'now', v_now,
@@ -28,23 +28,21 @@ begin
     'failures', tide._outline_failures(v_now),
     'people', tide._outline_people(),
     'budgets', tide._outline_budgets(),
+    'allowances', tide._outline_allowances(),
     'parked', (
       select coalesce(jsonb_object_agg(p.waiting_on, p.runs), '{}')
       from (
         select
-          l.waiting_on,
-          count(*) as runs
-        from (
-          select r.waiting_on
-          from tide.runs_active as r
-          where r.status = 'queued'
-            and not r.ready
-            and r.run_at is null
-          order by r.run_at
-          limit v_most
-        ) as l
-        where l.waiting_on is not null
-        group by l.waiting_on
+          w.waiting_on,
+          least(sum(w.runs), v_most) as runs
+        from tide._count_parked(
+          array(
+            select q.queue
+            from tide._queue_names() as q(queue)
+          ),
+          v_most
+        ) as w
+        group by w.waiting_on
       ) as p
     ),
     'gates', jsonb_build_object(
@@ -88,6 +86,26 @@ begin
         ) as g
       )
     ),
+    'throttled', (
+      select coalesce(
+        jsonb_agg(
+          jsonb_build_object('lane', l.lane, 'until', l.throttled_until)
+          order by l.throttled_until desc, l.lane
+        ),
+        '[]'
+      )
+      from (
+        select
+          t.lane,
+          t.throttled_until
+        from tide.lanes as t
+        where t.throttled_until > v_now
+        order by
+          t.throttled_until desc,
+          t.lane
+        limit 20
+      ) as l
+    ),
     'workers', (
       select jsonb_build_object(
         'alive', count(*) filter (where w.seen_at > v_now - interval '1 minute'),
@@ -96,6 +114,23 @@ begin
         )
       )
       from tide.workers as w
+    ),
+    'served', (
+      select coalesce(jsonb_object_agg(s.queue, s.workers), '{}')
+      from (
+        select
+          q.queue,
+          count(*) as workers
+        from (
+          select w.queues
+          from tide.workers as w
+          where w.seen_at > v_now - interval '1 minute'
+          order by w.seen_at desc
+          limit 1000
+        ) as a
+        cross join lateral unnest(a.queues) as q(queue)
+        group by q.queue
+      ) as s
     )
   );
 end;
@@ -104,4 +139,4 @@ $$;
 comment on function tide.overview is
   'What the first page of a console shows, as jsonb, by bounded looks: health, running and failed runs '
   'by workflow, runs that wait for people, budgets about to end, parked runs by reason, the oldest '
-  'decisions, workers.';
+  'decisions, throttled lanes, workers, and served = how many named workers claim each queue.';

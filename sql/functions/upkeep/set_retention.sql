@@ -32,4 +32,4 @@ $$;
 
 comment on function tide.set_retention is
   'How long finished runs are kept that have no queue, or whose queue has no retention of its own; '
-  'null = for ever.';
+  'null = without end.';

@@ -11,7 +11,9 @@ begin
   ) then
     return;
   end if;
-  insert into tide.spending (run_id, cost_usd, tokens, steps)
+  insert into tide.spending (
+    run_id, cost_usd, tokens, steps, reserved_usd, reserved_tokens
+  )
   with recursive family as (
     select
       r.run_id,
@@ -31,7 +33,9 @@ begin
     _count_spending.run_id,
     coalesce(sum(t.cost_usd), 0),
     coalesce(sum(t.tokens), 0),
-    coalesce(sum(t.steps), 0)
+    coalesce(sum(t.steps), 0),
+    tide._sum_reserved(_count_spending.run_id, 'usd'),
+    tide._sum_reserved(_count_spending.run_id, 'tokens')
   from family as f
   cross join lateral (
     select

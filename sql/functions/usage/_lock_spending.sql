@@ -1,4 +1,4 @@
--- Nearest first, the order of _charge. Whoever holds these rows is the only one to judge and to spend:
+-- Nearest first, the order of _spend. Whoever holds these rows is the only one to judge and to spend:
 -- of children that begin at once, one takes the last step of a common budget.
 create or replace function tide._lock_spending(run tide.runs)
 returns void
@@ -8,16 +8,12 @@ as $$
 declare
   v_run_id uuid;
 begin
-  if run.budget is null and run.parent_id is null then
+  if not tide._is_budgeted(run) then
     return;
   end if;
-  -- What a budget is and what was spent of it changes without the row of the run.
-  perform tide._require_visible(
-    format('what run %s and its parents may spend', run.run_id)
-  );
   for v_run_id in
     select b.run_id
-    from tide._budgets(_lock_spending.run) as b
+    from tide._limits(_lock_spending.run) as b
   loop
     perform tide._count_spending(v_run_id);
     perform

@@ -39,9 +39,9 @@ begin
       and u.request_key = usage.request_key;
     return v_usage;
   end if;
-  perform tide._charge(
-    run, coalesce(v_usage.cost_usd, 0), coalesce(v_usage.total_tokens, 0), 0
-  );
+  if run.status = 'running' and run.units_left is not null then
+    perform tide._use_units(_write_usage.run, v_usage);
+  end if;
   perform tide._log(
     run.run_id, 'usage.recorded', to_jsonb(v_usage) - 'run_id', renews => _write_usage.renews
   );
@@ -50,5 +50,5 @@ end;
 $$;
 
 comment on function tide._write_usage is
-  'Store a valid record of usage of a run the caller has locked, charge it and log it; the record there '
-  'is when its request key was counted before.';
+  'Store a valid record of usage of a run the caller has locked, and log it, for _spend to charge it; the '
+  'record there is, with another id, when its request key was counted before.';

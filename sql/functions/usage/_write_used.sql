@@ -1,16 +1,26 @@
-create or replace function tide._write_used(run tide.runs, used tide.usage[])
+create or replace function tide._write_used(
+  run tide.runs,
+  step text,
+  used tide.usage[],
+  ends boolean default true
+)
 returns void
 language plpgsql
 volatile
 as $$
 declare
   v_usage tide.usage;
+  v_new tide.usage[] := array[]::tide.usage[];
 begin
   foreach v_usage in array used loop
-    perform tide._write_usage(run, v_usage, renews => true);
+    if (tide._write_usage(run, v_usage, renews => true)).usage_id = v_usage.usage_id then
+      v_new := v_new || v_usage;
+    end if;
   end loop;
+  perform tide._spend(run, step, v_new, ends);
 end;
 $$;
 
 comment on function tide._write_used is
-  'Store what a step of a leased run used, as _parse_used read it.';
+  'Store what a step of a leased run used, as _parse_used read it, and charge it; ends = and give back what '
+  'it had reserved beyond.';

@@ -26,6 +26,7 @@ set jit = off
 as $$
 declare
   v_usage tide.usage;
+  v_written tide.usage;
   v_run tide.runs;
 begin
   v_usage.kind := record_usage.kind;
@@ -49,7 +50,11 @@ begin
     v_run := tide._lock_run(record_usage.run_id, ended_too => true);
     perform tide._require_spender(v_run);
   end if;
-  return tide._write_usage(v_run, v_usage, renews => record_usage.lease_id is not null);
+  v_written := tide._write_usage(v_run, v_usage, renews => record_usage.lease_id is not null);
+  if v_written.usage_id = v_usage.usage_id then
+    perform tide._spend(v_run, v_usage.step, array[v_usage], ends => false);
+  end if;
+  return v_written;
 end;
 $$;
 

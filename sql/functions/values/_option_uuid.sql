@@ -5,17 +5,14 @@ immutable
 parallel safe
 as $$
 declare
-  v_text text;
+  v_id uuid;
 begin
   if value is null or jsonb_typeof(value) = 'null' then
     return null;
   end if;
-  v_text := value #>> '{}';
-  if v_text like '________-____-____-____-____________'
-    and replace(v_text, '-', '') !~ '[^0-9A-Fa-f]'
-    and octet_length(replace(v_text, '-', '')) = 32
-  then
-    return v_text::uuid;
+  v_id := tide._as_uuid(value #>> '{}');
+  if v_id is not null then
+    return v_id;
   end if;
   raise exception '% is not a uuid: %', _option_uuid.argument, left(value::text, 200)
     using errcode = '22023',

@@ -31,7 +31,8 @@ begin
     raise exception '% is no array of at most 1000 runs: %', prefix || 'after',
         left(_valid_after.after::text, 200)
       using errcode = '22023',
-            hint = 'Give ids of runs; within enqueue_many also places of elements before, from 0.';
+            hint = 'Give ids of runs; within enqueue_many also places of elements before, from 0; '
+                   'to children also edges of their parent.';
   elsif v_count = 0 then
     if num_nonnulls(mode, failure) > 0 then
       raise exception '% is given without after', prefix

@@ -29,6 +29,14 @@ begin
                 hint = format('Give a number from %s to %s.', low, high);
       end if;
       return to_jsonb(v_number);
+    when 'whole' then
+      v_number := tide._option_number(key, value);
+      if v_number not between low::numeric and high::numeric or v_number <> trunc(v_number) then
+        raise exception '% is out of range: %', _valid_setting.key, left(v_number::text, 200)
+          using errcode = '22023',
+                hint = format('Give a whole number from %s to %s.', low, high);
+      end if;
+      return to_jsonb(trunc(v_number));
     when 'interval' then
       v_interval := tide._option_interval(key, value);
       return to_jsonb(
@@ -36,6 +44,8 @@ begin
       );
     when 'choices' then
       return to_jsonb(tide._option_choices(key, value, array[low, high]));
+    when 'texts' then
+      return to_jsonb(tide._option_texts(key, value, high::integer));
     when 'budget' then
       return tide._valid_budget(value);
     when 'url' then
@@ -43,6 +53,8 @@ begin
     when 'channels' then
       perform tide._valid_channels(key, value);
       return value;
+    when 'weights' then
+      return tide._valid_weights(key, value);
     else  -- name
       return to_jsonb(tide._valid_name(key, tide._option_text(key, value, 128)));
   end case;

@@ -12,4 +12,4 @@ begin
 end;
 $$;
 
-comment on function tide._valid_timeout is 'How long to wait, or 22023; null = for ever.';
+comment on function tide._valid_timeout is 'How long to wait, or 22023; null = without end.';

@@ -29,6 +29,7 @@ begin
     update tide.runs_active as r
     set
       ready = false,
+      turn_at = null,
       run_at = null,
       waiting_on = 'push',
       waiting_for = tide._post(
@@ -42,6 +43,7 @@ begin
       slot = v_reserved.slots[v_position],
       lane_slot = v_reserved.lane_slots[v_position],
       lane_key_slot = v_reserved.lane_key_slots[v_position],
+      units_left = v_reserved.units[v_position],
       dispatched_until = tide._now() + interval '60 seconds',
       dispatches = r.dispatches + 1,
       last_seq = r.last_seq + 1,

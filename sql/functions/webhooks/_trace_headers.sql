@@ -1,31 +1,27 @@
 -- Only what is of the form that W3C Trace Context gives: it becomes headers, and anybody may have written it.
-create or replace function tide._trace_headers(run_id uuid)
+create or replace function tide._trace_headers(carrier jsonb)
 returns jsonb
 language plpgsql
-stable
+immutable
 parallel safe
 as $$
+declare
+  v_parent constant text := carrier ->> 'traceparent';
+  v_state constant text := carrier ->> 'tracestate';
 begin
-  return (
-    select jsonb_strip_nulls(
+  if v_parent ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$' then
+    return jsonb_strip_nulls(
       jsonb_build_object(
-        'traceparent', t.parent,
+        'traceparent', v_parent,
         'tracestate', case
-          when length(t.state) <= 512 and t.state ~ '^[ -~]+$' then t.state
+          when length(v_state) <= 512 and v_state ~ '^[ -~]+$' then v_state
         end
       )
-    )
-    from tide.runs as r
-    cross join lateral (
-      select
-        r.metadata -> 'trace' ->> 'traceparent' as parent,
-        r.metadata -> 'trace' ->> 'tracestate' as state
-    ) as t
-    where r.run_id = _trace_headers.run_id
-      and t.parent ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'
-  );
+    );
+  end if;
+  return null;
 end;
 $$;
 
 comment on function tide._trace_headers is
-  'traceparent and tracestate of who made the run, out of its metadata; null where it has none.';
+  'traceparent and tracestate out of what a propagator has written; null where they are none.';

@@ -93,7 +93,15 @@ begin
       url := v_delivery.url;
       secret_name := v_delivery.secret_name;
       headers := tide._webhook_headers(delivery_id, secret_name, body)
-        || coalesce(tide._trace_headers(run_id), '{}');
+        || coalesce(
+          v_delivery.trace,
+          (
+            select tide._trace_headers(r.metadata -> 'trace')
+            from tide.runs as r
+            where r.run_id = v_delivery.run_id
+          ),
+          '{}'
+        );
       return next;
     end loop;
   end loop;
@@ -102,5 +110,6 @@ $$;
 
 comment on function tide.claim_deliveries is
   'Lease due deliveries to a dispatcher: what to send where, with which headers. headers has the '
-  'signatures where the secret is stored in the database, and the trace of the run. Each goes out until '
-  'finish_delivery says how it went; without a word it goes out again after the lease.';
+  'signatures where the secret is stored in the database, and the trace of the attempt that made it, or '
+  'of the run. Each goes out until finish_delivery says how it went; without a word it goes out again '
+  'after the lease.';

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -20,6 +21,7 @@ from langgraph.checkpoint.base import (
     get_serializable_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
 from tidebase_pg.agents.connections import (
@@ -34,11 +36,13 @@ from tidebase_pg.agents.langgraph.values import (
     PACKED,
     Blob,
     Draft,
+    Kept,
     Memory,
+    Place,
     common,
     is_inline,
     is_list,
-    unflatten,
+    split,
     unpacked,
 )
 from tidebase_pg.errors import BadPayload, NotFound
@@ -46,6 +50,13 @@ from tidebase_pg.errors import BadPayload, NotFound
 PAGE: Final = 20
 KEEP_LATEST: Final = "keep_latest"
 DELETE: Final = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Statement):
+    """A read, and what was known of its namespace when it was asked."""
+
+    known: Mapping[str, Kept] = field(default_factory=dict[str, Kept])
 
 
 class _Saver(BaseCheckpointSaver[str]):
@@ -79,7 +90,7 @@ class _Saver(BaseCheckpointSaver[str]):
         draft = Draft(self.serde, known)
         inline: dict[str, Any] = {}
         channels: list[dict[str, Any]] = []
-        lists: dict[tuple[str, str], tuple[str, list[bytes]]] = {}
+        values: dict[Place, Kept] = {}
         for channel, value in checkpoint["channel_values"].items():
             if is_inline(value):
                 inline[channel] = value
@@ -89,22 +100,24 @@ class _Saver(BaseCheckpointSaver[str]):
             version = str(versions[channel])
             what = f"the value of channel {channel!r} of thread {thread_id!r}"
             entry: dict[str, Any] = {"channel": channel, "version": version}
-            if is_list(value):
-                hashes = draft.many(value, what)
-                base, before = known.lists.get((namespace, channel), (None, []))
-                keep = common(before, hashes)
-                entry |= {"base": base if keep else None, "keep": keep}
+            if listed := is_list(value):
+                hashes, blobs = draft.many(value, what)
+                before = known.values.get((namespace, channel))
+                keep = common(before.hashes, hashes) if before and before.listed else 0
+                entry |= {"base": before.version if before and keep else None, "keep": keep}
                 entry["items"] = [part.hex() for part in hashes[keep:]]
-                lists[namespace, channel] = (version, hashes)
             else:
-                entry["hash"] = draft.one(value, what).hex()
+                key, blob = draft.one(value, what)
+                hashes, blobs = [key], [blob]
+                entry["hash"] = key.hex()
+            values[namespace, channel] = Kept.of(version, hashes, blobs, listed)
             channels.append(entry)
         hashes, types, datas = draft.arrays()
         configurable = config["configurable"]
 
         def stored() -> None:
             draft.stored()
-            known.lists.update(lists)
+            self._memory.keep(thread_id, values)
 
         return Statement(
             "put",
@@ -138,7 +151,7 @@ class _Saver(BaseCheckpointSaver[str]):
         entries: list[dict[str, Any]] = []
         for place, (channel, value) in enumerate(writes):
             what = f"what task {task_id} writes to channel {channel!r}"
-            parts = draft.many(value, what) if is_list(value) else [draft.one(value, what)]
+            parts = draft.many(value, what)[0] if is_list(value) else [draft.one(value, what)[0]]
             entries.append(
                 {
                     "idx": WRITES_IDX_MAP.get(channel, place),
@@ -174,11 +187,11 @@ class _Saver(BaseCheckpointSaver[str]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
         latest: bool = False,
-    ) -> Statement:
+    ) -> Reading:
         configurable = (config or {}).get("configurable", {})
         namespace = configurable.get("checkpoint_ns", "" if latest else None)
         thread_id = configurable.get("thread_id")
-        given = {
+        given: dict[str, Any] = {
             "thread_id": thread_id and _name("thread_id", thread_id),
             "checkpoint_ns": namespace and _name("checkpoint_ns", namespace),
             "checkpoint_id": configurable.get("checkpoint_id"),
@@ -186,9 +199,16 @@ class _Saver(BaseCheckpointSaver[str]):
             "before": None if before is None else get_checkpoint_id(before),
             "max_checkpoints": limit,
         }
-        return Statement(
-            "read", {name: value for name, value in given.items() if value is not None}
-        )
+        known: dict[str, Kept] = {}
+        if thread_id and namespace is not None:
+            known = self._memory.of(_name("thread_id", thread_id)).within(namespace)
+        if known:
+            versions = {
+                channel: [kept.version, kept.hashes[-1].hex()] for channel, kept in known.items()
+            }
+            given["known"] = json.dumps(versions)
+        wanted = {name: value for name, value in given.items() if value is not None}
+        return Reading("read", wanted, rows=tuple_row, known=known)
 
     def _prune(self, thread_ids: Sequence[str], strategy: str) -> list[Statement]:
         if isinstance(thread_ids, str):
@@ -214,43 +234,68 @@ class _Saver(BaseCheckpointSaver[str]):
 
     # What is answered -----------------------------------------------------------------------
 
-    def _loaded(self, parts: Sequence[Blob]) -> list[Any]:
+    def _loaded(self, parts: Sequence[Blob], listed: bool) -> Any:
         load = self.serde.loads_typed
-        return [load(unpacked(part) if part[0].endswith(PACKED) else part) for part in parts]
+        return [load(part) for part in parts] if listed else load(parts[0])
 
-    def _tuple(self, row: Any) -> CheckpointTuple:
-        known = self._memory.of(row.thread)
-        checkpoint = cast(Checkpoint, json.loads(row.checkpoint))
-        blobs = list(zip(row.types or [], row.datas or [], strict=True))
-        known.hashes.update(row.hashes or [])
-        for channel, version, (listed, parts), (_, hashes) in zip(
-            row.channels or [],
-            row.versions or [],
-            unflatten(row.counts or [], blobs),
-            unflatten(row.counts or [], row.hashes or []),
-            strict=True,
-        ):
-            value = self._loaded(parts)
-            checkpoint["channel_values"][channel] = value if listed else value[0]
-            if listed:
-                known.lists[row.namespace, channel] = (version, hashes)
+    def _tuples(self, asked: Reading, rows: Sequence[Any]) -> list[CheckpointTuple]:
+        return [self._tuple(asked, row, sent)[0] for row, sent in _found(rows)]
+
+    def _latest(self, asked: Reading, rows: Sequence[Any]) -> CheckpointTuple | None:
+        """The checkpoint that was asked for; what its channels hold is remembered."""
+        for row, sent in _found(rows):
+            found, values = self._tuple(asked, row, sent)
+            self._memory.keep(row["thread"], values)
+            return found
+        return None
+
+    def _tuple(
+        self, asked: Reading, row: Any, sent: Mapping[bytes, Blob]
+    ) -> tuple[CheckpointTuple, dict[Place, Kept]]:
+        """A checkpoint, and what its channels hold as it is stored: as many as said of what was
+        known, and then what was sent."""
+        thread, namespace = row["thread"], row["namespace"]
+        self._memory.of(thread).hashes.update(sent)
+        checkpoint: Checkpoint = row["checkpoint"]
+        values: dict[Place, Kept] = {}
+        hashes = bytes.fromhex(row["hashes"] or "")
+        for channel, version, count, keep in row["channels"] or ():
+            new, hashes = split(hashes, abs(count) - keep)
+            blobs = [sent[key] for key in new]
+            if keep:
+                known = asked.known[channel]
+                new, blobs = known.hashes[:keep] + new, known.blobs[:keep] + blobs
+            checkpoint["channel_values"][channel] = self._loaded(blobs, count >= 0)
+            values[namespace, channel] = Kept.of(version, new, blobs, count >= 0)
         writes: list[PendingWrite] = []
-        blobs = list(zip(row.write_types or [], row.write_datas or [], strict=True))
-        for task_id, channel, (listed, parts) in zip(
-            row.write_tasks or [],
-            row.write_channels or [],
-            unflatten(row.write_counts or [], blobs),
-            strict=True,
-        ):
-            value = self._loaded(parts)
-            writes.append((task_id, channel, value if listed else value[0]))
-        return CheckpointTuple(
-            _config(row.thread, row.namespace, row.id),
+        hashes = bytes.fromhex(row["write_hashes"] or "")
+        for task_id, channel, count in row["writes"] or ():
+            new, hashes = split(hashes, abs(count))
+            value = self._loaded([sent[key] for key in new], count >= 0)
+            writes.append((task_id, channel, value))
+        found = CheckpointTuple(
+            _config(thread, namespace, row["id"]),
             checkpoint,
-            cast(CheckpointMetadata, json.loads(row.metadata)),
-            None if row.parent is None else _config(row.thread, row.namespace, row.parent),
+            row["metadata"],
+            None if row["parent"] is None else _config(thread, namespace, row["parent"]),
             writes,
         )
+        return found, values
+
+
+def _found(rows: Iterable[Any]) -> Iterator[tuple[Any, dict[bytes, Blob]]]:
+    """Each checkpoint with the values that came with it."""
+    document, sent = None, dict[bytes, Blob]()
+    for text, key, kind, data in rows:
+        if text is None:
+            blob = (kind, data)
+            sent[key] = unpacked(blob) if kind.endswith(PACKED) else blob
+            continue
+        if document is not None:
+            yield document, sent
+        document, sent = json.loads(text), {}
+    if document is not None:
+        yield document, sent
 
 
 class TideSaver(Connected, _Saver):
@@ -300,8 +345,8 @@ class TideSaver(Connected, _Saver):
         self._execute(self._put_writes(config, writes, task_id, task_path))
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        rows = self._execute(self._read(config, limit=1, latest=True))
-        return self._tuple(rows[0]) if rows else None
+        asked = self._read(config, limit=1, latest=True)
+        return self._latest(asked, self._execute(asked))
 
     def list(
         self,
@@ -314,12 +359,12 @@ class TideSaver(Connected, _Saver):
         while limit is None or limit > 0:
             page = _page(config, limit)
             asked = self._read(config, filter=filter, before=before, limit=page)
-            rows = self._execute(asked)
-            yield from map(self._tuple, rows)
-            if page is None or len(rows) < page:
+            found = self._tuples(asked, self._execute(asked))
+            yield from found
+            if page is None or len(found) < page:
                 return
-            before = _config("", "", rows[-1].id)
-            limit = None if limit is None else limit - len(rows)
+            before = found[-1].config
+            limit = None if limit is None else limit - len(found)
 
     def delete_thread(self, thread_id: str) -> None:
         self._execute(self._delete_thread(thread_id))
@@ -378,8 +423,8 @@ class AsyncTideSaver(AsyncConnected, _Saver):
         await self._execute(self._put_writes(config, writes, task_id, task_path))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        rows = await self._execute(self._read(config, limit=1, latest=True))
-        return self._tuple(rows[0]) if rows else None
+        asked = self._read(config, limit=1, latest=True)
+        return self._latest(asked, await self._execute(asked))
 
     async def alist(
         self,
@@ -392,13 +437,13 @@ class AsyncTideSaver(AsyncConnected, _Saver):
         while limit is None or limit > 0:
             page = _page(config, limit)
             asked = self._read(config, filter=filter, before=before, limit=page)
-            rows = await self._execute(asked)
-            for row in rows:
-                yield self._tuple(row)
-            if page is None or len(rows) < page:
+            found = self._tuples(asked, await self._execute(asked))
+            for one in found:
+                yield one
+            if page is None or len(found) < page:
                 return
-            before = _config("", "", rows[-1].id)
-            limit = None if limit is None else limit - len(rows)
+            before = found[-1].config
+            limit = None if limit is None else limit - len(found)
 
     async def adelete_thread(self, thread_id: str) -> None:
         await self._execute(self._delete_thread(thread_id))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import takewhile
 from math import isfinite
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
@@ -18,12 +18,14 @@ from tidebase_pg.errors import BadPayload, PayloadTooLarge
 
 Blob: TypeAlias = tuple[str, bytes]
 Place: TypeAlias = tuple[str, str]
-T = TypeVar("T")
 
 PRIMITIVE: Final = (str, int, float, bool, type(None))
 LONGEST_INLINE: Final = 256
+HASH_BYTES: Final = 16
 MOST_BYTES: Final = 64 * 2**20
 REMEMBERED_THREADS: Final = 256
+MOST_REMEMBERED: Final = 32 * 2**20
+"""Bytes of values; what a channel held last need not be read again."""
 PACKED: Final = "+zlib"
 """At the end of the type of a value that is compressed."""
 SHORTEST_PACKED: Final = 2048
@@ -48,7 +50,7 @@ def is_list(value: Any) -> bool:
 
 def digest(blob: Blob) -> bytes:
     kind, data = blob
-    return blake2b(data, digest_size=16, key=kind.encode()[:64]).digest()
+    return blake2b(data, digest_size=HASH_BYTES, key=kind.encode()[:64]).digest()
 
 
 def packed(blob: Blob) -> Blob:
@@ -72,15 +74,37 @@ def unpacked(blob: Blob) -> Blob:
     return kind.removesuffix(PACKED), zlib.decompress(data, bufsize=4 * len(data))
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a channel held at a version: one value, or the elements of a list."""
+
+    version: str
+    hashes: list[bytes]
+    blobs: list[Blob]
+    listed: bool
+    size: int
+
+    @classmethod
+    def of(cls, version: str, hashes: list[bytes], blobs: list[Blob], listed: bool) -> Kept:
+        return cls(version, hashes, blobs, listed, sum(len(data) for _, data in blobs))
+
+
 @dataclass(slots=True)
 class Known:
     """What is stored of a thread, as far as this saver has seen it."""
 
     hashes: set[bytes] = field(default_factory=set[bytes])
-    lists: dict[Place, tuple[str, list[bytes]]] = field(
-        default_factory=dict[Place, tuple[str, list[bytes]]]
-    )
-    """Of each namespace and channel the version seen last, and its elements."""
+    values: dict[Place, Kept] = field(default_factory=dict[Place, Kept])
+    """Of each namespace and channel the version seen last."""
+    size: int = 0
+
+    def within(self, namespace: str) -> dict[str, Kept]:
+        """What channels of a namespace held last, where that was anything."""
+        return {
+            channel: kept
+            for (place, channel), kept in list(self.values.items())
+            if place == namespace and kept.hashes
+        }
 
 
 class Memory:
@@ -89,21 +113,41 @@ class Memory:
     def __init__(self) -> None:
         self._threads: OrderedDict[str, Known] = OrderedDict()
         self._lock = threading.Lock()
+        self._size = 0
 
     def of(self, thread_id: str) -> Known:
         with self._lock:
             known = self._threads.setdefault(thread_id, Known())
             self._threads.move_to_end(thread_id)
             while len(self._threads) > REMEMBERED_THREADS:
-                self._threads.popitem(last=False)
+                self._size -= self._threads.popitem(last=False)[1].size
             return known
+
+    def keep(self, thread_id: str, values: Mapping[Place, Kept]) -> None:
+        """Remember what channels hold now; the values of the threads used longest ago go."""
+        known = self.of(thread_id)
+        with self._lock:
+            before = known.size
+            for place, kept in values.items():
+                replaced = known.values.get(place)
+                known.size += kept.size - (0 if replaced is None else replaced.size)
+                known.values[place] = kept
+            if self._threads.get(thread_id) is known:
+                self._size += known.size - before
+            for oldest in self._threads.values():
+                if self._size <= MOST_REMEMBERED:
+                    break
+                self._size -= oldest.size
+                oldest.values.clear()
+                oldest.size = 0
 
     def forget(self, thread_id: str | None = None) -> None:
         with self._lock:
             if thread_id is None:
                 self._threads.clear()
-            else:
-                self._threads.pop(thread_id, None)
+                self._size = 0
+            elif (known := self._threads.pop(thread_id, None)) is not None:
+                self._size -= known.size
 
 
 class Draft:
@@ -115,8 +159,8 @@ class Draft:
         self._size = 0
         self.blobs: dict[bytes, Blob] = {}
 
-    def one(self, value: Any, what: str) -> bytes:
-        """The hash of a value."""
+    def one(self, value: Any, what: str) -> tuple[bytes, Blob]:
+        """A value as it is stored, and its hash."""
         try:
             blob = self._serde.dumps_typed(value)
         except (TypeError, ValueError) as error:
@@ -133,10 +177,16 @@ class Draft:
         key = digest(blob)
         if key not in self._known.hashes:
             self.blobs[key] = packed(blob)
-        return key
+        return key, blob
 
-    def many(self, values: Sequence[Any], what: str) -> list[bytes]:
-        return [self.one(value, f"{what}[{place}]") for place, value in enumerate(values)]
+    def many(self, values: Sequence[Any], what: str) -> tuple[list[bytes], list[Blob]]:
+        hashes: list[bytes] = []
+        blobs: list[Blob] = []
+        for place, value in enumerate(values):
+            key, blob = self.one(value, f"{what}[{place}]")
+            hashes.append(key)
+            blobs.append(blob)
+        return hashes, blobs
 
     def arrays(self) -> tuple[list[bytes], list[str], list[bytes]]:
         return (
@@ -157,10 +207,7 @@ def common(before: Sequence[bytes], now: Sequence[bytes]) -> int:
     )
 
 
-def unflatten(counts: Sequence[int], parts: Sequence[T]) -> Iterator[tuple[bool, list[T]]]:
-    """For each count whether it is a list, and its parts; -1 = one value that is no list."""
-    place = 0
-    for count in counts:
-        length = 1 if count < 0 else count
-        yield count >= 0, list(parts[place : place + length])
-        place += length
+def split(hashes: bytes, count: int) -> tuple[list[bytes], bytes]:
+    """So many hashes, and the rest."""
+    end = count * HASH_BYTES
+    return [hashes[at : at + HASH_BYTES] for at in range(0, end, HASH_BYTES)], hashes[end:]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+from uuid import UUID
+
 from tidebase_pg import calls
 from tidebase_pg.server import bodies, fencing, objects, outlines
 from tidebase_pg.server.channels import channels, recovery
 from tidebase_pg.server.details import detail
+from tidebase_pg.server.identity import wire_id
 from tidebase_pg.server.leases import seal, unseal
 from tidebase_pg.server.objects import OneRun, Run
 from tidebase_pg.server.refusals import Refusal
@@ -89,13 +94,13 @@ async def heartbeat(ask: Ask, body: bodies.Heartbeat) -> OneRun:
 @topic.route("POST", "/runs/{id}/complete", errors=(404, 409))
 async def complete(ask: Ask, body: bodies.Complete) -> OneRun:
     """Finish a run successfully. The same result again is answered as before."""
-    return OneRun(Run.of(await fencing.complete(ask, ask.run_id, body.result)))
+    return OneRun(Run.of(await fencing.complete(ask, ask.run_id, body)))
 
 
 @topic.route("POST", "/runs/{id}/fail", errors=(404, 409))
 async def fail(ask: Ask, body: bodies.Fail) -> objects.FailedRun:
     """End an attempt with an error: another attempt while any is left, else the run has failed."""
-    run = Run.of(await fencing.fail(ask, ask.run_id, body.error, body.failure_class))
+    run = Run.of(await fencing.fail(ask, ask.run_id, body))
     return objects.FailedRun(run, requeued=run.status == "queued")
 
 
@@ -133,7 +138,12 @@ async def release(ask: Ask, body: bodies.Release) -> OneRun:
     run_id = ask.run_id
     lease_id = fencing.lease(body.lease_owner, run_id)
     row = await ask(
-        calls.release, run_id, lease_id, delay=length(body.delay_ms), throttle=body.throttle
+        calls.release,
+        run_id,
+        lease_id,
+        delay=length(body.delay_ms),
+        throttle=body.throttle,
+        used=bodies.records(body.used),
     )
     return OneRun(Run.of(row))
 
@@ -193,6 +203,7 @@ async def set_budget(ask: Ask, body: bodies.Budget) -> OneRun:
         "max_cost_usd": body.max_cost_usd,
         "max_tokens": body.max_tokens,
         "max_steps": body.max_steps,
+        "allowances": body.allowances,
     }
     limits = {name: value for name, value in given.items() if value is not None}
     return OneRun(Run.of(await ask(calls.set_budget, ask.run_id, limits or None)))
@@ -203,3 +214,48 @@ async def send_event(ask: Ask, body: bodies.SendEvent) -> objects.Sent:
     """Send a run an event it waits for, or will wait for."""
     sent = await ask.carrying(payload=body.payload)(calls.send_event, ask.run_id, body.name)
     return objects.Sent(sent)
+
+
+@topic.route("GET", "/failures")
+async def list_failures(ask: Ask, query: bodies.ListFailures) -> objects.FailureGroups:
+    """Failed runs by kind of failure, most first, among the newest 2000 of them."""
+    page = await ask(
+        calls.error_groups,
+        filters=_failed(query),
+        before=page_start("run", query.before),
+        max_groups=query.limit,
+    )
+    found = [objects.FailureGroup.of(group) for group in page["groups"]]
+    return objects.FailureGroups(
+        found, None if page["next"] is None else wire_id("run", UUID(page["next"]))
+    )
+
+
+@topic.route("POST", "/failures/redrive")
+async def redrive(ask: Ask, body: bodies.Redrive) -> objects.Redriven:
+    """Retry failed runs, newest first, each once: a batch; go on with next as place. dryRun counts
+    them."""
+    place = bytes(body.place)
+    page = await ask(
+        calls.redrive,
+        _failed(body),
+        per_second=body.per_second,
+        dry_run=body.dry_run,
+        place=json.loads(place) if place not in (b"", b"null") else None,
+        max_runs=body.limit,
+        reset_attempts=body.reset_attempts,
+        actor=ask.actor,
+    )
+    return objects.Redriven.of(page)
+
+
+def _failed(given: bodies.Failures) -> dict[str, Any]:
+    """The filters, as the database reads them."""
+    filters: dict[str, Any] = {
+        name: getattr(given, name)
+        for name in ("queue", "workflow", "failure_class", "step", "error", "fingerprint")
+    }
+    for name, camel in (("finished_after", "finishedAfter"), ("finished_before", "finishedBefore")):
+        when = moment(camel, getattr(given, name))
+        filters[name] = None if when is None else when.isoformat()
+    return {name: value for name, value in filters.items() if value is not None}

@@ -33,10 +33,11 @@ async def set_schedule(ask: Ask, body: bodies.SetSchedule) -> OneSchedule:
                 "deadline": row.deadline,
                 "lane": row.lane,
                 "lane_key": row.lane_key,
+                "cost": row.cost,
             }
             metadata = row.metadata
     if body.lane is not UNSET:
-        kept |= {"lane": body.lane, "lane_key": body.lane_key}
+        kept |= {"lane": body.lane, "lane_key": body.lane_key, "cost": body.cost}
     row = await ask.carrying(input=body.input)(
         calls.set_schedule,
         name,

@@ -10,7 +10,7 @@ import msgspec
 from tidebase_pg import calls
 from tidebase_pg.errors import InputMismatch, NotFound, Stop
 from tidebase_pg.server import bodies, fencing, objects, refusals
-from tidebase_pg.server.contracts import contract, known_input
+from tidebase_pg.server.contracts import contract, estimate, known_input
 from tidebase_pg.server.identity import step_id, wire_id
 from tidebase_pg.server.leases import unseal
 from tidebase_pg.server.objects import BegunStep, OneStep, Step
@@ -36,7 +36,12 @@ async def begin_step(ask: Ask, body: bodies.BeginStep) -> BegunStep:
     given = known_input(body.input, body.input_hash)
     try:
         start = await ask.carrying(input=given)(
-            calls.begin_step, run_id, lease_id, body.name, contract=agreed
+            calls.begin_step,
+            run_id,
+            lease_id,
+            body.name,
+            contract=agreed,
+            estimate=estimate(options),
         )
     except Stop as error:
         await fencing.refused_step(ask, run_id, lease_id, error)

@@ -55,11 +55,12 @@ async def ready(ask: Ask) -> objects.Ready | Answer:
 async def metrics(ask: Ask) -> Answer:
     """Queues, lanes and upkeep as Prometheus reads them."""
     queues = await ask(calls.queue_stats)
+    times = await ask(calls.run_time_buckets)
     lanes = await ask(calls.list_lanes)
     upkeep = await ask(calls.health)
     return Answer(
         200,
-        exposition(queues, lanes, upkeep, ask.gateway).encode(),
+        exposition(queues, times, lanes, upkeep, ask.gateway).encode(),
         {"content-type": "text/plain; version=0.0.4; charset=utf-8"},
     )
 

@@ -90,8 +90,10 @@ class Looks:
 
     async def take(self, key: object, ask: Callable[[], Awaitable[T]]) -> T:
         now = time.monotonic()
-        for old in [old for old, (at, _) in self._kept.items() if now - at > self.seconds]:
-            del self._kept[old]
+        # One that is not answered yet is waited for, however long ago it began.
+        for old, (at, answer) in list(self._kept.items()):
+            if answer.done() and now - at > self.seconds:
+                del self._kept[old]
         kept = self._kept.get(key)
         if kept is None:
             kept = self._kept[key] = (now, asyncio.ensure_future(_awaited(ask)))
@@ -277,7 +279,7 @@ class Front:
         except (TideError, ValueError) as error:
             detail = getattr(error, "detail", None)
             text = str(error) + (f" {detail}" if detail else "")
-            return visit.done(_back(visit), text, "refused")
+            return visit.done(ours(visit.form.get("back")), text, "refused")
 
     def check_form(self, request: Request, session: Session, form: Mapping[str, str]) -> None:
         """Forms of other sites carry no token of this session."""
@@ -383,10 +385,11 @@ def put_session(answer: Response, studio: Studio, session: Session, request: Req
     )
 
 
-def _back(visit: Visit) -> str:
-    """The page a form was on: only ever one of ours."""
-    back = visit.form.get("back", "")
-    return back if back.startswith("/") and not back.startswith("//") and "\\" not in back else "/"
+def ours(path: str | None, otherwise: str = "/") -> str:
+    """Where to go next as the form or address says: only ever a page of ours."""
+    path = path or otherwise
+    good = path.startswith("/") and not path.startswith("//") and "\\" not in path
+    return path if good and path.isprintable() else otherwise
 
 
 async def read_form(request: Request) -> Mapping[str, str]:

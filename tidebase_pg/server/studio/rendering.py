@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 NAVIGATION: Final[tuple[tuple[str, str, str], ...]] = (
     ("/", "Overview", "o"),
     ("/runs", "Runs", "r"),
+    ("/failures", "Failures", "f"),
     ("/gates", "Decisions", "d"),
     ("/queues", "Queues", "q"),
     ("/lanes", "Lanes", "l"),
+    ("/allowances", "Allowances", "a"),
     ("/schedules", "Schedules", "s"),
     ("/workers", "Workers", "w"),
     ("/webhooks", "Webhooks", "h"),
@@ -337,7 +339,7 @@ def why(reason: dict[str, Any], base: str, now: datetime) -> Markup:
         if name in _HIDDEN or value is None:
             continue
         said = _fact(name, value, base, now)
-        parts.append(Markup('<span class="fact">{} {}</span>').format(name.replace("_", " "), said))
+        parts.append(Markup('<span class="fact">{} {}</span>').format(display.fact(name), said))
     return Markup(" ").join(["", *parts])
 
 
@@ -353,8 +355,10 @@ def _fact(name: str, value: Any, base: str, now: datetime) -> Markup:
         if place:
             return Markup('<a href="{}/{}/{}">{}</a>').format(base, place, text, short(text))
         return short(text)
-    if name in ("run_at", "due_at", "until", "expires_at", "leased_until", "next_at"):
+    if name in display.TIMES:
         return when(text, now)
+    if name == "lane":
+        return Markup('<a href="{}/lanes/{}">{}</a>').format(base, quoted(text), shown(text, 120))
     return escape(shown(text, 120))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
+from urllib.parse import quote
 
 from tidebase_pg.display import WAITS, ago, count, length, moment, span, visible
 from tidebase_pg.types import ListedQueue
@@ -51,6 +52,7 @@ def findings(seen: Mapping[str, Any], queues: list[ListedQueue]) -> list[Finding
     now = moment(seen["now"])
     assert now is not None
     found = [*_upkeep(seen["health"]), *_people(seen, now), *_queues(seen, queues)]
+    found += _lanes(seen, now)
     found += _webhooks(seen["health"])
     order = ("bad", "warn", "note")
     return sorted(found, key=lambda finding: order.index(finding.weight))
@@ -116,7 +118,7 @@ def _upkeep(health: Mapping[str, Any]) -> list[Finding]:
                 "warn",
                 f"Upkeep cannot handle {counted(health['poison_rows'], 'row', 'rows')}",
                 "They are set aside and tried again later. Doctor names each with its error.",
-                "/doctor",
+                "/doctor?examine=yes",
                 "Doctor",
             )
         )
@@ -127,7 +129,7 @@ def _upkeep(health: Mapping[str, Any]) -> list[Finding]:
                 "warn",
                 f"A transaction has been open for {length(transaction)}",
                 "Vacuum cannot clean behind it, and claims slow down. End it, or find its program.",
-                "/doctor",
+                "/doctor?examine=yes",
                 "Doctor",
             )
         )
@@ -185,6 +187,17 @@ def _people(seen: Mapping[str, Any], now: datetime) -> list[Finding]:
                 "Look",
             )
         )
+    for ending in seen["allowances"]:
+        found.append(
+            Finding(
+                "warn" if ending["share"] >= 1 else "note",
+                f"{ending['scope']} has {ending['left']:g} {ending['unit']} left of "
+                f"{ending['amount']:g}, window: {ending['per']}",
+                "Steps that ask for more park their runs until there is enough.",
+                "/allowances",
+                "Look",
+            )
+        )
     pending = seen["gates"]["pending"]
     if pending:
         soon = [
@@ -214,7 +227,7 @@ def _people(seen: Mapping[str, Any], now: datetime) -> list[Finding]:
                 "warn" if failed >= 5 else "note",
                 f"{count(failed, 2000)} run{'s' if failed != 1 else ''} failed within a day",
                 f"Most: {worst['workflow']} ({name}), {count(worst['runs'])}.",
-                f"/runs?status=failed&workflow={worst['workflow']}",
+                f"/runs?status=failed&workflow={quote(worst['workflow'], safe='')}",
                 "Look",
             )
         )
@@ -232,15 +245,12 @@ def _queues(seen: Mapping[str, Any], queues: list[ListedQueue]) -> list[Finding]
     ]
     for queue in sorted(late, key=lambda q: q.oldest_ready_age or timedelta(), reverse=True)[:3]:
         assert queue.oldest_ready_age is not None
-        full = queue.concurrency is not None and queue.slots_busy >= queue.concurrency
         found.append(
             Finding(
                 "warn",
                 f"{queue.queue}: ready runs wait {length(queue.oldest_ready_age)}",
-                "Its concurrency is used up: raise it, or wait."
-                if full
-                else "Add workers, or see whether any claims this queue.",
-                f"/queues/{queue.queue}",
+                _held_up(queue, seen["served"].get(queue.queue, 0)),
+                f"/queues/{quote(queue.queue, safe='')}",
                 "Queue",
             )
         )
@@ -251,7 +261,7 @@ def _queues(seen: Mapping[str, Any], queues: list[ListedQueue]) -> list[Finding]
                 "note",
                 f"{queue.queue} is paused with {count(queue.ready)} ready",
                 "Resume it when the reason is gone.",
-                f"/queues/{queue.queue}",
+                f"/queues/{quote(queue.queue, safe='')}",
                 "Queue",
             )
         )
@@ -263,6 +273,38 @@ def _queues(seen: Mapping[str, Any], queues: list[ListedQueue]) -> list[Finding]
                 "Runs are ready and nobody takes them: start a worker.",
                 "/workers",
                 "Workers",
+            )
+        )
+    return found
+
+
+def _held_up(queue: ListedQueue, workers: int) -> str:
+    """Why a queue is late, and what to do."""
+    if queue.concurrency is not None and queue.slots_busy >= queue.concurrency:
+        return "Its concurrency is used up: raise it, or wait."
+    if queue.rate_limit is not None and not queue.rate_left:
+        return "Its rate is used up: raise it, or wait."
+    if queue.dispatch == "push":
+        return "It is pushed: see whether its endpoint answers."
+    if not workers:
+        return "No named worker claims this queue: start one."
+    return (
+        f"{counted(workers, 'worker claims', 'workers claim')} it: add some, or see what they do."
+    )
+
+
+def _lanes(seen: Mapping[str, Any], now: datetime) -> list[Finding]:
+    found: list[Finding] = []
+    for lane in seen["throttled"][:3]:
+        until = moment(lane["until"])
+        assert until is not None
+        found.append(
+            Finding(
+                "note",
+                f"Lane {lane['lane']} is throttled",
+                f"Its runs are claimed again {ago(until, now)}, or when the throttle is lifted.",
+                f"/lanes/{quote(lane['lane'], safe='')}",
+                "Lane",
             )
         )
     return found

@@ -27,11 +27,13 @@ async def workers(visit: Visit) -> Response:
 
 
 async def doctor(visit: Visit) -> Response:
-    """What doctor finds, with the script that mends it; shown, never run."""
+    """The pause of everything and, when asked, what doctor finds among all rows, with the script
+    that mends it; shown, never run."""
+    asked = visit.sees_payloads and bool(visit.query("examine"))
     seen = await visit.look("overview", calls.overview())
     findings: list[Any] = []
     wrong = None
-    if visit.sees_payloads:
+    if asked:
         try:
             findings = await visit.studio.looks.take("doctor", lambda: _examined(visit))
         except (SchemaError, OSError) as error:
@@ -42,7 +44,8 @@ async def doctor(visit: Visit) -> Response:
         seen=seen,
         findings=findings,
         wrong=wrong,
-        looked=visit.sees_payloads,
+        may_examine=visit.sees_payloads,
+        examined=asked and wrong is None,
         changes=await changes(visit, None, None),
     )
 

@@ -1,9 +1,9 @@
-"""Lanes: who has their places, who waits, until when they are throttled; limits and throttles."""
+"""Lanes: who has their places, who waits, and what keeps them: limits, throttles and breakers."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from starlette.responses import Response
 
@@ -13,14 +13,23 @@ from tidebase_pg.server.studio.pages.changes import changes
 from tidebase_pg.server.studio.pages.settings import OutOfDate, said, wanted
 from tidebase_pg.types import ListedLane
 
-NUMBERS: Final = ("total", "per_key")
+NUMBERS: Final = (
+    "total",
+    "adaptive_min",
+    "per_key",
+    "units",
+    "units_per_key",
+    "breaker_failures",
+)
+FLAGS: Final = ("adaptive", "fair")
+TEXTS: Final = (*FLAGS, "period", "unit", "breaker_classes", "breaker_delay", "breaker_max_delay")
 SHOWN: Final = 100
 
 
 async def lanes(visit: Visit) -> Response:
-    """Every lane: the throttled ones first, then those in which most runs wait."""
+    """Every lane: those that are throttled or open first, then those in which most runs wait."""
     found = await visit.look("lanes", calls.list_lanes())
-    found = sorted(found, key=lambda lane: (lane.throttled_until is None, -lane.waiting, lane.lane))
+    found = sorted(found, key=_urgency)
     return visit.page("lanes.html", lanes=found[:SHOWN], all=len(found))
 
 
@@ -35,12 +44,14 @@ async def lane(visit: Visit) -> Response:
         lane=found,
         name=name,
         until=until_field(found.throttled_until) if found else "",
+        opened=until_field(found.opened_at) if found else "",
+        settings=_settings(found) if found else {},
         changes=await changes(visit, "lane", name),
     )
 
 
 async def change(visit: Visit) -> Response:
-    """Change its limits, throttle it or lift that, if it is as the form showed it."""
+    """Change its settings, throttle it, lift that or close it, if it is as the form showed it."""
     name = visit.path("lane")
     where = f"/lanes/{name}"
     listed = await visit.ask(calls.list_lanes(lanes=[name]))
@@ -50,15 +61,60 @@ async def change(visit: Visit) -> Response:
     act = visit.form.get("act")
     if act in ("throttle", "lift"):
         return await _throttle(visit, found, lift=act == "lift")
-    current = {"total": found.total, "per_key": found.per_key}
+    if act == "close":
+        return await _close(visit, found)
     try:
-        settings = wanted(visit.form, current, numbers=NUMBERS)
+        settings = wanted(visit.form, _settings(found), numbers=NUMBERS, texts=TEXTS)
     except OutOfDate as stale:
         return visit.done(where, str(stale), "refused")
     if not settings:
         return visit.done(where, "Nothing to change.")
+    done = f"{name}: {said(settings)}."
+    for flag in FLAGS:
+        if flag in settings:
+            settings[flag] = _is_set(flag, settings[flag])
+    if classes := settings.get("breaker_classes"):
+        settings["breaker_classes"] = [one.strip() for one in classes.split(",")]
     await visit.ask(calls.set_lane(name, settings=settings, actor=visit.actor))
-    return visit.done(where, f"{name}: {said(settings)}.")
+    return visit.done(where, done)
+
+
+def _urgency(lane: ListedLane) -> tuple[bool, int, str]:
+    return (lane.throttled_until is None and lane.opened_at is None, -lane.waiting, lane.lane)
+
+
+def _settings(lane: ListedLane) -> dict[str, Any]:
+    """What a form may change, as its fields hold it."""
+    found = {name: getattr(lane, name) for name in (*NUMBERS, *TEXTS)}
+    return (
+        found
+        | {
+            "breaker_classes": ", ".join(lane.breaker_classes or ()) or None,
+        }
+        | {flag: "yes" if getattr(lane, flag) else None for flag in FLAGS}
+    )
+
+
+def _is_set(flag: str, given: str | None) -> bool | None:
+    if given is None:
+        return None
+    if given == "yes":
+        return True
+    raise ValueError(f"{flag} = {given[:40]!r} is neither yes nor empty")
+
+
+async def _close(visit: Visit, lane: ListedLane) -> Response:
+    where = f"/lanes/{lane.lane}"
+    if lane.opened_at is None:
+        return visit.done(where, f"The breaker of {lane.lane} is closed already.")
+    if until_field(lane.opened_at) != visit.form.get("old_opened", ""):
+        text = (
+            f"It has opened again at {until_field(lane.opened_at)}, which the page did not show. "
+            "Nothing was changed; look, and decide again."
+        )
+        return visit.done(where, text, "refused")
+    await visit.ask(calls.throttle(lane.lane, actor=visit.actor))
+    return visit.done(where, f"{lane.lane} goes on.")
 
 
 async def _throttle(visit: Visit, lane: ListedLane, *, lift: bool) -> Response:
@@ -83,7 +139,7 @@ async def _throttle(visit: Visit, lane: ListedLane, *, lift: bool) -> Response:
 
 
 def until_field(value: datetime | None) -> str:
-    """The end of a throttle as the form holds it."""
+    """The end of a throttle, or when a breaker opened, as the form holds it."""
     return "" if value is None else value.astimezone(UTC).isoformat(timespec="seconds")
 
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from tidebase_pg.server.studio.application import Leave, Studio, put_session, read_form
+from tidebase_pg.server.studio.application import Leave, Studio, ours, put_session, read_form
 from tidebase_pg.server.studio.sessions import COOKIE, THEME, Session
 
 
@@ -15,22 +15,16 @@ def _base(request: Request) -> str:
     return str(request.scope.get("root_path", ""))
 
 
-def _ours(path: str) -> str:
-    """Only a path of ours is gone to after a login."""
-    good = path.startswith("/") and not path.startswith("//") and "\\" not in path
-    return path if good and path.isprintable() else "/"
-
-
 async def login(studio: Studio, request: Request) -> Response:
     """Ask for a key; the right one opens the page that was asked for."""
     base = _base(request)
-    after = _ours(request.query_params.get("next", "/"))
+    after = ours(request.query_params.get("next"))
     if studio.is_open:
         return RedirectResponse(base + after, HTTPStatus.SEE_OTHER)
     if request.method == "GET":
         return studio.pages.bare("login.html", 200, base, after=after, wrong=False)
     form = await read_form(request)
-    after = _ours(form.get("next", "/"))
+    after = ours(form.get("next"))
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return studio.pages.bare("login.html", 403, base, after=after, wrong=True)
     key = form.get("key", "").strip()
@@ -58,7 +52,7 @@ async def theme(studio: Studio, request: Request) -> Response:
     base = _base(request)
     form = await _checked(studio, request)
     chosen = form.get("theme", "")
-    answer = RedirectResponse(base + _ours(form.get("back", "/")), HTTPStatus.SEE_OTHER)
+    answer = RedirectResponse(base + ours(form.get("back")), HTTPStatus.SEE_OTHER)
     if chosen in ("light", "dark"):
         answer.set_cookie(
             THEME, chosen, max_age=31_536_000, path=base or "/", httponly=True, samesite="strict"

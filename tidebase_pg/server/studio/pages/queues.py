@@ -54,6 +54,13 @@ async def queue(visit: Visit) -> Response:
     day = await visit.look(
         ("day", name), calls.throughput(duration=DAY, bucket=QUARTER, queues=[name])
     )
+    times = [
+        (span, await visit.look(("times", name, span), call))
+        for span, call in (
+            ("Last hours", calls.run_times(duration=HOUR, names=[name])),
+            ("Last day", calls.run_times(duration=DAY, names=[name])),
+        )
+    ]
     page = await visit.look(
         ("queue runs", name), calls.find_runs(filters={"queue": name}, max_runs=15)
     )
@@ -62,8 +69,10 @@ async def queue(visit: Visit) -> Response:
         now=now,
         queue=found,
         name=name,
+        workers=seen["served"].get(name, 0),
         hour=series(hour, now, HOUR, MINUTE),
         day=series(day, now, DAY, QUARTER),
+        times=[(span, rows[0]) for span, rows in times if rows],
         page=page,
         settings=(found.settings if found else None) or {},
         changes=await changes(visit, "queue", name),

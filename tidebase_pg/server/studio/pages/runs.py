@@ -32,6 +32,7 @@ WAITING: Final = (
     "event",
     "push",
     "lane",
+    "provider",
     "after",
 )
 
@@ -48,8 +49,9 @@ def read_filters(given: Mapping[str, str], payload: bool) -> dict[str, Any]:
         if name in filters:
             filters[name] = _utc(filters[name])
     if payload:
-        if error := given.get("error", "").strip():
-            filters["error"] = error
+        for name in ("error", "fingerprint"):
+            if text := given.get(name, "").strip():
+                filters[name] = text
         if metadata := given.get("metadata", "").strip():
             filters["metadata"] = read_metadata(metadata)
     return filters

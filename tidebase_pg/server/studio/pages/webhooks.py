@@ -8,7 +8,7 @@ from uuid import UUID
 from starlette.responses import Response
 
 from tidebase_pg import calls
-from tidebase_pg.server.studio.application import Visit
+from tidebase_pg.server.studio.application import Visit, ours
 
 STATES: Final = ("pending", "delivered", "dead", "dropped")
 PAGE: Final = 50
@@ -34,9 +34,10 @@ async def webhooks(visit: Visit) -> Response:
 
 
 async def redeliver(visit: Visit) -> Response:
-    """Send a delivery that was given up once more."""
-    delivery_id = UUID(visit.path("delivery_id"))
-    made = await visit.ask(calls.redeliver(delivery_id))
-    back = visit.form.get("back", "/webhooks")
-    where = back if back.startswith("/") and not back.startswith("//") else "/webhooks"
-    return visit.done(where, f"It is sent again to {made.endpoint}.")
+    """Send deliveries that were given up once more: one, or all of a page."""
+    ids = [UUID(text) for text in visit.form.get("deliveries", "").split()[:PAGE]]
+    made = [await visit.ask(calls.redeliver(delivery_id)) for delivery_id in ids]
+    where = ours(visit.form.get("back"), "/webhooks")
+    if len(made) == 1:
+        return visit.done(where, f"It is sent again to {made[0].endpoint}.")
+    return visit.done(where, f"{len(made)} are sent again.")

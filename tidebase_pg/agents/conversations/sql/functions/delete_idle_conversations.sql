@@ -9,18 +9,14 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_idle_since constant timestamptz := tide_conversations._idle_since(delete_idle_conversations.idle);
   v_deleted integer;
 begin
-  if idle is null or idle <= interval '0' then
-    raise exception 'idle is not valid: %', coalesce(idle::text, 'null')
-      using errcode = '22023',
-            hint = 'Give a positive interval.';
-  end if;
   delete from tide_conversations.conversations as c
   using (
     select o.conversation_no
     from tide_conversations.conversations as o
-    where o.touched_at < clock_timestamp() - delete_idle_conversations.idle
+    where o.touched_at < v_idle_since
     order by o.touched_at
     limit delete_idle_conversations.max_conversations
     for update skip locked

@@ -9,21 +9,17 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_idle_since constant timestamptz := tide_conversations._idle_since(delete_idle_records.idle);
   v_record record;
   v_deleted integer := 0;
 begin
-  if idle is null or idle <= interval '0' then
-    raise exception 'idle is not valid: %', coalesce(idle::text, 'null')
-      using errcode = '22023',
-            hint = 'Give a positive interval.';
-  end if;
   perform pg_advisory_xact_lock(hashtext('tide_conversations.records'));
   for v_record in
     select
       r.conversation_id,
       r.revision
     from tide_conversations.records as r
-    where r.updated_at < clock_timestamp() - delete_idle_records.idle
+    where r.updated_at < v_idle_since
     order by r.updated_at
     limit delete_idle_records.max_records
   loop

@@ -9,18 +9,14 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_idle_since constant timestamptz := tide_langgraph._idle_since(delete_idle_threads.idle);
   v_thread tide_langgraph.threads;
   v_deleted integer := 0;
 begin
-  if idle is null or idle <= interval '0' then
-    raise exception 'idle is not valid: %', coalesce(idle::text, 'null')
-      using errcode = '22023',
-            hint = 'Give a positive interval.';
-  end if;
   for v_thread in
     select t.*
     from tide_langgraph.threads as t
-    where t.touched_at < clock_timestamp() - delete_idle_threads.idle
+    where t.touched_at < v_idle_since
     order by t.touched_at
     limit delete_idle_threads.max_threads
     for update skip locked

@@ -1,0 +1,69 @@
+create or replace function tide._reserve_budgets(run tide.runs, step text, estimate jsonb)
+returns void
+language plpgsql
+volatile
+as $$
+declare
+  v_run record;
+  v_spent tide.spending;
+  v_usd numeric;
+  v_tokens numeric;
+begin
+  for v_run in
+    select
+      l.run_id,
+      l.budget
+    from tide._limits(_reserve_budgets.run) as l
+  loop
+    select s.*
+    into v_spent
+    from tide.spending as s
+    where s.run_id = v_run.run_id;
+    v_usd := case
+      when v_run.budget ->> 'max_cost_usd' is not null then coalesce(
+        (_reserve_budgets.estimate ->> 'usd')::numeric,
+        tide._usual_estimate(
+          (v_run.budget ->> 'max_cost_usd')::numeric,
+          v_spent.cost_usd + v_spent.reserved_usd,
+          'usd'
+        )
+      )
+    end;
+    v_tokens := case
+      when v_run.budget ->> 'max_tokens' is not null then coalesce(
+        (_reserve_budgets.estimate ->> 'tokens')::numeric,
+        tide._usual_estimate(
+          (v_run.budget ->> 'max_tokens')::numeric,
+          v_spent.tokens + v_spent.reserved_tokens,
+          'tokens'
+        )
+      )
+    end;
+    update tide.spending as s
+    set
+      reserved_usd = s.reserved_usd + coalesce(v_usd, 0),
+      reserved_tokens = s.reserved_tokens + coalesce(v_tokens, 0),
+      steps = s.steps + 1
+    where s.run_id = v_run.run_id;
+    insert into tide.reserved_amounts as r (run_id, step, holder_id, unit, amount)
+    select
+      _reserve_budgets.run.run_id,
+      _reserve_budgets.step,
+      v_run.run_id,
+      u.unit,
+      u.amount
+    from (
+      values
+        ('usd', v_usd),
+        ('tokens', v_tokens)
+    ) as u(unit, amount)
+    where u.amount is not null
+    on conflict on constraint reserved_amounts_pkey do update
+    set amount = r.amount + excluded.amount;
+  end loop;
+end;
+$$;
+
+comment on function tide._reserve_budgets is
+  'Reserve what a step is expected to use in the budgets of a run and its ancestors, locked by the caller, '
+  'in which enough is left, and count the step.';

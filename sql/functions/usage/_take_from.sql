@@ -1,0 +1,54 @@
+create or replace function tide._take_from(
+  allowance_id uuid,
+  purse integer,
+  window_start timestamptz,
+  asked numeric,
+  waits boolean
+)
+returns table (locked boolean, began_at timestamptz)
+language plpgsql
+volatile
+as $$
+declare
+  v_purse tide.purses;
+begin
+  if waits then
+    select p.*
+    into v_purse
+    from tide.purses as p
+    where p.allowance_id = _take_from.allowance_id
+      and p.purse = _take_from.purse
+    for no key update;
+  else
+    select p.*
+    into v_purse
+    from tide.purses as p
+    where p.allowance_id = _take_from.allowance_id
+      and p.purse = _take_from.purse
+    for no key update skip locked;
+  end if;
+  if not found then
+    return query select false, null::timestamptz;
+    return;
+  end if;
+  if v_purse.began_at < window_start then
+    v_purse.began_at := window_start;
+    v_purse.free := v_purse.share;
+  end if;
+  if v_purse.free < asked then
+    return query select true, null::timestamptz;
+    return;
+  end if;
+  update tide.purses as p
+  set
+    free = v_purse.free - _take_from.asked,
+    began_at = v_purse.began_at
+  where p.allowance_id = _take_from.allowance_id
+    and p.purse = _take_from.purse;
+  return query select true, v_purse.began_at;
+end;
+$$;
+
+comment on function tide._take_from is
+  'Take an amount from one part of an allowance: whether it is locked now, and when the window began the '
+  'amount is of; null = it holds too little.';
