@@ -263,6 +263,11 @@ def test_a_star_is_the_row_type_of_a_table(routine: Routine) -> None:
 
 
 @each_routine
+def test_a_row_is_read_as_one_value(routine: Routine) -> None:
+    assert re.search(r"\.\*\s+into\b", routine.text) is None, "v_row := (select r from … as r)"
+
+
+@each_routine
 def test_a_limit_stands_below_an_order(routine: Routine) -> None:
     unordered = [
         select

@@ -60,8 +60,8 @@ FENCE = [
     sql(
         "who writes on a run locks its row",
         "runs/_hold",
-        "  for no key update;\n",
-        "  ;\n",
+        "    for no key update\n",
+        "",
         "races/test_zombie_schedules.py::test_a_write_beside_an_open_claim_waits_and_is_refused",
     ),
     sql(
@@ -129,8 +129,8 @@ FENCE = [
     sql(
         "failures of a lane are counted one at a time",
         "lanes/_note_failure",
-        "  where l.lane = run.lane\n  for no key update;",
-        "  where l.lane = run.lane;",
+        "    where l.lane = run.lane\n    for no key update\n",
+        "    where l.lane = run.lane\n",
         "races/test_breaker_schedules.py::test_of_two_failures_at_once_the_second_opens_the_lane",
     ),
     sql(
@@ -331,8 +331,8 @@ LOCKS = [
     sql(
         "a gate is decided by one who holds its run",
         "gates/_resolve",
-        "  for no key update;\n",
-        "  ;\n",
+        "    for no key update\n",
+        "",
         "races/test_gate_schedules.py::test_the_first_of_two_resolvers_decides_and_the_second_is_told",
     ),
     sql(
@@ -355,7 +355,7 @@ UNIQUE = [
     sql(
         "an active key is looked for in its own queue",
         "queues/_enqueue",
-        "where r.queue = run.queue\n        and r.dedupe_key = run.dedupe_key",
+        "where r.queue = run.queue\n          and r.dedupe_key = run.dedupe_key",
         "where r.dedupe_key = run.dedupe_key",
         "queues/test_enqueue.py::test_dedupe_key_belongs_to_its_queue",
     ),
@@ -470,8 +470,8 @@ GRANTS = [
     sql(
         "a revoked key opens nothing",
         "keys/authenticate_key",
-        "\n    and k.revoked_at is null;",
-        ";",
+        "\n      and k.revoked_at is null\n",
+        "\n",
         "keys/test_keys.py::test_a_revoked_key_opens_nothing_from_its_commit_on",
     ),
     sql(
@@ -484,8 +484,8 @@ GRANTS = [
     sql(
         "a redrive leaves closed queues alone",
         "runs/redrive",
-        "        and (r.queue is null or r.queue <> all (v_closed))\n      for update",
-        "      for update",
+        "          and (r.queue is null or r.queue <> all (v_closed))\n        for update",
+        "        for update",
         "roles/test_queue_grants.py::test_who_may_only_claim_from_a_queue_retries_nothing_of_it",
     ),
     sql(
@@ -585,9 +585,9 @@ GRANTS = [
     sql(
         "a redrive retries nothing that failed after it began",
         "runs/redrive",
-        "and r.finished_at <= v_place.failed_until\n        and (r.queue is null or r.queue <> all "
-        "(v_closed))\n      for update",
-        "and (r.queue is null or r.queue <> all (v_closed))\n      for update",
+        "and r.finished_at <= v_place.failed_until\n          and (r.queue is null or r.queue <> "
+        "all (v_closed))\n        for update",
+        "and (r.queue is null or r.queue <> all (v_closed))\n        for update",
         "runs/test_redrive.py::test_no_run_is_retried_twice_by_a_call_that_is_sent_again",
     ),
 ]
@@ -625,8 +625,8 @@ APPROVALS = [
     sql(
         "an approval is one of the run itself",
         "gates/_consume_approval",
-        "\n    and g.run_id = run.run_id;",
-        ";",
+        "\n      and g.run_id = run.run_id\n",
+        "\n",
         "gates/test_questions.py::test_the_gate_of_another_run_covers_nothing",
     ),
     sql(

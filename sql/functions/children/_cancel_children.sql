@@ -8,12 +8,13 @@ declare
   v_run_ids uuid[];
   v_failed boolean;
 begin
-  select c.*
-  into v_cascade
-  from tide.cascades as c
-  where c.parent_id = _cancel_children.parent_id
-  for no key update skip locked;
-  if not found then
+  v_cascade := (
+    select c
+    from tide.cascades as c
+    where c.parent_id = _cancel_children.parent_id
+    for no key update skip locked
+  );
+  if v_cascade.parent_id is null then
     return 0;
   end if;
   -- What a child of a failed parent has begun it ends: it may be paid for already.

@@ -21,12 +21,13 @@ begin
     limit 10 * _end_due_waits.max_waits
   loop
     exit when v_ended >= _end_due_waits.max_waits;
-    select r.*
-    into v_run
-    from tide.runs_active as r
-    where r.run_id = v_wait.run_id
-    for no key update skip locked;
-    if found then
+    v_run := (
+      select r::tide.runs
+      from tide.runs_active as r
+      where r.run_id = v_wait.run_id
+      for no key update skip locked
+    );
+    if v_run.run_id is not null then
       v_ended := v_ended + 1;
       -- One wait that cannot be ended must not keep the others waiting.
       begin

@@ -6,10 +6,11 @@ as $$
 declare
   v_child tide.runs;
 begin
-  select r.*
-  into v_child
-  from tide.runs as r
-  where r.run_id = known.child_id;
+  v_child := (
+    select r
+    from tide.runs as r
+    where r.run_id = known.child_id
+  );
   v_child := tide._with_input(v_child);
   if split_part(v_child.workflow, '@', 1) is distinct from split_part(child ->> 'workflow', '@', 1)
     or v_child.input is distinct from coalesce(nullif(child -> 'input', 'null'), '{}')

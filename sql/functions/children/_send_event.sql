@@ -25,16 +25,17 @@ begin
   )
   returning s.* into v_signal;
   -- Parked on it or not: who has begun to wait must not time out any more.
-  select w.*
-  into v_wait
-  from tide.waits as w
-  where w.run_id = run.run_id
-    and w.kind = 'event'
-    and coalesce(w.event, w.name) = _send_event.name
-    and w.status = 'pending'
-  order by w.created_at, w.name
-  limit 1;
-  if found then
+  v_wait := (
+    select w
+    from tide.waits as w
+    where w.run_id = run.run_id
+      and w.kind = 'event'
+      and coalesce(w.event, w.name) = _send_event.name
+      and w.status = 'pending'
+    order by w.created_at, w.name
+    limit 1
+  );
+  if v_wait.run_id is not null then
     v_wait := tide._hear(v_wait, v_signal);
     if run.waiting_on = 'event' and run.waiting_for = v_wait.name then
       perform tide._resume(

@@ -24,12 +24,13 @@ begin
     nullif(_wait.event, _wait.name)
   )
   on conflict on constraint waits_pkey do nothing;
-  select w.*
-  into v_wait
-  from tide.waits as w
-  where w.run_id = run.run_id
-    and w.kind = _wait.kind
-    and w.name = _wait.name;
+  v_wait := (
+    select w
+    from tide.waits as w
+    where w.run_id = run.run_id
+      and w.kind = _wait.kind
+      and w.name = _wait.name
+  );
   return v_wait;
 end;
 $$;

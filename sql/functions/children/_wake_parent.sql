@@ -6,13 +6,14 @@ as $$
 declare
   v_run tide.runs;
 begin
-  select r.*
-  into v_run
-  from tide.runs_active as r
-  where r.run_id = _wake_parent.parent_id
-    and r.waiting_on = 'children'
-  for no key update skip locked;
-  if found and tide._children_suffice(v_run.run_id, v_run.waiting_for) then
+  v_run := (
+    select r::tide.runs
+    from tide.runs_active as r
+    where r.run_id = _wake_parent.parent_id
+      and r.waiting_on = 'children'
+    for no key update skip locked
+  );
+  if v_run.run_id is not null and tide._children_suffice(v_run.run_id, v_run.waiting_for) then
     perform tide._resume(
       v_run, jsonb_build_object('waited_on', 'children', 'mode', v_run.waiting_for)
     );

@@ -26,15 +26,16 @@ begin
   perform tide._require_read_committed('await_event');
   v_wait := tide._wait(v_run, 'event', v_wait_name, v_timeout, v_name);
   if v_wait.status = 'pending' then
-    select s.*
-    into v_signal
-    from tide.signals as s
-    where s.run_id = v_run.run_id
-      and s.name = v_name
-      and s.heard_by is null
-    order by s.seq
-    limit 1;
-    if found then
+    v_signal := (
+      select s
+      from tide.signals as s
+      where s.run_id = v_run.run_id
+        and s.name = v_name
+        and s.heard_by is null
+      order by s.seq
+      limit 1
+    );
+    if v_signal.run_id is not null then
       v_wait := tide._hear(v_wait, v_signal);
     elsif v_wait.due_at <= tide._now() then
       v_wait := tide._end_wait(v_wait, 'timed_out', null);

@@ -40,12 +40,13 @@ begin
     'input', spawn.input,
     'queue', spawn.queue
   );
-  select e.*
-  into v_known
-  from tide.run_edges as e
-  where e.parent_id = v_run.run_id
-    and e.edge = spawn.edge;
-  if found then
+  v_known := (
+    select e
+    from tide.run_edges as e
+    where e.parent_id = v_run.run_id
+      and e.edge = spawn.edge
+  );
+  if v_known.parent_id is not null then
     perform tide._refuse_other_child(v_known, v_child);
   else
     v_made := (tide._add_children(v_run, spawn.queue, jsonb_build_array(v_child)))[1];

@@ -14,11 +14,12 @@ declare
   v_gate tide.gates;
   v_problem text;
 begin
-  select g.*
-  into v_gate
-  from tide.gates as g
-  where g.gate_id = _consume_approval.gate_id
-    and g.run_id = run.run_id;
+  v_gate := (
+    select g
+    from tide.gates as g
+    where g.gate_id = _consume_approval.gate_id
+      and g.run_id = run.run_id
+  );
   v_problem := case
     when v_gate.gate_id is null then 'the run has no such gate'
     when v_gate.status <> 'approved' then format('it is %s', v_gate.status)

@@ -15,12 +15,13 @@ declare
   v_name text := name;
 begin
   for v_number in 2..1001 loop
-    select g.*
-    into v_gate
-    from tide.gates as g
-    where g.run_id = _find_asking.run_id
-      and g.name = v_name;
-    if not found then
+    v_gate := (
+      select g
+      from tide.gates as g
+      where g.run_id = _find_asking.run_id
+        and g.name = v_name
+    );
+    if v_gate.gate_id is null then
       v_gate := null;
       v_gate.name := v_name;
       return v_gate;

@@ -6,11 +6,12 @@ as $$
 declare
   v_gate tide.gates;
 begin
-  select g.*
-  into v_gate
-  from tide.gates as g
-  where g.gate_id = _find_gate.gate_id;
-  if not found then
+  v_gate := (
+    select g
+    from tide.gates as g
+    where g.gate_id = _find_gate.gate_id
+  );
+  if v_gate.gate_id is null then
     raise exception 'gate % does not exist', coalesce(_find_gate.gate_id::text, 'null')
       using errcode = 'TD010',
             hint = 'Check the id; retention may have removed its run.';

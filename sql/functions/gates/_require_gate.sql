@@ -7,11 +7,12 @@ declare
   v_gate tide.gates;
   v_queue text;
 begin
-  select g.*
-  into v_gate
-  from tide.gates as g
-  where g.gate_id = _require_gate.gate_id;
-  if found then
+  v_gate := (
+    select g
+    from tide.gates as g
+    where g.gate_id = _require_gate.gate_id
+  );
+  if v_gate.gate_id is not null then
     select r.queue
     into v_queue
     from tide.runs as r

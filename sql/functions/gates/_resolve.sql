@@ -21,11 +21,12 @@ declare
   v_run tide.runs;
   v_gate tide.gates;
 begin
-  select r.*
-  into v_run
-  from tide.runs_active as r
-  where r.run_id = gate.run_id
-  for no key update;
+  v_run := (
+    select r::tide.runs
+    from tide.runs_active as r
+    where r.run_id = gate.run_id
+    for no key update
+  );
   v_gate := tide._find_gate(gate.gate_id);
   if v_gate.status = 'pending' then
     perform tide._require_decider(v_run, v_gate, v_actor, key, for_others);

@@ -21,12 +21,13 @@ begin
     limit 10 * _time_out_gates.max_gates
   loop
     exit when v_handled >= _time_out_gates.max_gates;
-    select r.*
-    into v_run
-    from tide.runs_active as r
-    where r.run_id = v_gate.run_id
-    for no key update skip locked;
-    if found then
+    v_run := (
+      select r::tide.runs
+      from tide.runs_active as r
+      where r.run_id = v_gate.run_id
+      for no key update skip locked
+    );
+    if v_run.run_id is not null then
       v_gate := tide._find_gate(v_gate.gate_id);
       if v_gate.status = 'pending' then
         v_handled := v_handled + 1;

@@ -21,15 +21,16 @@ begin
   if gate.quorum = 1 or decision = 'canceled' then
     return true;
   end if;
-  select v.*
-  into v_earlier
-  from tide.gate_votes as v
-  where v.run_id = gate.run_id
-    and v.gate_id = gate.gate_id
-    and (v.actor = _vote.actor or (v.login = _vote.login and not _vote.for_others))
-  order by v.created_at
-  limit 1;
-  if found then
+  v_earlier := (
+    select v
+    from tide.gate_votes as v
+    where v.run_id = gate.run_id
+      and v.gate_id = gate.gate_id
+      and (v.actor = _vote.actor or (v.login = _vote.login and not _vote.for_others))
+    order by v.created_at
+    limit 1
+  );
+  if v_earlier.run_id is not null then
     if (v_earlier.actor, v_earlier.decision, v_earlier.payload)
       is distinct from (_vote.actor, _vote.decision, _vote.payload)
     then

@@ -23,10 +23,11 @@ declare
 begin
   perform tide._require_read_committed('resolve_gate');
   -- Who has the token needs no grant: it is given to those who are to decide.
-  select g.*
-  into v_gate
-  from tide.gates as g
-  where g.gate_id = resolve_gate.gate_id;
+  v_gate := (
+    select g
+    from tide.gates as g
+    where g.gate_id = resolve_gate.gate_id
+  );
   -- Gates that a fork copied have no token at all.
   if v_hash is distinct from v_gate.token_hash
     and v_hash is distinct from sha256(

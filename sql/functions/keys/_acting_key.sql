@@ -10,12 +10,13 @@ begin
   if key_hash is null then
     return null;
   end if;
-  select k.*
-  into v_key
-  from tide.api_keys as k
-  where k.token_hash = _acting_key.key_hash
-    and k.revoked_at is null;
-  if not found then
+  v_key := (
+    select k
+    from tide.api_keys as k
+    where k.token_hash = _acting_key.key_hash
+      and k.revoked_at is null
+  );
+  if v_key.name is null then
     raise exception 'no key has this hash, or it was revoked'
       using errcode = '42501',
             hint = 'Give the sha256 of the token of a key of create_key, or no hash.';

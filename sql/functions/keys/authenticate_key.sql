@@ -13,12 +13,13 @@ declare
   v_key tide.api_keys;
 begin
   perform tide._require_read_committed('authenticate_key');
-  select k.*
-  into v_key
-  from tide.api_keys as k
-  where k.token_hash = authenticate_key.token_hash
-    and k.revoked_at is null;
-  if not found then
+  v_key := (
+    select k
+    from tide.api_keys as k
+    where k.token_hash = authenticate_key.token_hash
+      and k.revoked_at is null
+  );
+  if v_key.name is null then
     return;
   end if;
   if v_key.last_used_at is null or v_key.last_used_at < v_now - interval '1 minute' then

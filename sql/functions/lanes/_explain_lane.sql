@@ -13,14 +13,16 @@ declare
   v_ahead integer;
   v_reasons jsonb := '[]'::jsonb;
 begin
-  select l.*
-  into v_lane
-  from tide.lanes as l
-  where l.lane = run.lane;
-  select w.*
-  into v_wait
-  from tide.lane_waits as w
-  where w.run_id = run.run_id;
+  v_lane := (
+    select l
+    from tide.lanes as l
+    where l.lane = run.lane
+  );
+  v_wait := (
+    select w
+    from tide.lane_waits as w
+    where w.run_id = run.run_id
+  );
   if v_lane.throttled_until > tide._now() then
     v_reasons := v_reasons || tide._reason(
       'throttled',

@@ -8,10 +8,11 @@ declare
   v_turn_at timestamptz := run.turn_at;
   v_ahead bigint;
 begin
-  select w.*
-  into v_wait
-  from tide.lane_waits as w
-  where w.run_id = run.run_id;
+  v_wait := (
+    select w
+    from tide.lane_waits as w
+    where w.run_id = run.run_id
+  );
   if v_wait.due_at is not null then
     v_turn_at := v_wait.run_at;
   elsif v_turn_at is null and v_wait.queue is null then

@@ -6,11 +6,12 @@ as $$
 declare
   v_lane tide.lanes;
 begin
-  select l.*
-  into v_lane
-  from tide.lanes as l
-  where l.lane = _find_lane.lane;
-  if not found then
+  v_lane := (
+    select l
+    from tide.lanes as l
+    where l.lane = _find_lane.lane
+  );
+  if v_lane.lane is null then
     v_lane.lane := lane;
   end if;
   return v_lane;

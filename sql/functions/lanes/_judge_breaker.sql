@@ -6,11 +6,12 @@ as $$
 declare
   v_lane tide.lanes;
 begin
-  select l.*
-  into v_lane
-  from tide.lanes as l
-  where l.lane = _judge_breaker.lane
-  for no key update skip locked;
+  v_lane := (
+    select l
+    from tide.lanes as l
+    where l.lane = _judge_breaker.lane
+    for no key update skip locked
+  );
   if v_lane.opened_at is not null and tide._is_answered(lane) then
     return tide._close_breaker(v_lane, 'tide');
   end if;

@@ -32,14 +32,15 @@ declare
   v_charge tide.lane_charges;
   v_charges tide.lane_charges[] := array[]::tide.lane_charges[];
 begin
-  select w.*
-  into v_first
-  from tide.lane_waits as w
-  where w.lane = _lock_units.lane
-    and w.lane_key = _lock_units.lane_key
-    and _lock_units.in_order
-  order by w.lane, w.lane_key, w.priority desc, w.run_at, w.run_id
-  limit 1;
+  v_first := (
+    select w
+    from tide.lane_waits as w
+    where w.lane = _lock_units.lane
+      and w.lane_key = _lock_units.lane_key
+      and _lock_units.in_order
+    order by w.lane, w.lane_key, w.priority desc, w.run_at, w.run_id
+    limit 1
+  );
   select
     array_agg(least(coalesce(r.cost, 1), _lock_units.units) order by p.place)
       filter (where p.place < coalesce(b.behind, 2147483647)),

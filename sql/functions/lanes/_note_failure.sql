@@ -27,11 +27,12 @@ begin
   then
     return true;
   end if;
-  select l.*
-  into v_lane
-  from tide.lanes as l
-  where l.lane = run.lane
-  for no key update;
+  v_lane := (
+    select l
+    from tide.lanes as l
+    where l.lane = run.lane
+    for no key update
+  );
   if v_lane.breaker_failures is null then
     return false;
   end if;

@@ -10,10 +10,11 @@ declare
   v_left bigint;
   v_beyond bigint;
 begin
-  select l.*
-  into v_lane
-  from tide.lanes as l
-  where l.lane = run.lane;
+  v_lane := (
+    select l
+    from tide.lanes as l
+    where l.lane = run.lane
+  );
   v_amount := case
     when v_lane.unit = 'tokens' and usage.total_tokens is not null then usage.total_tokens
     when v_lane.unit = usage.unit then ceil(usage.quantity)

@@ -25,10 +25,11 @@ begin
       using errcode = '22023',
             hint = 'Give a whole number from 1 to 1000000000000.';
   end if;
-  select l.*
-  into v_lane
-  from tide.lanes as l
-  where l.lane = _valid_cost.lane;
+  v_lane := (
+    select l
+    from tide.lanes as l
+    where l.lane = _valid_cost.lane
+  );
   v_most := least(v_lane.units, case when lane_key is not null then v_lane.units_per_key end);
   if cost > v_most then
     raise exception '%cost % is more than lane % ever allows: % units in %',

@@ -10,13 +10,14 @@ declare
   v_lane tide.lanes;
   v_most integer;
 begin
-  select w.*
-  into v_first
-  from tide.lane_waits as w
-  where (w.lane, w.lane_key) > (_wake_next_line.lane, _wake_next_line.lane_key)
-  order by w.lane, w.lane_key, w.priority desc, w.run_at, w.run_id
-  limit 1;
-  if found then
+  v_first := (
+    select w
+    from tide.lane_waits as w
+    where (w.lane, w.lane_key) > (_wake_next_line.lane, _wake_next_line.lane_key)
+    order by w.lane, w.lane_key, w.priority desc, w.run_at, w.run_id
+    limit 1
+  );
+  if v_first.run_id is not null then
     v_lane := tide._find_lane(v_first.lane);
     if v_lane.opened_at is not null then
       perform tide._wake_probe(v_first.lane);

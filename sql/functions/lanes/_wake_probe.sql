@@ -12,10 +12,11 @@ begin
   if v_lane.opened_at is null or not tide._may_probe(v_lane) then
     return;
   end if;
-  select w.*
-  into v_last
-  from tide.lane_waits as w
-  where w.run_id = v_lane.probe_id;
+  v_last := (
+    select w
+    from tide.lane_waits as w
+    where w.run_id = v_lane.probe_id
+  );
   select r.run_id
   into v_run_id
   from (

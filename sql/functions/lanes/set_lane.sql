@@ -36,11 +36,12 @@ begin
   insert into tide.turns (turn)
   values ('lane ' || v_lane)
   on conflict on constraint turns_pkey do nothing;
-  select l.*
-  into v_old
-  from tide.lanes as l
-  where l.lane = v_lane
-  for no key update;
+  v_old := (
+    select l
+    from tide.lanes as l
+    where l.lane = v_lane
+    for no key update
+  );
   v_new := jsonb_populate_record(
     v_old,
     (

@@ -24,12 +24,13 @@ begin
   if throttle.until is not null then
     perform tide._valid_time('until', throttle.until);
   end if;
-  select l.*
-  into v_old
-  from tide.lanes as l
-  where l.lane = v_lane
-  for no key update;
-  if not found then
+  v_old := (
+    select l
+    from tide.lanes as l
+    where l.lane = v_lane
+    for no key update
+  );
+  if v_old.lane is null then
     perform tide._require_lane(throttle.lane);
   end if;
   update tide.lanes as l

@@ -45,10 +45,11 @@ begin
     );
   end if;
   foreach v_queue in array v_queues loop
-    select q.*
-    into v_settings
-    from tide.queues as q
-    where q.queue = v_queue;
+    v_settings := (
+      select q
+      from tide.queues as q
+      where q.queue = v_queue
+    );
     v_reserved := tide._reserve(
       v_queue, v_settings, max_runs - cardinality(v_runs), workflows, push => false
     );

@@ -31,14 +31,15 @@ begin
 
   for v_round in 1..10 loop
     if run.dedupe_key is not null then
-      select r.*
-      into v_active
-      from tide.runs_active as r
-      where r.queue = run.queue
-        and r.dedupe_key = run.dedupe_key
-        and r.dedupe_key is not null
-        and r.status <> 'pending';
-      if found then
+      v_active := (
+        select r::tide.runs
+        from tide.runs_active as r
+        where r.queue = run.queue
+          and r.dedupe_key = run.dedupe_key
+          and r.dedupe_key is not null
+          and r.status <> 'pending'
+      );
+      if v_active.run_id is not null then
         v_answer := tide._enqueue_again(run, v_active, channels);
         if v_answer.run_id is not null then
           return v_answer;

@@ -18,12 +18,13 @@ begin
             detail = format('It is %s.', active.status),
             hint = 'Wait for it, or use on_conflict return or replace.';
   elsif run.on_conflict = 'cancel' then
-    select r.*
-    into v_run
-    from tide.runs_active as r
-    where r.run_id = active.run_id
-    for no key update;
-    if found then
+    v_run := (
+      select r::tide.runs
+      from tide.runs_active as r
+      where r.run_id = active.run_id
+      for no key update
+    );
+    if v_run.run_id is not null then
       perform tide._finish(
         array[v_run.run_id],
         'cancelled',
@@ -34,12 +35,13 @@ begin
     end if;
     return null;
   elsif run.on_conflict = 'replace' then
-    select r.*
-    into v_run
-    from tide.runs_active as r
-    where r.run_id = active.run_id
-    for no key update;
-    if not found then
+    v_run := (
+      select r::tide.runs
+      from tide.runs_active as r
+      where r.run_id = active.run_id
+      for no key update
+    );
+    if v_run.run_id is null then
       return null;
     elsif v_run.status <> 'queued'
       or v_run.started_at is not null

@@ -14,10 +14,11 @@ begin
   ) then
     return false;
   end if;
-  select q.*
-  into v_settings
-  from tide.queues as q
-  where q.queue = _has_ready.queue;
+  v_settings := (
+    select q
+    from tide.queues as q
+    where q.queue = _has_ready.queue
+  );
   if v_settings.paused or v_settings.push_url is not null then
     return false;
   elsif num_nonnulls(v_settings.concurrency, v_settings.rate_limit) = 0 then

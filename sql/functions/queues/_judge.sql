@@ -9,11 +9,12 @@ begin
   if report.problem is not null then
     return (report.run_id, false, report.problem)::tide.verdict;
   end if;
-  select r.*
-  into v_run
-  from tide.runs as r
-  where r.run_id = report.run_id;
-  if found and v_run.lease_id = report.lease_id and v_run.ended_by = report.verb then
+  v_run := (
+    select r
+    from tide.runs as r
+    where r.run_id = report.run_id
+  );
+  if v_run.lease_id = report.lease_id and v_run.ended_by = report.verb then
     return (report.run_id, true, 'repeated')::tide.verdict;
   end if;
   return (

@@ -10,10 +10,11 @@ declare
   v_permit timestamptz;
 begin
   foreach v_queue in array queues loop
-    select q.*
-    into v_settings
-    from tide.queues as q
-    where q.queue = v_queue;
+    v_settings := (
+      select q
+      from tide.queues as q
+      where q.queue = v_queue
+    );
     continue when v_settings.paused or v_settings.push_url is not null;
     continue when not exists (
       select

@@ -79,10 +79,11 @@ begin
   if v_using then
     foreach v_report in array v_reports loop
       continue when v_report.used is null or v_report.run_id <> all (v_locked);
-      select r.*
-      into v_run
-      from tide.runs_active as r
-      where r.run_id = v_report.run_id;
+      v_run := (
+        select r::tide.runs
+        from tide.runs_active as r
+        where r.run_id = v_report.run_id
+      );
       perform tide._use_up(v_run, tide._parse_used(v_report.used, null));
     end loop;
   end if;
@@ -115,10 +116,11 @@ begin
     ) as t;
     foreach v_report in array v_reports loop
       continue when v_report.run_id <> all (v_ended);
-      select r.*
-      into v_run
-      from tide.runs_active as r
-      where r.run_id = v_report.run_id;
+      v_run := (
+        select r::tide.runs
+        from tide.runs_active as r
+        where r.run_id = v_report.run_id
+      );
       if v_report.verb = 'released' then
         perform tide._release(v_run, v_report.delay, v_report.throttle);
       else

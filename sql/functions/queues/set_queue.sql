@@ -18,11 +18,12 @@ begin
   insert into tide.queues (queue)
   values (v_queue)
   on conflict on constraint queues_pkey do nothing;
-  select q.*
-  into v_old
-  from tide.queues as q
-  where q.queue = v_queue
-  for no key update;
+  v_old := (
+    select q
+    from tide.queues as q
+    where q.queue = v_queue
+    for no key update
+  );
 
   v_new := tide._merge_settings(v_old, set_queue.settings);
   update tide.queues as q

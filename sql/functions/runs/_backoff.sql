@@ -9,10 +9,11 @@ declare
   v_max double precision;
   v_jitter double precision;
 begin
-  select q.*
-  into v_queue
-  from tide.queues as q
-  where q.queue = run.queue;
+  v_queue := (
+    select q
+    from tide.queues as q
+    where q.queue = run.queue
+  );
   v_base := extract(
     epoch from coalesce((run.backoff ->> 'base')::interval, v_queue.backoff_base, '5 seconds')
   );

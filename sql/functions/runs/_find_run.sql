@@ -6,11 +6,12 @@ as $$
 declare
   v_run tide.runs;
 begin
-  select r.*
-  into v_run
-  from tide.runs as r
-  where r.run_id = _find_run.run_id;
-  if not found then
+  v_run := (
+    select r
+    from tide.runs as r
+    where r.run_id = _find_run.run_id
+  );
+  if v_run.run_id is null then
     raise exception 'run % does not exist', coalesce(_find_run.run_id::text, 'null')
       using errcode = 'TD010',
             hint = 'Check the id; retention may have removed the run.';

@@ -12,17 +12,19 @@ as $$
 declare
   v_run tide.runs;
 begin
-  select r.*
-  into v_run
-  from tide.runs_active as r
-  where r.run_id = _hold.run_id
-  for no key update;
-  if not found then
-    select r.*
-    into v_run
-    from tide.runs as r
-    where r.run_id = _hold.run_id;
-    if not found then
+  v_run := (
+    select r::tide.runs
+    from tide.runs_active as r
+    where r.run_id = _hold.run_id
+    for no key update
+  );
+  if v_run.run_id is null then
+    v_run := (
+      select r
+      from tide.runs as r
+      where r.run_id = _hold.run_id
+    );
+    if v_run.run_id is null then
       perform tide._require_run(_hold.run_id);
       perform tide._require_visible(format('run %s', _hold.run_id));
       raise exception 'run % does not exist', coalesce(_hold.run_id::text, 'null')

@@ -8,18 +8,20 @@ declare
 begin
   -- Again when it ends, or a retry brings it back, between the two looks.
   loop
-    select r.*
-    into v_run
-    from tide.runs_active as r
-    where r.run_id = _keep_run.run_id
-    for key share;
-    exit when found;
-    select r.*
-    into v_run
-    from tide.runs_finished as r
-    where r.run_id = _keep_run.run_id
-    for key share;
-    exit when found;
+    v_run := (
+      select r::tide.runs
+      from tide.runs_active as r
+      where r.run_id = _keep_run.run_id
+      for key share
+    );
+    exit when v_run.run_id is not null;
+    v_run := (
+      select r::tide.runs
+      from tide.runs_finished as r
+      where r.run_id = _keep_run.run_id
+      for key share
+    );
+    exit when v_run.run_id is not null;
     perform tide._find_run(_keep_run.run_id);
   end loop;
   return v_run;

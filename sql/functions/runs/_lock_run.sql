@@ -8,19 +8,21 @@ declare
 begin
   -- Again when a retry has brought the run back between the two looks.
   loop
-    select r.*
-    into v_run
-    from tide.runs_active as r
-    where r.run_id = _lock_run.run_id
-    for no key update;
-    exit when found;
-    if ended_too then
-      select r.*
-      into v_run
-      from tide.runs_finished as r
+    v_run := (
+      select r::tide.runs
+      from tide.runs_active as r
       where r.run_id = _lock_run.run_id
-      for no key update;
-      exit when found;
+      for no key update
+    );
+    exit when v_run.run_id is not null;
+    if ended_too then
+      v_run := (
+        select r::tide.runs
+        from tide.runs_finished as r
+        where r.run_id = _lock_run.run_id
+        for no key update
+      );
+      exit when v_run.run_id is not null;
     end if;
     perform tide._require_visible(format('run %s', _lock_run.run_id));
     v_run := tide._find_run(_lock_run.run_id);

@@ -20,13 +20,14 @@ begin
     limit 1;
     exit when not found or v_noticed >= max_runs;
     continue when tide._is_set_aside('dependents', v_run_id::text, v_now);
-    select r.*
-    into v_run
-    from tide.runs_active as r
-    where r.run_id = v_run_id
-    for no key update skip locked;
+    v_run := (
+      select r::tide.runs
+      from tide.runs_active as r
+      where r.run_id = v_run_id
+      for no key update skip locked
+    );
     -- Somebody holds the run: its marks stay for the next tick. Gone: they go as well.
-    if found or not exists (
+    if v_run.run_id is not null or not exists (
       select
       from tide.runs_active as r
       where r.run_id = v_run_id

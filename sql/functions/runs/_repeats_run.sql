@@ -11,12 +11,12 @@ as $$
 declare
   v_earlier tide.runs;
 begin
-  select w.*
-  into v_earlier
-  from tide.runs as r
-  cross join lateral tide._with_input(r) as w
-  where r.run_id = _repeats_run.run_id;
-  if not found then
+  v_earlier := (
+    select tide._with_input(r)
+    from tide.runs as r
+    where r.run_id = _repeats_run.run_id
+  );
+  if v_earlier.run_id is null then
     return false;
   end if;
   perform tide._require_run(_repeats_run.run_id);

@@ -69,10 +69,11 @@ begin
     'run.retried',
     array[jsonb_build_object('actor', _retry.actor, 'from', run.status, 'run_at', _retry.run_at)]
   );
-  select r.*
-  into v_run
-  from tide.runs_active as r
-  where r.run_id = run.run_id;
+  v_run := (
+    select r::tide.runs
+    from tide.runs_active as r
+    where r.run_id = run.run_id
+  );
   return v_run;
 end;
 $$;

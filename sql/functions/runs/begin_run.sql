@@ -28,13 +28,14 @@ begin
     if v_run.status = 'completed' then
       return tide._find_run(v_run.run_id);
     elsif v_run.status = 'failed' and v_run.queue is null and begin_run.resume then
-      select r.*
-      into v_run
-      from tide.runs_finished as r
-      where r.run_id = begin_run.run_id
-        and r.status = 'failed'
-      for update;
-      if found then
+      v_run := (
+        select r::tide.runs
+        from tide.runs_finished as r
+        where r.run_id = begin_run.run_id
+          and r.status = 'failed'
+        for update
+      );
+      if v_run.run_id is not null then
         perform tide._retry(v_run, v_worker, reset_attempts => false, run_at => tide._now());
       end if;
     else

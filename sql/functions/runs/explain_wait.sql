@@ -21,10 +21,11 @@ begin
   into v_until
   from tide.runs_active as r
   where r.run_id = v_run.run_id;
-  select q.*
-  into v_queue
-  from tide.queues as q
-  where q.queue = v_run.queue;
+  v_queue := (
+    select q
+    from tide.queues as q
+    where q.queue = v_run.queue
+  );
 
   if v_run.status = 'pending' and v_run.waiting_on is null then
     v_reasons := v_reasons || tide._reason(

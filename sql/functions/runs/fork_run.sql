@@ -26,12 +26,13 @@ begin
   perform tide._require_read_committed('fork_run');
   perform tide._require_run(fork_run.run_id, 'enqueue');
   v_old := tide._keep_run(fork_run.run_id);
-  select s.*
-  into v_step
-  from tide.steps as s
-  where s.run_id = v_old.run_id
-    and s.name = fork_run.at_step;
-  if not found and fork_run.at_step is not null then
+  v_step := (
+    select s
+    from tide.steps as s
+    where s.run_id = v_old.run_id
+      and s.name = fork_run.at_step
+  );
+  if v_step.name is null and fork_run.at_step is not null then
     raise exception 'run % has no step %', v_old.run_id, quote_literal(left(fork_run.at_step, 200))
       using errcode = 'TD010',
             hint = 'See describe_run for its steps.';

@@ -49,11 +49,12 @@ begin
       )
     ]
   );
-  select d.*
-  into v_delivery
-  from tide.deliveries as d
-  where d.run_id = v_run.run_id
-    and d.delivery_id = v_delivery.delivery_id;
+  v_delivery := (
+    select d
+    from tide.deliveries as d
+    where d.run_id = v_run.run_id
+      and d.delivery_id = v_delivery.delivery_id
+  );
   return v_delivery;
 end;
 $$;

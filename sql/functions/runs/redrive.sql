@@ -105,15 +105,16 @@ begin
     ) as g;
   else
     foreach v_next in array v_found.run_ids loop
-      select r.*
-      into v_old
-      from tide.runs_finished as r
-      where r.run_id = v_next
-        and r.status = v_filter.status
-        and r.finished_at <= v_place.failed_until
-        and (r.queue is null or r.queue <> all (v_closed))
-      for update skip locked;
-      if not found then
+      v_old := (
+        select r::tide.runs
+        from tide.runs_finished as r
+        where r.run_id = v_next
+          and r.status = v_filter.status
+          and r.finished_at <= v_place.failed_until
+          and (r.queue is null or r.queue <> all (v_closed))
+        for update skip locked
+      );
+      if v_old.run_id is null then
         v_passed := v_passed + 1;
         continue;
       end if;

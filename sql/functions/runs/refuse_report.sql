@@ -28,16 +28,17 @@ begin
   if not tide._try_lock(refuse_report.run_id) then
     return;
   end if;
-  select l.*
-  into v_lost
-  from tide.lost_leases as l
-  where l.run_id = refuse_report.run_id
-    and (refuse_report.lost_lease_id is null or l.lease_id = refuse_report.lost_lease_id)
-  order by
-    l.worker is not distinct from v_worker desc,
-    l.lost_at desc
-  limit 1;
-  if not found then
+  v_lost := (
+    select l
+    from tide.lost_leases as l
+    where l.run_id = refuse_report.run_id
+      and (refuse_report.lost_lease_id is null or l.lease_id = refuse_report.lost_lease_id)
+    order by
+      l.worker is not distinct from v_worker desc,
+      l.lost_at desc
+    limit 1
+  );
+  if v_lost.run_id is null then
     return;
   end if;
   update tide.lost_leases as l

@@ -27,11 +27,12 @@ declare
 begin
   perform tide._require_read_committed('renew_run');
   perform tide._require_run(renew_run.run_id, 'claim');
-  select r.*
-  into v_run
-  from tide.runs_active as r
-  where r.run_id = renew_run.run_id;
-  if not found then
+  v_run := (
+    select r::tide.runs
+    from tide.runs_active as r
+    where r.run_id = renew_run.run_id
+  );
+  if v_run.run_id is null then
     perform tide._find_run(renew_run.run_id);
   elsif v_run.status = 'running'
     and tide._judge_caller(v_run, v_worker, v_identity) <> 'stranger'
@@ -42,12 +43,13 @@ begin
       and v_run.queue is null
       and v_run.parent_id <> all (v_run_ids)
     loop
-      select r.*
-      into v_run
-      from tide.runs_active as r
-      where r.run_id = v_run.parent_id
-        and r.status = 'running';
-      exit when not found;
+      v_run := (
+        select r::tide.runs
+        from tide.runs_active as r
+        where r.run_id = v_run.parent_id
+          and r.status = 'running'
+      );
+      exit when v_run.run_id is null;
       v_run_ids := v_run_ids || v_run.run_id;
     end loop;
   end if;

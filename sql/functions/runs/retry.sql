@@ -24,13 +24,14 @@ begin
     v_run_at := tide._valid_time('run_at', retry.run_at);
   end if;
   perform tide._require_run(retry.run_id, 'enqueue');
-  select r.*
-  into v_old
-  from tide.runs_finished as r
-  where r.run_id = retry.run_id
-    and r.status in ('failed', 'cancelled')
-  for update;
-  if not found then
+  v_old := (
+    select r::tide.runs
+    from tide.runs_finished as r
+    where r.run_id = retry.run_id
+      and r.status in ('failed', 'cancelled')
+    for update
+  );
+  if v_old.run_id is null then
     v_run := tide._find_run(retry.run_id);
     if v_run.status = 'completed' then
       raise exception 'run % is completed and cannot be retried', v_run.run_id

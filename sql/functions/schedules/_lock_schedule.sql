@@ -6,12 +6,13 @@ as $$
 declare
   v_schedule tide.schedules;
 begin
-  select s.*
-  into v_schedule
-  from tide.schedules as s
-  where s.schedule = _lock_schedule.name
-  for no key update;
-  if not found then
+  v_schedule := (
+    select s
+    from tide.schedules as s
+    where s.schedule = _lock_schedule.name
+    for no key update
+  );
+  if v_schedule.schedule is null then
     perform tide._require_visible(
       format('schedule %L', left(_lock_schedule.name, 200))
     );

@@ -95,12 +95,13 @@ begin
       return v_old;
     end if;
     -- One that is dropped between the two looks is made anew in the next round.
-    select s.*
-    into v_old
-    from tide.schedules as s
-    where s.schedule = v_new.schedule
-    for no key update;
-    exit when found;
+    v_old := (
+      select s
+      from tide.schedules as s
+      where s.schedule = v_new.schedule
+      for no key update
+    );
+    exit when v_old.schedule is not null;
   end loop;
   -- The name of a schedule is taken by whatever queue it has.
   perform tide._require_schedule(v_new.schedule, 'enqueue');

@@ -12,11 +12,12 @@ declare
 begin
   perform tide._require_run(get_state.run_id);
   perform tide._find_run(get_state.run_id);
-  select s.*
-  into v_state
-  from tide.state_streams as s
-  where s.run_id = get_state.run_id
-    and s.stream = get_state.stream;
+  v_state := (
+    select s
+    from tide.state_streams as s
+    where s.run_id = get_state.run_id
+      and s.stream = get_state.stream
+  );
   return v_state;
 end;
 $$;

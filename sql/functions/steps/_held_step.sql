@@ -6,12 +6,13 @@ as $$
 declare
   v_step tide.steps;
 begin
-  select s.*
-  into v_step
-  from tide.steps as s
-  where s.run_id = run.run_id
-    and s.name = _held_step.name;
-  if not found then
+  v_step := (
+    select s
+    from tide.steps as s
+    where s.run_id = run.run_id
+      and s.name = _held_step.name
+  );
+  if v_step.name is null then
     raise exception 'run % has no step %', run.run_id,
         coalesce(quote_literal(left(_held_step.name, 200)), 'null')
       using errcode = 'TD010',

@@ -30,12 +30,13 @@ declare
   v_step tide.steps;
 begin
   perform tide._refuse_overdue(v_run);
-  select s.*
-  into v_step
-  from tide.steps as s
-  where s.run_id = v_run.run_id
-    and s.name = v_name;
-  if not found then
+  v_step := (
+    select s
+    from tide.steps as s
+    where s.run_id = v_run.run_id
+      and s.name = v_name
+  );
+  if v_step.name is null then
     if tide._park_over_budget(v_run, v_name, v_estimate) then
       return query select 'budget', null::jsonb, 0, v_contract.replay;
       return;

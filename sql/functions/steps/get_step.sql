@@ -10,12 +10,13 @@ declare
   v_step tide.steps;
 begin
   perform tide._require_run(get_step.run_id);
-  select s.*
-  into v_step
-  from tide.steps as s
-  where s.run_id = get_step.run_id
-    and s.name = get_step.name;
-  if not found then
+  v_step := (
+    select s
+    from tide.steps as s
+    where s.run_id = get_step.run_id
+      and s.name = get_step.name
+  );
+  if v_step.name is null then
     perform tide._find_run(get_step.run_id);
     raise exception 'run % has no step %', get_step.run_id,
         coalesce(quote_literal(left(get_step.name, 200)), 'null')

@@ -306,10 +306,11 @@ begin
   end if;
   if v_using is not null then
     for v_place in 1 .. cardinality(v_using) loop
-      select r.*
-      into v_run
-      from tide.runs_active as r
-      where r.run_id = v_using[v_place];
+      v_run := (
+        select r::tide.runs
+        from tide.runs_active as r
+        where r.run_id = v_using[v_place]
+      );
       perform tide._write_used(
         v_run,
         v_using_names[v_place],

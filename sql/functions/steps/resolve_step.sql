@@ -30,12 +30,13 @@ begin
   end if;
   perform tide._require_run(resolve_step.run_id);
   v_run := tide._lock_active(resolve_step.run_id);
-  select s.*
-  into v_step
-  from tide.steps as s
-  where s.run_id = v_run.run_id
-    and s.name = resolve_step.name;
-  if not found then
+  v_step := (
+    select s
+    from tide.steps as s
+    where s.run_id = v_run.run_id
+      and s.name = resolve_step.name
+  );
+  if v_step.name is null then
     raise exception 'run % has no step %', v_run.run_id,
         coalesce(quote_literal(left(resolve_step.name, 200)), 'null')
       using errcode = 'TD010',

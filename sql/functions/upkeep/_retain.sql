@@ -32,13 +32,14 @@ begin
   while v_removed < _retain.max_runs and v_looked < 1000 loop
     v_settings := null;
     if v_default is null then
-      select q.*
-      into v_settings
-      from tide.queues as q
-      where q.retention is not null
-        and q.queue > v_queue
-      order by q.queue
-      limit 1;
+      v_settings := (
+        select q
+        from tide.queues as q
+        where q.retention is not null
+          and q.queue > v_queue
+        order by q.queue
+        limit 1
+      );
       v_queue := v_settings.queue;
     else
       select f.queue
@@ -47,10 +48,11 @@ begin
       where f.queue > v_queue
       order by f.queue
       limit 1;
-      select q.*
-      into v_settings
-      from tide.queues as q
-      where q.queue = v_queue;
+      v_settings := (
+        select q
+        from tide.queues as q
+        where q.queue = v_queue
+      );
     end if;
     if v_queue is null then
       v_queue := '';

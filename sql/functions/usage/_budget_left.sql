@@ -8,21 +8,23 @@ declare
   v_budget jsonb;
   v_spent tide.spending;
 begin
-  select a.*
-  into v_allowance
-  from tide.allowances as a
-  where a.allowance_id = _budget_left.holder_id;
-  if found then
+  v_allowance := (
+    select a
+    from tide.allowances as a
+    where a.allowance_id = _budget_left.holder_id
+  );
+  if v_allowance.allowance_id is not null then
     return tide._allowance_left(v_allowance);
   end if;
   select r.budget
   into v_budget
   from tide.runs as r
   where r.run_id = _budget_left.holder_id;
-  select s.*
-  into v_spent
-  from tide.spending as s
-  where s.run_id = _budget_left.holder_id;
+  v_spent := (
+    select s
+    from tide.spending as s
+    where s.run_id = _budget_left.holder_id
+  );
   return case _budget_left.unit
     when 'usd'
       then (v_budget ->> 'max_cost_usd')::numeric

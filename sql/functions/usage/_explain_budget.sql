@@ -6,10 +6,11 @@ as $$
 declare
   v_wait tide.budget_waits;
 begin
-  select w.*
-  into v_wait
-  from tide.budget_waits as w
-  where w.run_id = run.run_id;
+  v_wait := (
+    select w
+    from tide.budget_waits as w
+    where w.run_id = run.run_id
+  );
   return coalesce(
     nullif(tide._explain_shortage(v_wait), '{}'),
     tide._short_budget(

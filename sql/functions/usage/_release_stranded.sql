@@ -26,12 +26,13 @@ begin
     order by m.run_id
     limit _release_stranded.batch
   loop
-    select r.*
-    into v_run
-    from tide.runs_active as r
-    where r.run_id = v_run_id
-    for no key update skip locked;
-    if found then
+    v_run := (
+      select r::tide.runs
+      from tide.runs_active as r
+      where r.run_id = v_run_id
+      for no key update skip locked
+    );
+    if v_run.run_id is not null then
       if v_run.status <> 'running' then
         perform tide._release_lost(v_run);
       end if;

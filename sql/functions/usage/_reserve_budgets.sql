@@ -15,10 +15,11 @@ begin
       l.budget
     from tide._limits(_reserve_budgets.run) as l
   loop
-    select s.*
-    into v_spent
-    from tide.spending as s
-    where s.run_id = v_run.run_id;
+    v_spent := (
+      select s
+      from tide.spending as s
+      where s.run_id = v_run.run_id
+    );
     v_usd := case
       when v_run.budget ->> 'max_cost_usd' is not null then coalesce(
         (_reserve_budgets.estimate ->> 'usd')::numeric,

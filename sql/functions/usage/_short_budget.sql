@@ -14,10 +14,11 @@ begin
       l.budget
     from tide._limits(_short_budget.run) as l
   loop
-    select s.*
-    into v_spent
-    from tide.spending as s
-    where s.run_id = v_run.run_id;
+    v_spent := (
+      select s
+      from tide.spending as s
+      where s.run_id = v_run.run_id
+    );
     select
       u.unit,
       u.spent,

@@ -65,13 +65,14 @@ begin
         0
       )
     end;
-    select r.*
-    into v_reserved
-    from tide.reserved_amounts as r
-    where r.run_id = run.run_id
-      and r.step = _spend.step
-      and r.holder_id = v_allowance.allowance_id
-      and r.unit = v_allowance.unit;
+    v_reserved := (
+      select r
+      from tide.reserved_amounts as r
+      where r.run_id = run.run_id
+        and r.step = _spend.step
+        and r.holder_id = v_allowance.allowance_id
+        and r.unit = v_allowance.unit
+    );
     v_amount := v_amount - tide._use_reserved(
       run.run_id, step, v_allowance.allowance_id, v_allowance.unit, v_amount, ends
     );

@@ -13,21 +13,23 @@ declare
   v_purse tide.purses;
 begin
   if waits then
-    select p.*
-    into v_purse
-    from tide.purses as p
-    where p.allowance_id = _take_from.allowance_id
-      and p.purse = _take_from.purse
-    for no key update;
+    v_purse := (
+      select p
+      from tide.purses as p
+      where p.allowance_id = _take_from.allowance_id
+        and p.purse = _take_from.purse
+      for no key update
+    );
   else
-    select p.*
-    into v_purse
-    from tide.purses as p
-    where p.allowance_id = _take_from.allowance_id
-      and p.purse = _take_from.purse
-    for no key update skip locked;
+    v_purse := (
+      select p
+      from tide.purses as p
+      where p.allowance_id = _take_from.allowance_id
+        and p.purse = _take_from.purse
+      for no key update skip locked
+    );
   end if;
-  if not found then
+  if v_purse.allowance_id is null then
     return query select false, null::timestamptz;
     return;
   end if;

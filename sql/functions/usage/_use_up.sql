@@ -7,10 +7,11 @@ declare
   v_run tide.runs;
 begin
   perform tide._write_used(_use_up.run, null, used, ends => false);
-  select r.*
-  into v_run
-  from tide.runs_active as r
-  where r.run_id = run.run_id;
+  v_run := (
+    select r::tide.runs
+    from tide.runs_active as r
+    where r.run_id = run.run_id
+  );
   return v_run;
 end;
 $$;

@@ -40,13 +40,14 @@ begin
     end if;
     exit when (v_left ->> v_wait.unit)::numeric <= 0;
     continue when v_wait.amount > (v_left ->> v_wait.unit)::numeric;
-    select r.*
-    into v_run
-    from tide.runs_active as r
-    where r.run_id = v_wait.run_id
-      and r.waiting_on = 'budget'
-    for no key update skip locked;
-    continue when not found;
+    v_run := (
+      select r::tide.runs
+      from tide.runs_active as r
+      where r.run_id = v_wait.run_id
+        and r.waiting_on = 'budget'
+      for no key update skip locked
+    );
+    continue when v_run.run_id is null;
     v_short := tide._short_budget(v_run, tide._asked(v_wait));
     if v_short is not null then
       -- Meanwhile it is short of something else.

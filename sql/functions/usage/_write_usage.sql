@@ -32,11 +32,12 @@ begin
   on conflict do nothing
   returning u.* into v_usage;
   if not found then
-    select u.*
-    into v_usage
-    from tide.usage as u
-    where u.run_id = run.run_id
-      and u.request_key = usage.request_key;
+    v_usage := (
+      select u
+      from tide.usage as u
+      where u.run_id = run.run_id
+        and u.request_key = usage.request_key
+    );
     return v_usage;
   end if;
   if run.status = 'running' and run.units_left is not null then

@@ -58,14 +58,15 @@ begin
     v_window := tide._window_start(v_new.per, v_new.time_zone, v_now);
     v_free := v_new.amount;
   else
-    select a.*
-    into v_old
-    from tide.allowances as a
-    where a.scope = v_new.scope
-      and a.unit = v_new.unit
-      and a.per = v_new.per
-    for no key update;
-    if not found then
+    v_old := (
+      select a
+      from tide.allowances as a
+      where a.scope = v_new.scope
+        and a.unit = v_new.unit
+        and a.per = v_new.per
+      for no key update
+    );
+    if v_old.allowance_id is null then
       raise exception 'the allowance of scope % is being dropped', quote_literal(v_new.scope)
         using errcode = '40001',
               hint = 'Call again.';

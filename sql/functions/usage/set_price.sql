@@ -28,12 +28,13 @@ begin
             hint = 'Give input_usd and output_usd, dollars for a million tokens, or null for '
                    'both to remove the price.';
   end if;
-  select p.*
-  into v_old
-  from tide.prices as p
-  where p.provider = set_price.provider
-    and p.model = set_price.model
-  for no key update;
+  v_old := (
+    select p
+    from tide.prices as p
+    where p.provider = set_price.provider
+      and p.model = set_price.model
+    for no key update
+  );
   perform tide._note_change(
     'price',
     v_price.provider || '/' || v_price.model,

@@ -6,10 +6,11 @@ as $$
 declare
   v_endpoint tide.endpoints;
 begin
-  select e.*
-  into v_endpoint
-  from tide.endpoints as e
-  where e.endpoint = tide._endpoint(_explain_push.queue.push_url);
+  v_endpoint := (
+    select e
+    from tide.endpoints as e
+    where e.endpoint = tide._endpoint(_explain_push.queue.push_url)
+  );
   if v_endpoint.open_until > tide._now() then
     return tide._reason(
       'endpoint',

@@ -10,10 +10,11 @@ declare
   v_seqs integer[] := array[]::integer[];
   v_payloads jsonb[] := array[]::jsonb[];
 begin
-  select q.*
-  into v_queue
-  from tide.queues as q
-  where q.queue = _push_queue.queue;
+  v_queue := (
+    select q
+    from tide.queues as q
+    where q.queue = _push_queue.queue
+  );
   v_reserved := tide._reserve(
     _push_queue.queue, v_queue, _push_queue.max_runs, null, push => true
   );
@@ -22,10 +23,11 @@ begin
   end if;
   perform tide._write_told_events(v_reserved.run_ids);
   for v_position in 1..cardinality(v_reserved.run_ids) loop
-    select r.*
-    into v_run
-    from tide.runs_active as r
-    where r.run_id = v_reserved.run_ids[v_position];
+    v_run := (
+      select r::tide.runs
+      from tide.runs_active as r
+      where r.run_id = v_reserved.run_ids[v_position]
+    );
     update tide.runs_active as r
     set
       ready = false,

@@ -7,10 +7,11 @@ declare
   v_name constant text := coalesce(name, 'default');
   v_grant tide.secret_grants;
 begin
-  select g.*
-  into v_grant
-  from tide.secret_grants as g
-  where g.name = v_name;
+  v_grant := (
+    select g
+    from tide.secret_grants as g
+    where g.name = v_name
+  );
   if (v_grant.name is null and v_name = 'default')
     or queue = any (v_grant.queues)
     or tide._speaks_for_others()

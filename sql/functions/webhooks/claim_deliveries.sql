@@ -54,17 +54,18 @@ begin
     -- What nobody needs any more takes no room; a hundred looks end a walk through many of it.
     for v_look in 1..100 loop
       exit when v_room = 0;
-      select d.*
-      into v_delivery
-      from tide.deliveries as d
-      where d.endpoint = v_endpoint.endpoint
-        and d.status = 'pending'
-        and d.due_at <= v_now
-        and not tide._closed_to_login(d.run_id, v_closed)
-      order by d.due_at
-      limit 1
-      for no key update skip locked;
-      exit when not found;
+      v_delivery := (
+        select d
+        from tide.deliveries as d
+        where d.endpoint = v_endpoint.endpoint
+          and d.status = 'pending'
+          and d.due_at <= v_now
+          and not tide._closed_to_login(d.run_id, v_closed)
+        order by d.due_at
+        limit 1
+        for no key update skip locked
+      );
+      exit when v_delivery.delivery_id is null;
       if not tide._is_wanted(v_delivery) then
         perform tide._end_delivery(v_delivery, 'dropped', 'nobody needs it any more');
         continue;

@@ -18,12 +18,15 @@ declare
   v_delivery tide.deliveries;
 begin
   perform tide._require_read_committed('finish_delivery');
-  select d.*
-  into v_delivery
-  from tide.deliveries as d
-  where d.delivery_id = finish_delivery.delivery_id
-  for no key update;
-  if not found or finish_delivery.lease_id is distinct from v_delivery.lease_id then
+  v_delivery := (
+    select d
+    from tide.deliveries as d
+    where d.delivery_id = finish_delivery.delivery_id
+    for no key update
+  );
+  if v_delivery.delivery_id is null
+    or finish_delivery.lease_id is distinct from v_delivery.lease_id
+  then
     perform tide._require_delivery(finish_delivery.delivery_id);
   end if;
   if v_delivery.delivery_id is null then

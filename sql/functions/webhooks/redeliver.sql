@@ -13,12 +13,13 @@ declare
 begin
   perform tide._require_read_committed('redeliver');
   perform tide._require_delivery(redeliver.delivery_id);
-  select d.*
-  into v_delivery
-  from tide.deliveries as d
-  where d.delivery_id = redeliver.delivery_id
-  for no key update;
-  if not found then
+  v_delivery := (
+    select d
+    from tide.deliveries as d
+    where d.delivery_id = redeliver.delivery_id
+    for no key update
+  );
+  if v_delivery.delivery_id is null then
     raise exception 'delivery % does not exist', coalesce(redeliver.delivery_id::text, 'null')
       using errcode = 'TD010',
             hint = 'See list_deliveries.';

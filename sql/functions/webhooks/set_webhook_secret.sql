@@ -25,12 +25,13 @@ begin
     where s.name = v_name;
     return;
   end if;
-  select s.*
-  into v_current
-  from tide.webhook_secrets as s
-  where s.name = v_name
-  order by s.created_at desc
-  limit 1;
+  v_current := (
+    select s
+    from tide.webhook_secrets as s
+    where s.name = v_name
+    order by s.created_at desc
+    limit 1
+  );
   if v_current.secret = tide._valid_secret(set_webhook_secret.secret) then
     return;
   end if;
