@@ -16,10 +16,13 @@ from typing import Any
 
 import psycopg
 
-from tests.chaos.history import Log
-from tidebase_pg import AsyncRun, AsyncTidebase, Fail, Run, Tidebase
+from tests.chaos.history import SPENT, Log
+from tidebase_pg import AsyncRun, AsyncTidebase, Event, Fail, Run, Tidebase
 
 LEASE = 3.0
+BUDGET = {"max_tokens": 15, "allowances": ["house"]}
+"""Of a run that spends: its third step has to wait until somebody raises the limit."""
+WORDS = 2
 BACKOFF = {"base": "200 ms", "max": "2 s", "jitter": 0.5}
 
 
@@ -37,6 +40,14 @@ def sync_application(log: Log) -> Tidebase:
         assert answer == f"{name} of {run.id}", answer
         return answer
 
+    def spend(run: Run, name: str) -> None:
+        def effect() -> None:
+            log.effect(run.id, name, run.attempt)
+            run.usage.record(kind="llm", total_tokens=SPENT, step=name, request_key=name)
+
+        run.step(name, effect, estimate={"tokens": SPENT})
+        log.write("kept", run_id=run.id, step=name, attempt=run.attempt)
+
     @tide.workflow("order", queue="orders")
     def order(run: Run, input: dict[str, Any]) -> str:
         step(run, "first", random.random() * 0.05)
@@ -50,6 +61,13 @@ def sync_application(log: Log) -> Tidebase:
             raise Fail("rejected")
         if input.get("nap"):
             run.sleep("nap", 0.3)
+        if input.get("hears"):
+            for place in range(WORDS):
+                event = run.wait_event("word", timeout=20)
+                log.write("heard a word", run_id=run.id, place=place, word=_payload(event))
+        if input.get("spends"):
+            for turn in range(3):
+                spend(run, f"spend {turn}")
         if input.get("children"):
             run.fanout(
                 "parts",
@@ -84,6 +102,14 @@ def async_application(log: Log) -> AsyncTidebase:
         log.write("kept", run_id=run.id, step=name, attempt=run.attempt)
         return answer
 
+    async def spend(run: AsyncRun, name: str) -> None:
+        async def effect() -> None:
+            log.effect(run.id, name, run.attempt)
+            await run.usage.record(kind="llm", total_tokens=SPENT, step=name, request_key=name)
+
+        await run.step(name, effect, estimate={"tokens": SPENT})
+        log.write("kept", run_id=run.id, step=name, attempt=run.attempt)
+
     @tide.workflow("order", queue="orders")
     async def order(run: AsyncRun, input: dict[str, Any]) -> str:
         await step(run, "first")
@@ -99,6 +125,13 @@ def async_application(log: Log) -> AsyncTidebase:
                 raise Fail("rejected")
         if input.get("nap"):
             await run.sleep("nap", 0.3)
+        if input.get("hears"):
+            for place in range(WORDS):
+                event = await run.wait_event("word", timeout=20)
+                log.write("heard a word", run_id=run.id, place=place, word=_payload(event))
+        if input.get("spends"):
+            for turn in range(3):
+                await spend(run, f"spend {turn}")
         if input.get("children"):
             await run.fanout(
                 "parts",
@@ -120,6 +153,10 @@ def async_application(log: Log) -> AsyncTidebase:
     return tide
 
 
+def _payload(event: Event | None) -> Any:
+    return None if event is None else event.payload
+
+
 def work_until_told(log: Log, work: Callable[[], Any]) -> None:
     """Work until a signal ends it. A worker that finds no database at first says so and ends, and a
     process manager starts it again, as here. One that has executed anything goes on whatever
@@ -129,7 +166,7 @@ def work_until_told(log: Log, work: Callable[[], Any]) -> None:
             work()
             return
         except psycopg.Error as error:
-            if log.kinds["effect"]:
+            if log.kinds["effect"] or log.kinds["did"]:
                 raise
             log.write("did not begin", error=str(error))
             time.sleep(0.1)

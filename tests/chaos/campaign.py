@@ -13,7 +13,9 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,9 +30,9 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from tests.chaos.application import BACKOFF, LEASE
+from tests.chaos.application import BACKOFF, BUDGET, LEASE
 from tests.chaos.disk import SmallDisk
-from tests.chaos.history import Log, coverage, dump, gather, violations
+from tests.chaos.history import LOG_LINE, Log, coverage, dump, gather, violations
 from tests.chaos.wire import QUEUE, SECRET, Receiver, Wire
 from tests.servers import PGBOUNCER, ROOT, Absent, Bouncer, OwnServer, RunningServer
 from tests.support import Clock, Connection, open_connection
@@ -42,10 +44,17 @@ NEEDED = {
     "zombies beside a newer attempt": 3, "answers lost": 3, "parked": 10, "cancelled": 5,
     "retried": 3, "gates decided": 10, "schedule fires": 1, "children": 20,
     "zombies of HTTP refused": 5, "streams heard": 10, "webhooks asked for": 20,
-    "webhooks sent again": 3,
+    "webhooks sent again": 3, "cancelled in an attempt": 5, "steps repeated": 3,
+    "decisions lost to another": 1, "requests asked again": 3, "parked over a budget": 3,
+    "words heard": 3, "keys asked for beside a completion": 5,
 }  # fmt: skip
 """What a campaign of ten minutes has to have met, or it was too weak to say anything."""
 
+SCHEDULES = ("tick", "tock")
+KEYS = ("red", "green", "blue")
+"""Of runs of which there is one at a time."""
+MOST_OPEN = 400
+"""Orders under way before nobody sends more, so that all end soon after a campaign."""
 FEWEST_FAULTS = 10
 DISK = 1536
 """Megabytes of the disk that is filled: what a campaign of minutes leaves behind, and some."""
@@ -65,6 +74,10 @@ class Report:
     too_weak: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     """Faults that could not be had here, and why."""
+    seconds_without_a_server: dict[str, float] = field(default_factory=dict)
+    """After it was killed."""
+    asked: dict[str, float] = field(default_factory=dict)
+    """What a long campaign went on for, and the minutes after which it would have given up."""
     kept: str | None = None
     """The folder with the logs of the clients and the rows of the database."""
 
@@ -102,6 +115,7 @@ class Campaign:
         self.ended = threading.Event()
         self.workers: dict[subprocess.Popen[bytes], str] = {}
         self.own = OwnServer(folder / "server", "18")
+        self.own.server.settings["log_line_prefix"] = LOG_LINE
         (folder / "server").mkdir()
         self.server: RunningServer
         self.dsn = ""
@@ -110,6 +124,8 @@ class Campaign:
         self.wire: Wire
         self.disk: SmallDisk | None = None
         self.left_out: list[str] = []
+        self.absences: list[float] = []
+        """Seconds without a server after each of its deaths by signal."""
 
     # The server and what lies in it
 
@@ -124,9 +140,11 @@ class Campaign:
             connection.execute(
                 "select tide.set_queue('parts', jsonb_build_object('concurrency', %s::int))", [CAP]
             )
-            connection.execute(
-                "select tide.set_schedule('tick', '* * * * *', 'tick', queue => 'orders')"
-            )
+            connection.execute("select tide.set_allowance('house', 'tokens', 1000000000)")
+            for name in SCHEDULES:
+                connection.execute(
+                    "select tide.set_schedule(%s, '* * * * *', 'tick', queue => 'orders')", [name]
+                )
 
     def prepare_disk(self) -> None:
         """A disk of the server's own, if it may be mounted and is large enough."""
@@ -184,11 +202,18 @@ class Campaign:
         run_id, kind = uuid4(), "plain"
         while not self.ended.wait(0.05):
             with self.connected(log, "enqueue") as connection:
+                if _open_orders(connection) >= MOST_OPEN:
+                    self.ended.wait(0.5)
+                    continue
                 call = (
                     "select run_id from tide.enqueue('order', queue => 'orders', input => %s, "
-                    "max_attempts => 30, backoff => %s, run_id => %s)"
+                    "max_attempts => 30, backoff => %s, run_id => %s, budget => %s)"
                 )
-                values = [json.dumps(_input(run_id)), json.dumps(BACKOFF), run_id]
+                wanted = _input(run_id)
+                values = [
+                    json.dumps(wanted), json.dumps(BACKOFF), run_id,
+                    json.dumps(BUDGET) if wanted["spends"] else None,
+                ]  # fmt: skip
                 if kind == "plain":
                     connection.execute(call.encode(), values)
                     log.write("enqueued", run_id=run_id)
@@ -239,6 +264,64 @@ class Campaign:
                     "from tide.enqueue('zombie', queue => 'zombies', max_attempts => 90)"
                 ).fetchone()
                 log.write("enqueued", run_id=row.run_id)
+
+    def enqueue_keyed(self, log: Log, chance: random.Random) -> None:
+        """Asks for the run of a key, which another completes meanwhile."""
+        while not self.ended.wait(0.1):
+            with self.connected(log, "enqueue") as connection:
+                key, began = chance.choice(KEYS), time.time()
+                row = connection.execute(
+                    "select run_id, deduplicated from tide.enqueue("
+                    "'keyed', queue => 'keys', dedupe_key => %s, max_attempts => 90)",
+                    [key],
+                ).fetchone()
+                log.write(
+                    "keyed", run_id=row.run_id, key=key, new=not row.deduplicated, began=began
+                )
+
+    def complete_keyed(self, log: Log, chance: random.Random) -> None:
+        """Takes its time between the completion of a run with a key and the commit."""
+        while not self.ended.wait(0.05):
+            with self.connected(log, "complete") as connection:
+                run = connection.execute(
+                    "select run_id, lease_id, dedupe_key from tide.claim('{keys}', lease => '5 s')"
+                ).fetchone()
+                if run is None:
+                    continue
+                with connection.transaction():
+                    connection.execute(
+                        "select tide.complete(%s, %s, '\"keyed\"')", [run.run_id, run.lease_id]
+                    )
+                    began = time.time()
+                    time.sleep(0.1)
+                log.write("completed", run_id=run.run_id)
+                log.write("completed a key", key=run.dedupe_key, began=began)
+
+    def help_along(self, log: Log, chance: random.Random) -> None:
+        """Says words to runs that wait for one, and raises budgets that are spent."""
+        while not self.ended.wait(0.3):
+            with self.connected(log, "help") as connection:
+                self._help(connection, log)
+
+    def _help(self, connection: Connection, log: Log) -> None:
+        for row in connection.execute(
+            "select r.run_id, r.waiting_on from tide.runs as r "
+            "where r.status = 'queued' and r.waiting_on in ('event', 'budget') limit 20"
+        ).fetchall():
+            word = str(uuid4())
+            if row.waiting_on == "event":
+                log.write("says", run_id=row.run_id, word=word)
+                call = "select tide.send_event(%s, 'word', to_jsonb(%s::text))"
+                values = [row.run_id, word]
+            else:
+                log.write("raises", run_id=row.run_id)
+                call = "select tide.set_budget(%s, %s)"
+                values = [row.run_id, json.dumps({"max_tokens": 1000})]
+            try:
+                connection.execute(call.encode(), values)
+            except psycopg.DatabaseError as error:
+                if not (error.sqlstate or "").startswith("TD"):
+                    raise
 
     def decide(self, log: Log, chance: random.Random) -> None:
         """Two of these decide the same gates at once."""
@@ -374,10 +457,19 @@ class Campaign:
             connection.execute("update tide_test.clock set stopped_at = null")
 
     def kill_server(self) -> None:
+        """Its first process; half the time each of its others at the same moment."""
         lines = (self.own.server.data / "postmaster.pid").read_text().splitlines()
-        os.kill(int(lines[0]), signal.SIGKILL)
+        postmaster = int(lines[0])
+        if self.chance.random() < 0.5:
+            os.kill(postmaster, signal.SIGSTOP)  # it begins no other meanwhile
+            self.kill_processes()
+            self.faults["servers killed with all backends"] += 1
+        else:
+            os.kill(postmaster, signal.SIGKILL)
         self.faults["servers killed"] += 1
+        began = time.monotonic()
         self.bring_back()
+        self.absences.append(time.monotonic() - began)
 
     def fill_disk(self) -> None:
         """Whatever the server has to write fails, which may end it."""
@@ -388,8 +480,18 @@ class Campaign:
             self.faults["disk filled"] += 1
             self.bring_back()
 
+    def kill_processes(self) -> None:
+        """All that there are of the server: they work in its folder, whoever their parent is."""
+        for folder in Path("/proc").glob("[0-9]*/cwd"):
+            with contextlib.suppress(OSError):
+                if folder.readlink() == self.own.server.data:
+                    os.kill(int(folder.parent.name), signal.SIGKILL)
+
     def bring_back(self) -> None:
-        for _ in range(200):  # backends outlive their postmaster for a moment
+        for attempt in range(200):  # backends outlive their postmaster for a moment
+            if attempt == 50:  # or for ever, when they wait for what another held at its death
+                self.kill_processes()
+                self.faults["orphans killed"] += 1
             try:
                 self.own.start()
                 with open_connection(self.dsn) as connection:
@@ -422,6 +524,7 @@ class Campaign:
         return [
             self.produce, self.produce, self.work_in_sql, self.work_in_sql, self.feed_zombies,
             self.decide, self.decide, self.operate, self.watch_cap, self.hold_rows,
+            self.enqueue_keyed, self.enqueue_keyed, self.complete_keyed, self.help_along,
             self.wire.produce, self.wire.work, self.wire.work, self.wire.work, self.wire.watch,
         ]  # fmt: skip
 
@@ -460,8 +563,7 @@ class Campaign:
             for thread in threads:
                 thread.start()
             while self.goes_on(began) and not self.ended.wait(1.0):
-                acts, weights = zip(*self.faults_and_weights(), strict=True)
-                self.chance.choices(acts, weights)[0]()
+                self.harm()
             self.ended.set()
             for thread in threads:
                 thread.join(60)
@@ -475,13 +577,17 @@ class Campaign:
                 process.wait()
         return self.report(began)
 
+    def harm(self) -> None:
+        acts, weights = zip(*self.faults_and_weights(), strict=True)
+        self.chance.choices(acts, weights)[0]()
+
     def goes_on(self, began: float) -> bool:
         """For its time; on a machine too slow for any trouble in it, until there was some."""
         return time.monotonic() - began < self.seconds or self.faults.total() < FEWEST_FAULTS
 
     def report(self, began: float) -> Report:
         with open_connection(self.dsn) as connection:
-            facts = gather(connection, self.logs)
+            facts = gather(connection, self.logs, self.own.server.log)
         met = coverage(facts)
         scale = min(1.0, self.seconds / 600)
         weak = [
@@ -489,8 +595,9 @@ class Campaign:
         ]
         seconds = round(time.monotonic() - began, 1)
         return Report(
-            seconds, self.seed, dict(self.faults), met, violations(facts), weak, self.left_out
-        )
+            seconds, self.seed, dict(self.faults), met, violations(facts), weak, self.left_out,
+            absences(self.absences),
+        )  # fmt: skip
 
     def close(self) -> None:
         """End what is not a worker."""
@@ -507,8 +614,9 @@ class Campaign:
         folder that stays: this one, or one of its own."""
         folder = folder or Path(tempfile.mkdtemp(prefix="tide-chaos-kept-"))
         folder.mkdir(parents=True, exist_ok=True)
-        for path in [*self.logs.iterdir(), *self.folder.glob("stderr")]:
-            (folder / path.name).write_bytes(path.read_bytes())
+        logs = [*self.logs.rglob("*"), self.folder / "stderr", self.own.server.log]
+        for path in filter(Path.is_file, logs):
+            shutil.copyfile(path, folder / path.name)
         (folder / "database").mkdir(exist_ok=True)
         with contextlib.suppress(psycopg.Error), open_connection(self.dsn) as connection:
             dump(connection, folder / "database")
@@ -517,10 +625,13 @@ class Campaign:
     def quieten(self) -> None:
         """No fault any more: everything that is there comes to its end."""
         with open_connection(self.dsn) as connection:
-            connection.execute("select tide.drop_schedule('tick')")
+            for name in SCHEDULES:
+                connection.execute("select tide.drop_schedule(%s)", [name])
+            log = Log(self.logs, "quieten")
             give_up_at = time.monotonic() + 300
             while True:
                 connection.execute("call tide.reconcile()")
+                self._help(connection, log)
                 for gate in connection.execute("select gate_id from tide.pending_gates").fetchall():
                     with contextlib.suppress(psycopg.DatabaseError):
                         connection.execute(
@@ -528,7 +639,7 @@ class Campaign:
                         )
                 for run in connection.execute(
                     "select run_id, lease_id from tide.claim(%s, max_runs => 500)",
-                    [["zombies", QUEUE]],
+                    [["zombies", "keys", QUEUE]],
                 ).fetchall():
                     connection.execute("select tide.complete(%s, %s)", [run.run_id, run.lease_id])
                 row = connection.execute(
@@ -546,8 +657,19 @@ def _input(run_id: UUID) -> dict[str, Any]:
     wants = random.Random(str(run_id)).random()
     return {
         "fails": wants < 0.15, "ask": 0.15 < wants < 0.3, "nap": 0.3 < wants < 0.4,
+        "hears": 0.4 < wants < 0.5, "spends": 0.5 < wants < 0.6,
         "children": 3 if wants > 0.8 else 0,
     }  # fmt: skip
+
+
+def _open_orders(connection: Connection) -> int:
+    row = connection.execute(
+        "select count(*) as found from (select from tide.runs as r where r.queue = 'orders' "
+        "and r.status in ('queued', 'running') limit %s) as o",
+        [MOST_OPEN],
+    ).fetchone()
+    found: int = row.found
+    return found
 
 
 def _attempt(connection: Connection, run_id: UUID) -> int:
@@ -556,7 +678,21 @@ def _attempt(connection: Connection, run_id: UUID) -> int:
     return found
 
 
-def conduct(kind: type[Campaign], seconds: float, seed: int, keep: Path | None = None) -> Report:
+def absences(seconds: list[float]) -> dict[str, float]:
+    if not seconds:
+        return {}
+    return {
+        "median": round(statistics.median(seconds), 2),
+        "longest": round(max(seconds), 2),
+    }
+
+
+def conduct(
+    kind: Callable[[Path, float, int], Campaign],
+    seconds: float,
+    seed: int,
+    keep: Path | None = None,
+) -> Report:
     """`keep`: a folder for what was told and what has happened. Without one that is kept where a
     check fails, in a folder that the report names."""
     with tempfile.TemporaryDirectory(prefix="tide-chaos-", ignore_cleanup_errors=True) as folder:

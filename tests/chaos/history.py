@@ -6,11 +6,15 @@ read these files and the database, and know nothing of how either came about.
 
 from __future__ import annotations
 
+import bisect
 import json
+import math
 import os
+import re
+import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +25,13 @@ from tests.support import Connection
 ENDS = {"run.completed", "run.failed", "run.cancelled"}
 LEAVES = ENDS | {"run.requeued", "run.parked"}
 TAKES = {"run.claimed", "run.started"}
+LOG_LINE = "%m [%p] %e "
+"""How lines of the server's log begin: time, process, SQLSTATE."""
+LOGGED = re.compile(r"\d{4}-\d\d-\d\d [\d:.]+ \S+ \[\d+\] (\w{5}) ([A-Z]+): ")
+SPENT = 10
+"""Tokens of each step that spends."""
+NEVER = ("40P01", "XX000", "XX001", "XX002")
+"""SQLSTATEs that nothing a campaign does may cause: deadlocks, and what Postgres cannot explain."""
 AT_ONCE = 1.0
 """Seconds within which a process that goes on after a stop has done what it was about to do."""
 
@@ -47,8 +58,8 @@ class Log:
 
 def read(folder: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob("*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            yield json.loads(line)
+        with path.open(encoding="utf-8") as lines:
+            yield from map(json.loads, lines)
 
 
 @dataclass
@@ -69,6 +80,14 @@ class Facts:
     """Slots that say they hold a run which is not running."""
     keys: Mapping[str, int] = field(default_factory=dict)
     """Idempotency key of a request → runs it made."""
+    dedupe_keys: Mapping[str, str] = field(default_factory=dict)
+    """Run → its key, of those that have one."""
+    spent: Mapping[str, int] = field(default_factory=dict)
+    """Run → tokens recorded."""
+    allowance: tuple[int, int] = (0, 0)
+    """Tokens that are spent and reserved of what the runs that spend may spend together."""
+    server: list[str] = field(default_factory=list)
+    """What the server's log has under a SQLSTATE of NEVER, with the lines that belong to it."""
 
     def of(self, kind: str) -> Iterator[dict[str, Any]]:
         return (line for line in self.told if line["kind"] == kind)
@@ -96,26 +115,78 @@ class Facts:
         return list(self.of("stopped"))
 
 
-def gather(connection: Connection, folder: Path) -> Facts:
-    """Everything the checkers look at. The connection belongs to the owner of the schema."""
-    runs = {
-        str(row.run_id): (row.status, row.fire)
-        for row in connection.execute(
-            "select r.run_id, r.status, r.metadata ->> 'fire_at' as fire from tide.runs as r"
-        ).fetchall()
-    }
-    events: dict[str, list[tuple[int, str, Any, float]]] = defaultdict(list)
+def grave(log: Path) -> list[str]:
+    """What the log of a server has that is never right; each with its DETAIL, CONTEXT and
+    STATEMENT."""
+    found: list[str] = []
+    wanted = False
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if begins := LOGGED.match(line):
+                sqlstate, level = begins.groups()
+                wanted = sqlstate in NEVER
+                if wanted and level not in ("DETAIL", "HINT", "CONTEXT", "STATEMENT"):
+                    found.append("")
+            if wanted and found:
+                found[-1] += line
+    return found
+
+
+def gather(
+    connection: Connection, folder: Path, log: Path | None = None, apart: Sequence[str] = ()
+) -> Facts:
+    """Everything the checkers look at, but for runs of queues that are judged apart. The connection
+    belongs to the owner of the schema, `log` is the server's."""
+    runs: dict[str, tuple[str, str | None]] = {}
+    dedupe_keys: dict[str, str] = {}
     for row in connection.execute(
         """
-        select l.run_id, l.seq, l.type, l.payload, extract(epoch from l.created_at)::float8 as at
-        from tide.event_log as l
-        order by l.run_id, l.seq
-        """
-    ).fetchall():
-        events[str(row.run_id)].append((row.seq, row.type, row.payload, row.at))
+        select
+          r.run_id::text,
+          r.status,
+          concat_ws(' ', r.metadata ->> 'schedule', r.metadata ->> 'fire_at') as fire,
+          r.dedupe_key
+        from tide.runs as r
+        where r.queue is null or r.queue <> all (%s)
+        """,
+        [list(apart)],
+    ):
+        runs[row.run_id] = (row.status, row.fire or None)
+        if row.dedupe_key is not None:
+            dedupe_keys[row.run_id] = row.dedupe_key
+    events: dict[str, list[tuple[int, str, Any, float]]] = defaultdict(list)
+    with connection.transaction(), connection.cursor("events") as cursor:
+        cursor.itersize = 20_000
+        cursor.execute(
+            """
+            select
+              l.run_id::text, l.seq, l.type, l.payload,
+              extract(epoch from l.created_at)::float8 as at
+            from tide.event_log as l
+            join tide.runs as r on r.run_id = l.run_id
+            where r.queue is null or r.queue <> all (%s)
+            order by l.run_id, l.seq
+            """,
+            [list(apart)],
+        )
+        for row in cursor:
+            events[row.run_id].append((row.seq, sys.intern(row.type), row.payload, row.at))
     ledger = connection.execute(
-        "select l.run_id::text, count(*)::int from ledger as l group by l.run_id"
+        """
+        select l.run_id::text, count(*)::int
+        from ledger as l
+        left join tide.runs as r on r.run_id = l.run_id
+        where r.queue is null or r.queue <> all (%s)
+        group by l.run_id
+        """,
+        [list(apart)],
     ).fetchall()
+    spent = connection.execute(
+        "select u.run_id::text, sum(u.total_tokens)::int from tide.usage as u group by u.run_id"
+    ).fetchall()
+    allowance = connection.execute(
+        "select a.spent::int, a.reserved::int from tide.list_allowances('{house}') as a"
+    ).fetchone()
     outbox = connection.execute("select o.run_id::text from outbox as o").fetchall()
     slots = connection.execute(
         """
@@ -135,7 +206,9 @@ def gather(connection: Connection, folder: Path) -> Facts:
     ).fetchall()
     return Facts(
         list(read(folder)), runs, events, {row[0]: row[1] for row in ledger},
-        {row[0] for row in outbox}, slots, {row[0]: row[1] for row in keys},
+        {row[0] for row in outbox}, slots, {row[0]: row[1] for row in keys}, dedupe_keys,
+        {row[0]: row[1] for row in spent}, tuple(allowance) if allowance else (0, 0),
+        grave(log) if log is not None and log.exists() else [],
     )  # fmt: skip
 
 
@@ -273,6 +346,67 @@ def a_cancel_is_final(facts: Facts) -> Iterator[str]:
             yield f"the cancel of {run_id} was acknowledged; it is {facts.runs.get(run_id)}"
 
 
+def a_key_has_one_new_run_a_time(facts: Facts) -> Iterator[str]:
+    """Who was told that he made a run is the only one, and the run that a key is answered with has
+    this key."""
+    made = Counter(line["run_id"] for line in facts.of("keyed") if line["new"])
+    for run_id, times in made.items():
+        if times > 1:
+            yield f"{times} callers were told that they made {run_id}"
+    for line in facts.of("keyed"):
+        key = facts.dedupe_keys.get(line["run_id"])
+        if key != line["key"]:
+            yield f"key {line['key']} was answered with {line['run_id']}, whose key is {key}"
+
+
+def a_word_is_heard_once_and_by_whom_it_was_said_to(facts: Facts) -> Iterator[str]:
+    said = {(line["run_id"], line["word"]) for line in facts.of("says")}
+    heard: dict[tuple[str, int], set[str | None]] = defaultdict(set)
+    for line in facts.of("heard a word"):
+        heard[line["run_id"], line["place"]].add(line["word"])
+    words: Counter[tuple[str, str]] = Counter()
+    for (run_id, place), found in heard.items():
+        if len(found) > 1:
+            yield f"wait {place} of {run_id} heard {sorted(map(str, found))}"
+        for word in found - {None}:
+            words[run_id, str(word)] += 1
+            if (run_id, word) not in said:
+                yield f"{run_id} heard {word}, which nobody said to it"
+    for (run_id, word), times in words.items():
+        if times > 1:
+            yield f"{run_id} heard {word} {times} times"
+
+
+def no_step_begins_beyond_a_budget(facts: Facts) -> Iterator[str]:
+    """Two steps spend more than the limit, so that the third needs another."""
+    raised: dict[str, float] = {}
+    for line in facts.of("raises"):
+        raised[line["run_id"]] = min(line["at"], raised.get(line["run_id"], line["at"]))
+    for line in facts.of("effect"):
+        if line["step"] == "spend 2" and line["at"] < raised.get(line["run_id"], math.inf):
+            yield f"step spend 2 of {line['run_id']} began beyond its budget"
+
+
+def what_is_spent_is_counted_once(facts: Facts) -> Iterator[str]:
+    began: dict[str, set[str]] = defaultdict(set)
+    kept: dict[str, set[str]] = defaultdict(set)
+    for kind, steps in (("effect", began), ("kept", kept)):
+        for line in facts.of(kind):
+            if line["step"].startswith("spend "):
+                steps[line["run_id"]].add(line["step"])
+    for run_id in facts.spent.keys() | began.keys():
+        tokens = facts.spent.get(run_id, 0)
+        least, most = SPENT * len(kept[run_id]), SPENT * len(began[run_id])
+        if not least <= tokens <= most:
+            yield f"run {run_id} spent {least} to {most} tokens; {tokens} are recorded"
+    spent, reserved = facts.allowance
+    if (spent, reserved) != (sum(facts.spent.values()), 0):
+        yield (
+            f"{sum(facts.spent.values())} tokens were spent; the allowance says {spent}, "
+            f"and {reserved} reserved"
+        )
+
+
 def a_decision_is_made_once(facts: Facts) -> Iterator[str]:
     won = Counter(line["gate_id"] for line in facts.of("decided"))
     for gate_id, times in won.items():
@@ -322,6 +456,11 @@ def no_call_ends_with_an_error_nobody_caused(facts: Facts) -> Iterator[str]:
             yield f"{line['doing']} met a deadlock"
 
 
+def the_server_met_no_deadlock(facts: Facts) -> Iterator[str]:
+    """Nor anything internal, which its log has with all details."""
+    yield from facts.server
+
+
 def every_run_comes_to_its_end(facts: Facts) -> Iterator[str]:
     for run_id, (status, _) in facts.runs.items():
         if status not in ("completed", "failed", "cancelled"):
@@ -342,12 +481,17 @@ CHECKS: list[Callable[[Facts], Iterable[str]]] = [
     a_cap_holds,
     a_time_of_a_schedule_has_one_run,
     a_cancel_is_final,
+    a_key_has_one_new_run_a_time,
+    a_word_is_heard_once_and_by_whom_it_was_said_to,
+    no_step_begins_beyond_a_budget,
+    what_is_spent_is_counted_once,
     a_decision_is_made_once,
     a_request_asked_again_makes_one_run,
     a_stream_tells_the_log,
     an_event_has_one_webhook,
     a_webhook_asked_for_arrives,
     no_call_ends_with_an_error_nobody_caused,
+    the_server_met_no_deadlock,
     every_run_comes_to_its_end,
 ]
 
@@ -368,6 +512,12 @@ def coverage(facts: Facts) -> dict[str, int]:
     )
     kinds = Counter(kind for events in facts.events.values() for _, kind, *_ in events)
     zombies = list(facts.of("zombie"))
+    waits = Counter(
+        payload.get("waiting_on")
+        for events in facts.events.values()
+        for _, kind, payload, _ in events
+        if kind == "run.parked"
+    )
     return {
         "runs": len(facts.runs),
         "attempts lost": reasons["lease_expired"],
@@ -377,7 +527,10 @@ def coverage(facts: Facts) -> dict[str, int]:
         "answers lost": sum(1 for line in facts.of("unknown")),
         "steps repeated": kinds["step.started"] - kinds["step.completed"],
         "parked": kinds["run.parked"],
+        "parked over a budget": waits["budget"],
+        "words heard": sum(line["word"] is not None for line in facts.of("heard a word")),
         "cancelled": kinds["run.cancelled"],
+        "cancelled in an attempt": sum(map(_is_cancelled_in_an_attempt, facts.events.values())),
         "retried": kinds["run.retried"],
         "gates decided": sum(1 for _ in facts.of("decided")),
         "decisions lost to another": sum(1 for _ in facts.of("decided before")),
@@ -390,4 +543,29 @@ def coverage(facts: Facts) -> dict[str, int]:
         "webhooks asked for": sum(bool(line.get("webhook")) for line in facts.of("enqueued")),
         "webhooks sent again": sum(not line["accepted"] for line in facts.of("delivered")),
         "requests asked again": sum(line.get("asked", 1) > 1 for line in facts.of("enqueued")),
+        "keys asked for beside a completion": _beside_a_completion(facts),
     }
+
+
+def _is_cancelled_in_an_attempt(events: Sequence[tuple[int, str, Any, float]]) -> bool:
+    held = False
+    for _, kind, *_ in events:
+        if kind == "run.cancelled" and held:
+            return True
+        held = kind in TAKES or (held and kind not in LEAVES)
+    return False
+
+
+def _beside_a_completion(facts: Facts) -> int:
+    """Enqueues of a key that began while the completion of its run waited for the commit."""
+    spans: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for line in facts.of("completed a key"):
+        spans[line["key"]].append((line["began"], line["at"]))
+    for found in spans.values():
+        found.sort()
+    met = 0
+    for line in facts.of("keyed"):
+        found = spans[line["key"]]
+        place = bisect.bisect_right(found, (line["began"], math.inf)) - 1
+        met += place >= 0 and line["began"] < found[place][1]
+    return met

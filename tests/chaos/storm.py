@@ -114,7 +114,10 @@ class Storm(Campaign):
         return COLOURS
 
     def people(self) -> list[Person]:
-        return [self.produce, self.produce, self.decide, self.operate, self.hold_rows, self.block]
+        return [
+            self.produce, self.produce, self.decide, self.operate, self.help_along,
+            self.hold_rows, self.block,
+        ]  # fmt: skip
 
     def faults_and_weights(self) -> list[tuple[Fault, int]]:
         return [
@@ -228,7 +231,7 @@ class Storm(Campaign):
 
     def report(self, began: float) -> Report:
         with open_connection(self.dsn) as connection:
-            facts = gather(connection, self.logs)
+            facts = gather(connection, self.logs, self.own.server.log)
         found = violations(facts)
         for check in CHECKS:
             if problems := list(check(facts)):

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.history import AT_ONCE, CHECKS, Facts, coverage, dump, violations
+from tests.chaos.history import AT_ONCE, CHECKS, SPENT, Facts, coverage, dump, grave, violations
 from tests.support import Connection, value
 
 RUN = "019a8f4e-5b7c-7d3e-9f10-2b4c6d8e0f12"
+KEYED = "019a8f4e-5b7c-7d3e-9f10-2b4c6d8e0f13"
 
 
 def log(*kinds: str) -> list[tuple[int, str, Any, float]]:
@@ -38,13 +39,40 @@ def sound() -> Facts:
             {"kind": "decided", "gate_id": "g"},
             {"kind": "decided before", "gate_id": "g"},
             {"kind": "unknown", "doing": "enqueue", "sqlstate": "57P01"},
+            {"kind": "keyed", "run_id": KEYED, "key": "red", "new": True, "began": 0.5},
+            {"kind": "keyed", "run_id": KEYED, "key": "red", "new": False, "began": 1.5},
+            {"kind": "completed a key", "key": "red", "began": 1.0, "at": 2.0},
+            {"kind": "says", "run_id": RUN, "word": "ebb"},
+            {"kind": "heard a word", "run_id": RUN, "place": 0, "word": "ebb"},
+            {"kind": "heard a word", "run_id": RUN, "place": 0, "word": "ebb"},
+            {"kind": "heard a word", "run_id": RUN, "place": 1, "word": None},
+            {"kind": "effect", "run_id": RUN, "step": "spend 0", "attempt": 1, "at": 1.0},
+            {"kind": "kept", "run_id": RUN, "step": "spend 0", "attempt": 1, "at": 1.5},
+            {"kind": "effect", "run_id": RUN, "step": "spend 1", "attempt": 1, "at": 1.6},
+            {"kind": "raises", "run_id": RUN, "at": 2.0},
+            {"kind": "effect", "run_id": RUN, "step": "spend 2", "attempt": 1, "at": 2.5},
+            {"kind": "kept", "run_id": RUN, "step": "spend 2", "attempt": 1, "at": 2.6},
         ],
         runs={RUN: ("completed", "2026-01-01T00:00:00Z")},
         events={RUN: log(*kinds)},
         ledger={RUN: 1},
         outbox={RUN},
         keys={"a key": 1},
+        dedupe_keys={KEYED: "red"},
+        spent={RUN: 2 * SPENT},
+        allowance=(2 * SPENT, 0),
     )
+
+
+def test_what_was_met_is_counted() -> None:
+    met = coverage(sound())
+    assert (met["words heard"], met["keys asked for beside a completion"]) == (2, 1)
+    facts = sound()
+    facts.events = {
+        RUN: log("run.claimed", "run.requeued", "run.cancelled"),
+        KEYED: log("run.claimed", "step.started", "run.cancelled"),
+    }
+    assert coverage(facts)["cancelled in an attempt"] == 1
 
 
 def test_a_sound_history_passes_every_check() -> None:
@@ -99,6 +127,17 @@ BREAKS: dict[str, Callable[[Facts], None]] = {
     "no_call_ends_with_an_error_nobody_caused": told(
         kind="unknown", doing="claim", sqlstate="40P01"
     ),
+    "a_key_has_one_new_run_a_time": told(
+        kind="keyed", run_id=KEYED, key="red", new=True, began=3.0
+    ),
+    "a_word_is_heard_once_and_by_whom_it_was_said_to": told(
+        kind="heard a word", run_id=RUN, place=1, word="ebb"
+    ),
+    "no_step_begins_beyond_a_budget": told(
+        kind="effect", run_id=RUN, step="spend 2", attempt=1, at=1.9
+    ),
+    "what_is_spent_is_counted_once": lambda facts: facts.spent.update({RUN: SPENT}),  # type: ignore[attr-defined]
+    "the_server_met_no_deadlock": lambda facts: facts.server.append("deadlock detected"),
     "every_run_comes_to_its_end": status("queued"),
 }
 
@@ -112,6 +151,58 @@ def test_a_check_finds_what_it_is_for(check: str) -> None:
     facts = sound()
     BREAKS[check](facts)
     assert check in violations(facts)
+
+
+@pytest.mark.parametrize(
+    ("check", "line"),
+    [
+        (
+            "a_key_has_one_new_run_a_time",
+            {"kind": "keyed", "run_id": KEYED, "key": "blue", "new": False, "began": 3.0},
+        ),
+        (
+            "a_word_is_heard_once_and_by_whom_it_was_said_to",
+            {"kind": "heard a word", "run_id": RUN, "place": 2, "word": "nobody's"},
+        ),
+        (
+            "a_word_is_heard_once_and_by_whom_it_was_said_to",
+            {"kind": "heard a word", "run_id": RUN, "place": 0, "word": None},
+        ),
+    ],
+    ids=["another's key", "a word of nobody", "a wait that heard two things"],
+)
+def test_a_check_finds_the_rest_of_what_it_is_for(check: str, line: dict[str, Any]) -> None:
+    facts = sound()
+    facts.told.append(line)
+    assert check in violations(facts)
+
+
+def test_an_allowance_that_counts_otherwise_is_found() -> None:
+    for wrong in ((SPENT, 0), (2 * SPENT, 1)):
+        facts = sound()
+        facts.allowance = wrong
+        assert violations(facts).keys() == {"what_is_spent_is_counted_once"}
+
+
+def test_a_deadlock_is_found_in_the_log_of_the_server_with_its_detail(tmp_path: Path) -> None:
+    path = tmp_path / "postgres.log"
+    path.write_text(
+        """\
+2026-11-30 15:49:32.280 UTC [7] TD003 ERROR:  run 1 is finished: completed
+2026-11-30 15:49:32.280 UTC [7] TD003 STATEMENT:  select tide.cancel($1)
+2026-11-30 15:49:33.100 UTC [8] 40P01 ERROR:  deadlock detected
+2026-11-30 15:49:33.100 UTC [8] 40P01 DETAIL:  Process 8 waits for ShareLock on transaction 5
+\tProcess 9 waits for ShareLock on transaction 6
+2026-11-30 15:49:33.100 UTC [8] 40P01 STATEMENT:  select 1
+2026-11-30 15:49:34.000 UTC [9] 57P01 FATAL:  terminating connection
+2026-11-30 15:49:35.000 UTC [9] XX000 ERROR:  tuple concurrently updated
+"""
+    )
+    deadlock, internal = grave(path)
+    assert "waits for ShareLock on transaction 6" in deadlock
+    assert "STATEMENT:  select 1" in deadlock
+    assert "57P01" not in deadlock
+    assert "tuple concurrently updated" in internal
 
 
 def stopped(facts: Facts, **changes: Any) -> None:
