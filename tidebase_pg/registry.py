@@ -117,6 +117,16 @@ class Workflow:
                 options["cost"] = units("cost", expected)
 
 
+class OtherLane(TypedDict):
+    """A lane of a run beside its first one."""
+
+    lane: str
+    lane_key: NotRequired[str | None]
+    """Whom the run counts for there, such as a customer."""
+    cost: NotRequired[int | None]
+    """How many of its units the run is expected to use; default 1."""
+
+
 class RunOptions(TypedDict, total=False):
     """What may be said about a run, enqueued alone or among many."""
 
@@ -160,6 +170,8 @@ class RunOptions(TypedDict, total=False):
     """Whom it counts for within its lane, such as a customer."""
     cost: int | None
     """How many units of its lane it is expected to use; default 1."""
+    also_lanes: Sequence[OtherLane] | None
+    """Up to four further lanes that it holds a place in while it runs."""
     after_mode: Literal["all", "any"] | None
     """"all" (the default) have to complete, or "any" one of them."""
     after_failure: Literal["cancel", "fail", "run"] | None
@@ -212,6 +224,8 @@ class ChildFacts(TypedDict, total=False):
     """Whom it counts for within its lane, such as a customer."""
     cost: int | None
     """How many units of its lane it is expected to use; default 1."""
+    also_lanes: Sequence[OtherLane] | None
+    """Up to four further lanes that it holds a place in while it runs."""
     after_mode: Literal["all", "any"] | None
     """"all" (the default) have to complete, or "any" one of them."""
     after_failure: Literal["cancel", "fail", "run"] | None

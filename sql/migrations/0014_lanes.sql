@@ -157,7 +157,8 @@ comment on column tide.lane_waits.lane_key is
   'The line that is full; empty = that of the lane as a whole.';
 comment on column tide.lane_waits.run_at is 'The place of the run in its queue, which it gets back.';
 comment on column tide.lane_waits.queue is
-  'Its queue, of a run in the line of a key; null = it is in that of the lane as a whole.';
+  'Its queue, of a run in the line of its own key; null = it is in that of the lane as a whole, or the '
+  'lane is another one than that of its row.';
 comment on column tide.lane_waits.due_at is
   'The run_at of a run that waits with its turn, which stands in run_at; null = run_at is its own.';
 comment on column tide.lane_waits.run_key is
@@ -165,6 +166,9 @@ comment on column tide.lane_waits.run_key is
 create index lane_waits_turns_idx
 on tide.lane_waits (lane, lane_key, queue, priority desc, run_at, run_id)
 where queue is not null;
+create index lane_waits_of_others_idx
+on tide.lane_waits (lane, lane_key, priority desc, run_at, run_id)
+where queue is null and lane_key <> '';
 create index lane_waits_order_idx
 on tide.lane_waits (lane, lane_key, priority desc, run_at, run_id)
 include (run_key);
@@ -218,6 +222,7 @@ comment on table tide.lane_charges is
   'What runs took of the units of a line of a lane: it counts for one period. Of many, those settled are '
   'folded into bins of their purse. More than its share in a purse is what runs used beyond their cost, '
   'or from before a lower limit.';
+comment on column tide.lane_charges.run_id is 'The run, or the hold_id of run_lanes.';
 comment on column tide.lane_charges.open is
   'Whether the attempt it was taken for is under way, so that it is not known yet what it used.';
 create index lane_charges_open_idx on tide.lane_charges (run_id) where open;
@@ -267,6 +272,67 @@ comment on table tide.lane_clocks is
   'The virtual time of fair lanes. Apart from lanes, since claims write it.';
 comment on column tide.lane_clocks.turn_at is
   'The latest turn that was claimed; claims that meet another leave it to that one.';
+
+create table tide.run_lanes (
+  run_id uuid not null,
+  step text not null default '',
+  lane text not null,
+  lane_key text,
+  cost bigint,
+  hold_id uuid not null default gen_random_uuid(),
+  held boolean not null default false,
+  lane_slot integer,
+  lane_key_slot integer,
+  units_left bigint,
+  constraint run_lanes_pkey primary key (run_id, step, lane),
+  constraint run_lanes_hold_nothing_unless_held check (
+    held
+    or num_nonnulls(lane_slot, lane_key_slot, units_left) = 0
+  )
+)
+with (
+  autovacuum_vacuum_scale_factor = 0,
+  autovacuum_vacuum_threshold = 1000,
+  autovacuum_vacuum_cost_delay = 0
+);
+comment on table tide.run_lanes is
+  'The lanes of a run beside that of its row, and those of its steps. Written only by who has locked the '
+  'run.';
+comment on column tide.run_lanes.step is
+  'The step that holds it, or for which the run waits; empty = the run, for each of its attempts.';
+comment on column tide.run_lanes.hold_id is 'Stands for it in lane_charges, where it counts by itself.';
+comment on column tide.run_lanes.held is
+  'Whether it counts: its run runs or is pushed. Its columns are then as those of a run.';
+create unique index run_lanes_lane_slot_uidx
+on tide.run_lanes (lane, lane_slot)
+where lane_slot is not null;
+create unique index run_lanes_lane_key_slot_uidx
+on tide.run_lanes (lane, lane_key, lane_key_slot)
+where lane_key_slot is not null;
+create index run_lanes_held_idx on tide.run_lanes (lane, lane_key, run_id) where held;
+
+create type tide.lane_asks as (
+  place bigint,
+  run_id uuid,
+  hold_id uuid,
+  lane text,
+  lane_key text,
+  cost bigint
+);
+comment on type tide.lane_asks is
+  'That a run, by its place among those picked, needs a place in a lane; hold_id = the run, for the lane of '
+  'its row, or that of run_lanes.';
+create type tide.lane_answers as (
+  lacking bigint[],
+  lines text[],
+  shut text[],
+  lane_slots integer[],
+  lane_key_slots integer[],
+  charges tide.lane_charges[]
+);
+comment on type tide.lane_answers is
+  'What lanes say of runs that ask: by the place of a run the ask that keeps it from running and in which '
+  'line, and by ask why its lane is shut and which places are locked for it; what is charged if it runs.';
 
 create type tide.picked as (
   run_ids uuid[],

@@ -33,7 +33,8 @@ create type tide.new_run as (
   after uuid[],
   debounce interval,
   dedupe_for interval,
-  cost bigint
+  cost bigint,
+  also_lanes jsonb
 );
 comment on type tide.new_run is
   'What a run is made of. given_id = the caller made its id, so that the call can be repeated; '
@@ -81,10 +82,12 @@ create type tide.ended as (
   budgeted boolean,
   holds_key boolean,
   charged boolean,
-  units_used bigint
+  units_used bigint,
+  reported boolean
 );
 comment on type tide.ended is
-  'A run that has just ended and had more to it than that; told = its row tells the event.';
+  'A run that has just ended and had more to it than that; told = its row tells the event, reported = its '
+  'worker says that it ended, so what it recorded is what it used.';
 create type tide.settled as (
   accepted boolean,
   reason text,

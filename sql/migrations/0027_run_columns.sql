@@ -47,7 +47,8 @@ comment on column tide.runs.requested_by is
   'say that it does not decide.';
 comment on column tide.runs.session_id is
   'The secret of the worker process that leased the run, so that it can ask for its leases again.';
-comment on column tide.runs.lane is 'The lane whose limits hold for the run; null = none.';
+comment on column tide.runs.lane is
+  'The lane whose limits hold for the run; null = none, empty = none but those of its steps, see run_lanes.';
 comment on column tide.runs.lane_key is
   'Whom the run counts for within its lane, such as a customer; null = only in total.';
 comment on column tide.runs.lane_slot is 'The place held in the lane as a whole.';

@@ -583,6 +583,7 @@ ORPHANS = {
     "lane_waits": "(run_id, lane, lane_key, priority, run_at) values (%s, 'shared', '', 0, now())",
     "lane_heads": "(run_id, lane, lane_key, turn_at, queue) "
     "values (%s, 'shared', '', now(), 'default')",
+    "run_lanes": "(run_id, lane) values (%s, 'shared')",
     "reserved_amounts": "(run_id, step, holder_id, unit, amount) "
     "values (%s, 'ask', gen_random_uuid(), 'usd', 1)",
     "budget_waits": "(run_id, holder_id, unit, amount, since) "

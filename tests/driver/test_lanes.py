@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import Connection
 from tidebase_pg import AsyncRun, AsyncTidebase, NotFound, Run, Tidebase
+from tidebase_pg.registry import OtherLane
 
 LANES = """
     select r.lane || '/' || coalesce(r.lane_key, '')
@@ -182,3 +183,25 @@ def test_a_lane_of_a_workflow_that_makes_no_sense_is_named(tide: Tidebase) -> No
     tide.workflow("c", lane="l", lane_key=lambda given: 5)(lambda run: None)  # type: ignore[arg-type,return-value]
     with pytest.raises(TypeError, match="lane_key"):
         tide.enqueue("c")
+
+
+def test_runs_and_children_may_name_further_lanes(tide: Tidebase, connection: Connection) -> None:
+    tide.lanes.set("openai")
+    tide.lanes.set("search", total=1)
+    others: list[OtherLane] = [{"lane": "search", "lane_key": "acme", "cost": 2}]
+
+    @tide.workflow("part", lane="openai")
+    def part(run: Run, input: Any) -> None: ...
+
+    @tide.workflow("whole")
+    def whole(run: Run, input: Any) -> None:
+        run.child(part, queue="default", also_lanes=others)
+
+    tide.enqueue(part, also_lanes=others)
+    tide.enqueue_many([{"workflow": part, "also_lanes": others}])
+    tide.enqueue(whole)
+    tide.work(drain=True)
+    found = connection.execute("select lane, lane_key, cost from tide.run_lanes").fetchall()
+    assert found == [("search", "acme", 2)] * 3
+    with pytest.raises(NotFound):
+        tide.enqueue(part, also_lanes=[{"lane": "nowhere"}])

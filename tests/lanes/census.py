@@ -13,6 +13,14 @@ IN_STEP = """
       select r.lane, r.lane_key, r.lane_key_slot, r.run_id
       from tide.runs_active as r
       where r.lane_key_slot is not null
+      union all
+      select o.lane, '', o.lane_slot, o.run_id
+      from tide.run_lanes as o
+      where o.lane_slot is not null
+      union all
+      select o.lane, o.lane_key, o.lane_key_slot, o.run_id
+      from tide.run_lanes as o
+      where o.lane_key_slot is not null
     ), turns as (
       select r.lane, coalesce(r.lane_key, '') as lane_key, r.turn_at, r.run_id, r.queue
       from tide.runs_active as r
@@ -44,6 +52,14 @@ IN_STEP = """
         except
         select w.run_id from tide.lane_waits as w
       )
+    ) and not exists (
+      select
+      from tide.run_lanes as o
+      left join tide.runs_active as r on r.run_id = o.run_id
+      where o.held <> coalesce(r.status = 'running' or r.dispatched_until is not null, false)
+        and (o.held or o.step = '')
+        or o.step <> '' and r.run_id is null
+        or r.lane is null and r.run_id is not null
     )
     """
 

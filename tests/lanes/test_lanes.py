@@ -522,7 +522,7 @@ def test_a_run_without_a_lane_touches_no_table_and_no_index_of_lanes(
               as touched
           from pg_class as c
           where c.relnamespace = 'tide'::regnamespace
-            and c.relname like any ('{lanes%,lane\\_%,runs\\_lane%,runs\\_in\\_lane%}')
+            and c.relname like any ('{lanes%,lane\\_%,runs\\_lane%,runs\\_in\\_lane%,run\\_lanes%}')
         ) as n
         """
     with connection.transaction():

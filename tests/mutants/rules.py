@@ -143,9 +143,32 @@ FENCE = [
     sql(
         "among those that wait for units a run of a fair lane stands with its turn",
         "lanes/_waits_before",
-        "run.turn_at is not null and wait.lane_key = ''",
+        "run.turn_at is not null",
         "false",
         "lanes/test_units.py::test_of_a_fair_lane_runs_of_any_priority_get_units_at_their_turns",
+    ),
+    sql(
+        "a failure locks the lanes of its run in the order of their names",
+        "lanes/_in_lanes",
+        "order by (n.run).lane",
+        "order by (n.run).lane_slot is null",
+        "races/test_lane_schedules.py::"
+        "test_failures_of_two_lanes_in_opposite_order_lock_the_lanes_by_name",
+    ),
+    sql(
+        "a run that runs without a place in a further lane counts for a new limit",
+        "lanes/_count_held",
+        "v_unplaced + v_others",
+        "v_unplaced",
+        "lanes/test_several.py::test_runs_claimed_without_a_limit_count_for_a_new_one",
+    ),
+    sql(
+        "what a run has in a further lane but does not start is given back",
+        "queues/_reserve",
+        "tide._return_more_lanes(v_admitted[cardinality(v_reserved.run_ids) + 1:])",
+        "tide._return_more_lanes('{}')",
+        "lanes/test_several.py::"
+        "test_a_run_another_claim_leaves_no_slot_for_holds_nothing_in_any_lane",
     ),
     sql(
         "the next run probes after one that failed",

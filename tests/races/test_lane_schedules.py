@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
 
 from tests.lanes.census import in_step
 from tests.races.scenes import leased, queued
@@ -316,3 +319,100 @@ def test_a_report_waits_for_no_open_claim_that_holds_the_purses_it_charged(
         """
     )
     assert value(connection, "select tide._units_used('shared', '')") == 164
+
+
+def two_lanes(connection: Connection, settings: str = '{"total": 1}') -> None:
+    for name in ("one", "two"):
+        connection.execute("select tide.set_lane(%s, %s::jsonb)", (name, settings))
+
+
+def of(name: str, statement: str) -> str:
+    """A statement on the run of a session."""
+    return statement.replace("(run)", f"(run {name})").replace("(lease)", f"(lease {name})")
+
+
+def in_both(connection: Connection, first: str, second: str) -> UUID:
+    return queued(connection, lane=first, also_lanes=Jsonb([{"lane": second}]))
+
+
+def test_claims_of_two_lanes_in_opposite_order_wait_for_nobody(
+    stepper: Stepper, connection: Connection
+) -> None:
+    two_lanes(connection)
+    stepper.facts["first"] = in_both(connection, "one", "two")
+    stepper.facts["second"] = in_both(connection, "two", "one")
+    stepper.session("a", claim=CLAIM)
+    stepper.session("b", claim=CLAIM, waiting=WAITING)
+    stepper.play(
+        """
+        a.begin
+        a.claim     first
+        b.claim     nothing
+        b.waiting   0
+        a.rollback
+        b.begin
+        b.claim     first
+        a.claim     nothing
+        b.commit
+        a.claim     nothing
+        b.waiting   1
+        """
+    )
+    assert in_step(connection)
+
+
+def test_ends_of_runs_of_two_lanes_in_opposite_order_wait_for_nobody(
+    stepper: Stepper, connection: Connection
+) -> None:
+    two_lanes(connection, '{"total": 2, "per_key": 2, "units": 9}')
+    runs = [in_both(connection, *lanes) for lanes in (("one", "two"), ("two", "one"))]
+    waiting = in_both(connection, "one", "two")
+    claimed = connection.execute("select c.run_id, c.lease_id from tide.claim(max_runs => 3) as c")
+    (first, second) = claimed.fetchall()
+    assert [first.run_id, second.run_id] == runs
+    for name, run in (("a", first), ("b", second)):
+        stepper.facts[f"run {name}"], stepper.facts[f"lease {name}"] = run
+        stepper.session(name, complete=of(name, COMPLETE), claim=CLAIM)
+    stepper.facts["waiting"] = waiting
+    stepper.play(
+        """
+        a.begin
+        a.complete  completed
+        b.begin
+        b.complete  completed
+        a.commit
+        b.commit
+        b.claim     waiting
+        """
+    )
+    assert in_step(connection)
+
+
+FAIL = """
+    select count(*) from tide.fail(%(run)s, %(lease)s, '{"type": "Down"}')
+    """
+
+
+def test_failures_of_two_lanes_in_opposite_order_lock_the_lanes_by_name(
+    stepper: Stepper, connection: Connection
+) -> None:
+    two_lanes(connection, '{"breaker_failures": 9, "breaker_classes": ["Down"]}')
+    for name, lanes in (("a", ("one", "two")), ("b", ("two", "one"))):
+        in_both(connection, *lanes)
+        (run,) = connection.execute("select c.run_id, c.lease_id from tide.claim() as c").fetchall()
+        stepper.facts[f"run {name}"], stepper.facts[f"lease {name}"] = run
+        stepper.session(name, fail=of(name, FAIL))
+    stepper.session("c", one="select l.lane from tide.set_lane('one') as l")
+    stepper.session("d", two="select l.lane from tide.set_lane('two') as l")
+    stepper.play(
+        """
+        c.begin
+        c.one       one
+        b.fail      waiting
+        d.two       two
+        c.commit
+        b.fail      1
+        a.fail      1
+        """
+    )
+    assert value(connection, "select count(*) from tide.lane_failures") == 4

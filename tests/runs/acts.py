@@ -52,7 +52,7 @@ MANY = frozenset(
     | {"list_streams", "read_stream"}
 )
 DOCUMENTS = frozenset(
-    {"input", "metadata", "result", "error", "output"}
+    {"also_lanes", "input", "metadata", "result", "error", "output"}
     | {"backoff", "channels", "contract", "events", "filters", "settings", "outcomes", "runs"}
     | {"budget", "children", "data", "limits", "options", "overrides", "patch", "payload", "rules"}
     | {"place"}

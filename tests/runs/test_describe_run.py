@@ -15,6 +15,7 @@ def test_run_steps_and_events_are_described(tide: Tide) -> None:
         "run",
         "steps",
         "gates",
+        "lanes",
         "waits",
         "children",
         "deliveries",

@@ -349,7 +349,7 @@ def test_a_schedule_is_set_listed_and_deleted(http: Http) -> None:
 def test_runs_children_and_schedules_are_put_into_lanes(http: Http, sql: Connection) -> None:
     queue, lane = fresh("q"), fresh("lane")
     sql.execute('select tide.set_lane(%s, \'{"per_key": 1, "units": 90}\')', (lane,))
-    in_lane = {"lane": lane, "laneKey": "acme", "cost": 20}
+    in_lane: dict[str, Any] = {"lane": lane, "laneKey": "acme", "cost": 20}
     parent = enqueue(http, queue, **in_lane)["run"]["id"]
     enqueue(http, queue, **in_lane)
     claimed = claim(http, queue, limit=9)
@@ -391,6 +391,30 @@ def test_runs_children_and_schedules_are_put_into_lanes(http: Http, sql: Connect
             {"workflowName": "w", "lane": lane, "cost": cost},
         )
         assert (status, words in str(answer)) == (400, True)
+
+
+def test_runs_and_children_are_put_into_several_lanes(http: Http, sql: Connection) -> None:
+    queue, lane, other = fresh("q"), fresh("lane"), fresh("lane")
+    for name in (lane, other):
+        sql.execute('select tide.set_lane(%s, \'{"total": 2, "units": 90}\')', (name,))
+    several = {"lane": lane, "alsoLanes": [{"lane": other, "laneKey": "acme", "cost": 20}]}
+    parent = enqueue(http, queue, **several)["run"]["id"]
+    assert [run["id"] for run in claim(http, queue, limit=9)["runs"]] == [parent]
+    child = {"name": "c", "workflowName": "w", "queue": queue, **several}
+    http.post(f"/runs/{parent}/children", child)
+    assert len(claim(http, queue, limit=9)["runs"]) == 1
+    running = "select s.running, s.used from tide.lane_stats as s where s.lane = %s"
+    assert sql.execute(running, (other,)).fetchone() == (2, 40)
+    enqueue_at = f"/queues/{queue}/enqueue"
+    body = {"workflowName": "w", "lane": lane}
+    for others, status in (
+        ([{"lane": "nowhere"}], 404),
+        ([{"lane": lane}], 400),
+        ([{"laneKey": "acme"}], 400),
+        ([{"lane": other, "cost": 91}], 400),
+        ([{"lane": other}] * 5, 400),
+    ):
+        assert http("POST", enqueue_at, {**body, "alsoLanes": others})[0] == status
 
 
 def test_a_run_comes_after_others(http: Http) -> None:

@@ -517,6 +517,7 @@ OWNED: Final = {
     "lease_renewals": "run_id",
     "lost_leases": "run_id",
     "lane_waits": "run_id",
+    "run_lanes": "run_id",
     "lane_heads": "run_id",
     "stream_chunks": "run_id",
     "reserved_amounts": "run_id",

@@ -65,7 +65,7 @@ def drop_lane(lane: str, *, actor: str | None = None) -> Call[bool]:
 
 
 def list_lanes(*, lanes: Sequence[str] | None = None) -> Call[list[ListedLane]]:
-    """All lanes, or those given: limits, how many of their runs run and how many wait for a place,
+    """All lanes, or those given: limits, how many of their runs and steps run and how many wait,
     each counted to counted_to and no further, so a number that reaches it may be more: 10001, or
     less where more than a hundred lanes have over a hundred, so that all counts are a million at
     most; the twenty keys with most of them, and until when the lane is throttled, null = it is not.

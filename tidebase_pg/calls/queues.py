@@ -56,6 +56,7 @@ def enqueue(
     debounce: Duration | None = None,
     dedupe_for: Duration | None = None,
     cost: int | None = None,
+    also_lanes: Sequence[Mapping[str, Any]] | None = None,
 ) -> Call[Enqueued]:
     """Queue a run. With a dedupe key, at most one run of the queue with that key is active:
     on_conflict return gives that run, replace gives it all that is new unless it has begun,
@@ -65,9 +66,10 @@ def enqueue(
     the call repeatable; channels are sent the events of the run. key_hash, the sha256 of its
     token, says which key of the HTTP door requests it. lane and lane_key are those of set_lane; a
     lane that is not set: TD010; cost = its units there, null = 1; more than the lane allows:
-    22023. after are runs that have to end first: all, or by after_mode any one that completes;
-    after_failure says what it means that they did not complete: cancel (the default) or fail this
-    run, or run it; one that does not exist: TD010.
+    22023; also_lanes = at most 4 further lanes, {lane, lane_key, cost} each, all of which it holds
+    while it runs. after are runs that have to end first: all, or by after_mode any one that
+    completes; after_failure says what it means that they did not complete: cancel (the default) or
+    fail this run, or run it; one that does not exist: TD010.
     """
     return call(
         "enqueue",
@@ -98,6 +100,7 @@ def enqueue(
         debounce=debounce,
         dedupe_for=dedupe_for,
         cost=cost,
+        also_lanes=optional(also_lanes, "also_lanes"),
     )
 
 

@@ -217,8 +217,9 @@ def release(
     used: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
 ) -> Call[RunRow]:
     """Hand a leased run back unfinished, as a worker does when it shuts down; the attempt is not
-    counted. With throttle, why, the whole lane of the run is throttled for as long as delay says;
-    one without a lane waits alone. used is recorded with it, as in complete.
+    counted. With throttle, why, the whole lane of the run is throttled for as long as delay says,
+    or those of its steps under way; one without a lane waits alone. used is recorded with it, as in
+    complete.
     """
     return call(
         "release",
@@ -399,8 +400,8 @@ def get_run(run_id: RunId) -> Call[RunRow]:
 
 
 def describe_run(run_id: RunId) -> Call[dict[str, Any]]:
-    """Everything about a run in one snapshot, as jsonb: run, steps, gates, waits, children
-    (newest 1000), deliveries (newest 1000), state, usage totals, events (newest 1000).
+    """Everything about a run in one snapshot, as jsonb: run, steps, further lanes, gates, waits,
+    children (newest 1000), deliveries (newest 1000), state, usage totals, events (newest 1000).
     """
 
     def read(rows: Sequence[Row]) -> dict[str, Any]:

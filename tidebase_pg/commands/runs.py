@@ -105,6 +105,7 @@ def given_filters(filters: dict[str, Any]) -> dict[str, Any]:
 @click.option("--lane", help="The lane whose limits hold for it.")
 @click.option("--lane-key", help="Whom it counts for within its lane.")
 @click.option("--cost", type=int, help="How many units of its lane it uses; default 1.")
+@click.option("--also-lanes", type=DOCUMENT, help='JSON array of others: [{"lane": "search"}].')
 @click.option("--after", type=click.UUID, multiple=True, help="A run that has to end first.")
 @click.option("--after-mode", type=click.Choice(["all", "any"]), help="Of these; default all.")
 @click.option(

@@ -81,6 +81,18 @@ class Channel(Body, kw_only=True):
 Channels: TypeAlias = Annotated[list[Channel], Meta(max_length=10)]
 
 
+class OtherLane(Body, kw_only=True):
+    """A lane of a run beside its first one."""
+
+    lane: Name
+    lane_key: Text | None = None
+    cost: Units | None = None
+    """Of the units of this lane; absent = 1."""
+
+
+OtherLanes: TypeAlias = Annotated[list[OtherLane], Meta(max_length=4)]
+
+
 class CreateRun(Body, kw_only=True):
     input: Json = NONE
     metadata: Object = NONE
@@ -191,6 +203,8 @@ class CreateChild(Body, kw_only=True):
     lane_key: Text | None = None
     cost: Units | None = None
     """Of the units of its lane; absent = 1."""
+    also_lanes: OtherLanes | None = None
+    """Further lanes that it holds a place in while it runs."""
     after: Annotated[list[Text], Meta(max_length=1000)] | None = None
     """Children of the same run by name, or runs by id, that have to end first: with a queue."""
     after_mode: Literal["all", "any"] | None = None
@@ -365,6 +379,8 @@ class Enqueue(Body, kw_only=True):
     """Whom it counts for within its lane."""
     cost: Units | None = None
     """Of the units of its lane; absent = 1."""
+    also_lanes: OtherLanes | None = None
+    """Further lanes that it holds a place in while it runs."""
     after: Annotated[list[str], Meta(max_length=1000)] | None = None
     """Runs that have to end first."""
     after_mode: Literal["all", "any"] | None = None
@@ -481,6 +497,13 @@ def mapping(name: str, raw: Raw) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise BadBody([name], "cannot be read: use numbers of fewer digits") from None
     return found
+
+
+def other_lanes(given: list[OtherLane] | None) -> list[dict[str, Any]] | None:
+    """Further lanes as a run takes them."""
+    if given is None:
+        return None
+    return [{"lane": other.lane, "lane_key": other.lane_key, "cost": other.cost} for other in given]
 
 
 def capability(raw: Raw) -> str | None:

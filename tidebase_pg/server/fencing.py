@@ -177,6 +177,8 @@ async def spawn(ask: Ask, run_id: UUID, body: bodies.CreateChild) -> types.Spawn
     for name in ("lane", "lane_key", "cost", "after_mode", "after_failure"):
         if (value := getattr(body, name)) is not None:
             options[name] = value
+    if body.also_lanes is not None:
+        options["also_lanes"] = bodies.other_lanes(body.also_lanes)
     call = ask.build(
         calls.spawn,
         run_id,

@@ -31,7 +31,7 @@ begin
     array[
       'priority', 'delay', 'run_at', 'max_attempts', 'deadline', 'metadata', 'backoff', 'budget',
       'edge_type', 'edge_metadata', 'detached', 'recovery_url', 'channels', 'lane', 'lane_key',
-      'cost', 'after', 'after_mode', 'after_failure'
+      'cost', 'also_lanes', 'after', 'after_mode', 'after_failure'
     ]
   );
   v_child := coalesce(spawn.options, '{}') || jsonb_build_object(

@@ -27,7 +27,7 @@ begin
     array[
       'edge', 'workflow', 'input', 'queue', 'priority', 'delay', 'run_at', 'max_attempts',
       'deadline', 'metadata', 'backoff', 'budget', 'edge_type', 'edge_metadata', 'detached',
-      'recovery_url', 'channels', 'lane', 'lane_key', 'cost', 'after', 'after_mode',
+      'recovery_url', 'channels', 'lane', 'lane_key', 'cost', 'also_lanes', 'after', 'after_mode',
       'after_failure'
     ],
     10000

@@ -22,6 +22,7 @@ declare
   v_limited boolean;
   v_shut boolean;
   v_lined uuid[];
+  v_more text[];
   v_taken tide.admission;
 begin
   v_reserved.run_ids := '{}';
@@ -41,6 +42,19 @@ begin
     into v_fair, v_limited, v_shut
     from tide.lanes as l
     where l.lane = any (v_picked.lanes);
+    v_more := tide._more_lanes(v_picked.run_ids);
+    if v_more <> '{}' then
+      select
+        v_limited
+        or coalesce(
+          bool_or(num_nonnulls(l.total, l.per_key, l.units, l.units_per_key) > 0),
+          false
+        ),
+        v_shut or coalesce(bool_or(num_nonnulls(l.throttled_until, l.opened_at) > 0), false)
+      into v_limited, v_shut
+      from tide.lanes as l
+      where l.lane = any (v_more);
+    end if;
     v_reserved.turns := v_reserved.turns || v_picked.turns;
     if v_fair and cardinality(v_picked.lanes) > coalesce(cardinality(v_picked.turns), 0) then
       v_lined := tide._line_up(v_picked.run_ids);
@@ -56,7 +70,8 @@ begin
       v_picked.run_ids,
       v_limited or v_shut,
       v_shut,
-      _admit.max_runs - cardinality(v_reserved.run_ids)
+      _admit.max_runs - cardinality(v_reserved.run_ids),
+      several => v_more <> '{}'
     );
     v_reserved.run_ids := v_reserved.run_ids || v_taken.run_ids;
     v_reserved.lane_slots := v_reserved.lane_slots || v_taken.lane_slots;

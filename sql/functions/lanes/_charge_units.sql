@@ -9,21 +9,7 @@ as $$
 declare
   v_admission tide.admission := admission;
 begin
-  insert into tide.lane_charges (lane, lane_key, purse, charged_at, run_id, units, open)
-  select
-    c.lane,
-    c.lane_key,
-    c.purse,
-    n.charged_at,
-    c.run_id,
-    c.units,
-    true
-  from unnest(_charge_units.charges) as c
-  cross join (
-    select tide._now() as charged_at
-    offset 0
-  ) as n
-  where c.run_id = any (admission.run_ids);
+  perform tide._write_charges(_charge_units.charges, admission.run_ids);
   v_admission.units := array(
     select
       case

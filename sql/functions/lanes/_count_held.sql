@@ -6,6 +6,7 @@ as $$
 declare
   v_placed integer;
   v_unplaced integer;
+  v_others integer;
 begin
   select count(*)
   into v_placed
@@ -21,6 +22,12 @@ begin
     where r.lane = _count_held.lane
       and (r.status = 'running' or r.dispatched_until is not null)
       and r.lane_slot is null;
+    select count(*)
+    into v_others
+    from tide.run_lanes as o
+    where o.lane = _count_held.lane
+      and o.held
+      and o.lane_slot is null;
   else
     select count(*)
     into v_unplaced
@@ -29,11 +36,18 @@ begin
       and r.lane_key = _count_held.lane_key
       and (r.status = 'running' or r.dispatched_until is not null)
       and r.lane_key_slot is null;
+    select count(*)
+    into v_others
+    from tide.run_lanes as o
+    where o.lane = _count_held.lane
+      and o.lane_key = _count_held.lane_key
+      and o.held
+      and o.lane_key_slot is null;
   end if;
-  return v_placed + v_unplaced;
+  return v_placed + v_unplaced + v_others;
 end;
 $$;
 
 comment on function tide._count_held is
-  'How many runs of a line of a lane run or are pushed: those in places above a number, and those '
-  'without a place, because they were claimed when there was no limit.';
+  'How many runs and steps of a line of a lane run or are pushed: those in places above a number, and '
+  'those without a place, because they were claimed when there was no limit.';

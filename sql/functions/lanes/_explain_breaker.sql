@@ -21,7 +21,10 @@ begin
           select r.run_id
           from tide.runs_active as r
           where r.run_id = _explain_breaker.lane.probe_id
-            and r.lane = _explain_breaker.lane.lane
+            and (
+              r.lane = _explain_breaker.lane.lane
+              or _explain_breaker.lane.lane = any (tide._more_lanes(array[r.run_id]))
+            )
             and (r.status = 'running' or r.dispatched_until is not null)
         )
       )

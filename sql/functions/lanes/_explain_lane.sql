@@ -22,6 +22,7 @@ begin
     select w
     from tide.lane_waits as w
     where w.run_id = run.run_id
+      and w.lane = run.lane
   );
   if v_lane.throttled_until > tide._now() then
     v_reasons := v_reasons || tide._reason(
@@ -39,12 +40,21 @@ begin
     v_most := tide._line_most(v_lane, v_line);
     continue when v_line is null or v_most is null;
     v_busy := array(
-      select r.run_id
-      from tide.runs_active as r
-      where r.lane = run.lane
-        and (v_line = '' or r.lane_key = v_line)
-        and (r.status = 'running' or r.dispatched_until is not null)
-      order by r.run_id
+      select b.run_id
+      from (
+        select r.run_id
+        from tide.runs_active as r
+        where r.lane = run.lane
+          and (v_line = '' or r.lane_key = v_line)
+          and (r.status = 'running' or r.dispatched_until is not null)
+        union all
+        select o.run_id
+        from tide.run_lanes as o
+        where o.lane = run.lane
+          and (v_line = '' or o.lane_key = v_line)
+          and o.held
+      ) as b
+      order by b.run_id
     );
     continue when cardinality(v_busy) < v_most
       and (
@@ -86,7 +96,7 @@ begin
       end
     );
   end loop;
-  if v_lane.fair then
+  if v_lane.fair and run.queue is not null then
     v_reasons := v_reasons || tide._explain_turn(run, v_lane);
   end if;
   return v_reasons || tide._explain_units(_explain_lane.run, v_lane, v_wait);

@@ -23,7 +23,7 @@ begin
     v_used := tide._units_used(run.lane, v_line);
     v_ahead := tide._waits_ahead(_explain_units.run, _explain_units.wait, v_line);
     continue when v_used + v_cost <= v_units and cardinality(v_ahead) = 0;
-    select coalesce(sum(least(coalesce(r.cost, 1), v_units)), 0) + v_cost - v_units + v_used
+    select coalesce(sum(least(tide._cost_in(r, run.lane), v_units)), 0) + v_cost - v_units + v_used
     into v_missing
     from tide.runs_active as r
     where r.run_id = any (v_ahead);

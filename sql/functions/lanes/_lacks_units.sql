@@ -11,7 +11,7 @@ begin
   end if;
   return (
     select
-      least(coalesce(r.cost, 1), v_units)
+      least(tide._cost_in(r, _lacks_units.lane), v_units)
         > v_units - tide._units_used(_lacks_units.lane, _lacks_units.lane_key)
       or exists (
         select
@@ -22,7 +22,7 @@ begin
           and tide._waits_before(w, r)
       )
     from tide.runs_active as r
-    join tide.lanes as l on l.lane = r.lane
+    join tide.lanes as l on l.lane = _lacks_units.lane
     where r.run_id = _lacks_units.run_id
   );
 end;

@@ -64,7 +64,9 @@ begin
       );
     end if;
     if cardinality(v_line.run_ids) > v_room then
-      perform tide._park_in_line(v_line.run_ids[v_room + 1:], v_line.lane_key, 'lane');
+      perform tide._park_in_line(
+        v_line.lane, v_line.run_ids[v_room + 1:], v_line.lane_key, 'lane'
+      );
     end if;
   end loop;
   return v_lined;

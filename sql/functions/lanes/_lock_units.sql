@@ -9,7 +9,7 @@ create or replace function tide._lock_units(
   units bigint,
   period interval,
   in_order boolean,
-  run_ids uuid[]
+  asks tide.lane_asks[]
 )
 returns tide.lane_charges[]
 language plpgsql
@@ -42,16 +42,19 @@ begin
     limit 1
   );
   select
-    array_agg(least(coalesce(r.cost, 1), _lock_units.units) order by p.place)
-      filter (where p.place < coalesce(b.behind, 2147483647)),
-    sum(least(coalesce(r.cost, 1), _lock_units.units))
-      filter (where p.place < coalesce(b.behind, 2147483647))
+    array_agg(least(coalesce(p.cost, 1), _lock_units.units) order by p.ask)
+      filter (where p.ask < coalesce(b.behind, 2147483647)),
+    sum(least(coalesce(p.cost, 1), _lock_units.units))
+      filter (where p.ask < coalesce(b.behind, 2147483647))
   into v_costs, v_wanted
-  from unnest(_lock_units.run_ids) with ordinality as p(run_id, place)
-  join tide.runs_active as r on r.run_id = p.run_id
+  from unnest(_lock_units.asks) with ordinality as p(
+    place, run_id, hold_id, lane, lane_key, cost, ask
+  )
   cross join (
-    select min(o.place) as behind
-    from unnest(_lock_units.run_ids) with ordinality as o(run_id, place)
+    select min(o.ask) as behind
+    from unnest(_lock_units.asks) with ordinality as o(
+      place, run_id, hold_id, lane, lane_key, cost, ask
+    )
     join tide.runs_active as a on a.run_id = o.run_id
     where tide._waits_before(v_first, a)
   ) as b;
@@ -107,7 +110,7 @@ begin
     v_owed := v_costs[v_place];
     exit when v_left < v_owed;
     v_left := v_left - v_owed;
-    v_charge.run_id := run_ids[v_place];
+    v_charge.run_id := (asks[v_place]).hold_id;
     for v_purse in 1..v_count loop
       exit when v_owed = 0;
       v_part := least(v_owed, v_locked[v_purse]);

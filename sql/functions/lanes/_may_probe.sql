@@ -14,7 +14,10 @@ begin
       from tide.runs_active as r
       where r.run_id = _may_probe.lane.probe_id
         and r.run_id <> all (_may_probe.picked)
-        and r.lane = _may_probe.lane.lane
+        and (
+          r.lane = _may_probe.lane.lane
+          or _may_probe.lane.lane = any (tide._more_lanes(array[r.run_id]))
+        )
         and (
           r.status = 'running'
           or r.dispatched_until is not null

@@ -1,4 +1,9 @@
-create or replace function tide._park_at_provider(run tide.runs, error jsonb)
+create or replace function tide._park_at_provider(
+  run tide.runs,
+  error jsonb,
+  lane text,
+  lane_key text
+)
 returns void
 language plpgsql
 volatile
@@ -19,13 +24,20 @@ begin
     ),
     error => _park_at_provider.error,
     waiting_on => 'provider',
-    waiting_for => run.lane
+    waiting_for => _park_at_provider.lane
   );
   insert into tide.lane_waits (run_id, lane, lane_key, priority, run_at, run_key)
-  values (run.run_id, run.lane, '', run.priority, run.run_at, run.lane_key);
+  values (
+    run.run_id,
+    _park_at_provider.lane,
+    '',
+    run.priority,
+    run.run_at,
+    _park_at_provider.lane_key
+  );
 end;
 $$;
 
 comment on function tide._park_at_provider is
-  'Give the attempt of a run back that failed while the breaker of its lane is open: it keeps its place '
-  'and waits until the lane goes on.';
+  'Give the attempt of a run back that failed while the breaker of one of its lanes is open: it keeps its '
+  'place and waits until the lane goes on.';

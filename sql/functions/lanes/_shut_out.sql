@@ -1,4 +1,4 @@
-create or replace function tide._shut_out(run_ids uuid[])
+create or replace function tide._shut_out(asks tide.lane_asks[])
 returns text[]
 language plpgsql
 volatile
@@ -11,26 +11,27 @@ declare
 begin
   for v_group in
     select
-      r.lane,
+      a.lane,
       l.throttled_until > v_now as throttled,
-      array_agg(p.run_id order by p.place) as run_ids,
-      array_agg(p.place order by p.place) as places
-    from unnest(_shut_out.run_ids) with ordinality as p(run_id, place)
-    join tide.runs_active as r on r.run_id = p.run_id
-    join tide.lanes as l on l.lane = r.lane
+      array_agg(a.run_id order by a.ask) as run_ids,
+      array_agg(a.ask order by a.ask) as asks
+    from unnest(_shut_out.asks) with ordinality as a(
+      place, run_id, hold_id, lane, lane_key, cost, ask
+    )
+    join tide.lanes as l on l.lane = a.lane
     where l.throttled_until > v_now
       or l.opened_at is not null
     group by
-      r.lane,
+      a.lane,
       l.throttled_until
-    order by r.lane
+    order by a.lane
   loop
     v_said := case
       when v_group.throttled then 'throttled'
       else tide._admit_probe(v_group.lane, v_group.run_ids)
     end;
-    for v_rank in 1..cardinality(v_group.places) loop
-      v_shut[v_group.places[v_rank]] := case
+    for v_rank in 1..cardinality(v_group.asks) loop
+      v_shut[v_group.asks[v_rank]] := case
         when v_said = 'throttled' then 'lane'
         when v_said = 'busy' then 'busy'
         when v_said = 'open' or v_said = 'probe' and v_rank > 1 then 'provider'
@@ -42,5 +43,5 @@ end;
 $$;
 
 comment on function tide._shut_out is
-  'What keeps picked runs from running whatever places are free, by their place among those picked: lane '
-  '= it is throttled, provider = its breaker is open, busy = another transaction decides; null = nothing.';
+  'What keeps runs from a lane whatever places are free, by ask: lane = it is throttled, provider = its '
+  'breaker is open, busy = another transaction decides; null = nothing.';

@@ -29,6 +29,15 @@ begin
           when v_slot.lane_key = '' then r.lane_slot
           when v_slot.lane_key = r.lane_key then r.lane_key_slot
         end
+    ) or exists (
+      select
+      from tide.run_lanes as o
+      where o.run_id = v_slot.run_id
+        and o.lane = v_slot.lane
+        and v_slot.slot = case
+          when v_slot.lane_key = '' then o.lane_slot
+          when v_slot.lane_key = o.lane_key then o.lane_key_slot
+        end
     ) then
       update tide.lane_slots as s
       set looked_at = v_now

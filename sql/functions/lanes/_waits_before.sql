@@ -1,4 +1,4 @@
--- As _park_in_line would put the run: in the line of the lane it keeps its turn.
+-- As _park_in_line would put the run: but in the line of its own key it keeps its turn.
 create or replace function tide._waits_before(wait tide.lane_waits, run tide.runs)
 returns boolean
 language plpgsql
@@ -6,7 +6,8 @@ immutable
 parallel safe
 as $$
 declare
-  v_kept constant boolean := run.turn_at is not null and wait.lane_key = '';
+  v_kept constant boolean := run.turn_at is not null
+    and (wait.lane_key = '' or wait.lane <> run.lane);
   v_priority constant integer := case when v_kept then 0 else run.priority end;
 begin
   return wait.priority > v_priority

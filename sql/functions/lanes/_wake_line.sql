@@ -6,7 +6,8 @@ language plpgsql
 volatile
 as $$
 declare
-  v_wait record;
+  v_waits refcursor;
+  v_run_id uuid;
   v_run tide.runs;
   v_woken integer := 0;
   v_units constant bigint := case
@@ -23,21 +24,33 @@ begin
     return 0;
   end if;
   if lane.fair and lane_key <> '' then
-    return tide._bring_up_line(_wake_line.lane.lane, _wake_line.lane_key, _wake_line.most);
-  end if;
-  for v_wait in
+    -- Those that have it as a further lane have no turns in it.
+    open v_waits for
+    select w.run_id
+    from tide.lane_waits as w
+    where w.lane = _wake_line.lane.lane
+      and w.lane_key = _wake_line.lane_key
+      and w.lane_key <> ''
+      and w.queue is null
+    order by w.lane, w.lane_key, w.priority desc, w.run_at, w.run_id
+    limit 1000;
+  else
+    open v_waits for
     select w.run_id
     from tide.lane_waits as w
     where w.lane = _wake_line.lane.lane
       and w.lane_key = _wake_line.lane_key
     order by w.lane, w.lane_key, w.priority desc, w.run_at, w.run_id
-    limit 1000
+    limit 1000;
+  end if;
   loop
     exit when v_woken >= most;
-    select least(coalesce(r.cost, 1), v_units)
+    fetch v_waits into v_run_id;
+    exit when not found;
+    select least(tide._cost_in(r, _wake_line.lane.lane), v_units)
     into v_cost
     from tide.runs_active as r
-    where r.run_id = v_wait.run_id
+    where r.run_id = v_run_id
       and r.waiting_on in ('lane', 'provider')
     for no key update skip locked;
     continue when not found;
@@ -47,7 +60,7 @@ begin
     -- The first that does not fit keeps those behind it waiting until it does.
     exit when v_cost > v_free;
     v_free := v_free - v_cost;
-    v_run := tide._leave_line(v_wait.run_id);
+    v_run := tide._leave_line(v_run_id);
     perform
     from tide.queues as q
     where q.queue = v_run.queue
@@ -56,6 +69,12 @@ begin
       v_woken := v_woken + 1;
     end if;
   end loop;
+  close v_waits;
+  if lane.fair and lane_key <> '' then
+    return v_woken + tide._bring_up_line(
+      _wake_line.lane.lane, _wake_line.lane_key, _wake_line.most - v_woken
+    );
+  end if;
   return v_woken;
 end;
 $$;

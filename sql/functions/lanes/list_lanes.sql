@@ -59,6 +59,14 @@ begin
       )
       or exists (
         select
+        from tide.run_lanes as o
+        where o.lane = l.lane
+          and o.held
+        order by o.lane, o.lane_key, o.run_id
+        offset 100
+      )
+      or exists (
+        select
         from tide.lane_waits as w
         where w.lane = l.lane
         order by w.lane, w.lane_key, w.priority desc, w.run_at, w.run_id
@@ -134,6 +142,17 @@ begin
         union all
         (
           select
+            o.lane_key,
+            true
+          from tide.run_lanes as o
+          where o.lane = l.lane
+            and o.held
+          order by o.lane, o.lane_key, o.run_id
+          limit v_most
+        )
+        union all
+        (
+          select
             coalesce(w.run_key, nullif(w.lane_key, '')),
             false
           from tide.lane_waits as w
@@ -156,7 +175,7 @@ end;
 $$;
 
 comment on function tide.list_lanes is
-  'All lanes, or those given: limits, how many of their runs run and how many wait for a place, each '
+  'All lanes, or those given: limits, how many of their runs and steps run and how many wait, each '
   'counted to counted_to and no further, so a number that reaches it may be more: 10001, or less where more '
   'than a hundred lanes have over a hundred, so that all counts are a million at most; the twenty keys with '
   'most of them, and until when the lane is throttled, null = it is not. Of a '

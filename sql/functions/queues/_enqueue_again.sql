@@ -86,6 +86,11 @@ begin
       insert into tide.run_inputs (run_id, input)
       values (v_run.run_id, run.input);
     end if;
+    if num_nonnulls(active.lane, run.lane) > 0 then
+      delete from tide.run_lanes as o
+      where o.run_id = v_run.run_id;
+      perform tide._add_lanes(v_run.run_id, run.also_lanes);
+    end if;
     delete from tide.channels as c
     where c.run_id = v_run.run_id
       and c.gate_id is null;

@@ -20,7 +20,7 @@ declare
   v_known constant text[] := array[
     'workflow', 'input', 'dedupe_key', 'priority', 'delay', 'run_at', 'max_attempts', 'deadline',
     'metadata', 'on_conflict', 'run_id', 'backoff', 'budget', 'channels', 'recovery_url', 'lane',
-    'lane_key', 'cost', 'after', 'after_mode', 'after_failure'
+    'lane_key', 'cost', 'also_lanes', 'after', 'after_mode', 'after_failure'
   ] || case
     when _parse_batch.parent_id is null then '{debounce,dedupe_for}'::text[]
   end;
@@ -170,6 +170,14 @@ begin
           g.options ->> 'lane',
           g.options ->> 'lane_key',
           tide._option_number(g.argument || '.cost', g.options -> 'cost'),
+          g.argument || '.'
+        )
+      end,
+      case
+        when g.options ? 'also_lanes' then tide._valid_also_lanes(
+          _parse_batch.queue,
+          g.options ->> 'lane',
+          g.options -> 'also_lanes',
           g.argument || '.'
         )
       end

@@ -87,6 +87,7 @@ begin
     join tide.runs_active as r on r.run_id = a.run_id
     where a.place > cardinality(v_reserved.run_ids)
       and r.lane is not null;
+    perform tide._return_more_lanes(v_admitted[cardinality(v_reserved.run_ids) + 1:]);
   end if;
   if cardinality(v_reserved.run_ids) = 0 then
     return null;

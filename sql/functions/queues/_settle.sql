@@ -28,6 +28,7 @@ begin
           and r.lane is not null
       );
       if cardinality(v_lanes) > 0 then
+        v_lanes := v_lanes || tide._more_lanes(v_plain.other_run_ids);
         perform tide._lock_lanes(
           v_lanes, case when v_plain.others @? '$[*].throttle' then v_lanes end
         );

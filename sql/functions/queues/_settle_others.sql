@@ -18,6 +18,7 @@ declare
   v_single uuid[];
   v_failing text[];
   v_throttled text[];
+  v_others text[];
   v_report tide.outcome;
   v_run tide.runs;
   v_verdict tide.verdict;
@@ -89,7 +90,10 @@ begin
   end if;
   -- Before runs end, which may lock their lane to wake its probe.
   if v_failing is not null or v_throttled is not null then
-    perform tide._lock_lanes(v_failing, v_throttled);
+    v_others := tide._more_lanes(v_ended);
+    perform tide._lock_lanes(
+      v_failing || v_others, v_throttled || case when v_throttled is not null then v_others end
+    );
   end if;
   if v_completed is not null then
     perform tide._finish(v_completed, 'completed', results => v_results);
@@ -102,17 +106,17 @@ begin
       t.lane, v_now + t.delay, t.throttle, claimed_at => t.started_at
     )
     from (
-      select distinct on (r.lane)
-        r.lane,
+      select distinct on (n.lane)
+        n.lane,
         o.delay,
         o.throttle,
-        max(r.started_at) over (partition by r.lane) as started_at
+        max(r.started_at) over (partition by n.lane) as started_at
       from unnest(v_reports) as o
       join tide.runs_active as r on r.run_id = o.run_id
+      cross join lateral unnest(tide._blamed_lanes(r)) as n(lane)
       where o.throttle is not null
         and o.run_id = any (v_ended)
-        and r.lane is not null
-      order by r.lane, o.delay desc
+      order by n.lane, o.delay desc
     ) as t;
     foreach v_report in array v_reports loop
       continue when v_report.run_id <> all (v_ended);

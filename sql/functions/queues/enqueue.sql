@@ -23,7 +23,8 @@ create or replace function tide.enqueue(
   after_failure text default null,
   debounce interval default null,
   dedupe_for interval default null,
-  cost numeric default null
+  cost numeric default null,
+  also_lanes jsonb default null
 )
 returns tide.enqueued
 language plpgsql
@@ -88,7 +89,7 @@ begin
       enqueue.delay, enqueue.run_at, enqueue.max_attempts, enqueue.deadline, enqueue.dedupe_key,
       enqueue.budget, enqueue.backoff, enqueue.recovery_url, enqueue.key_hash, enqueue.lane,
       enqueue.lane_key, enqueue.after, enqueue.after_mode, enqueue.after_failure,
-      enqueue.debounce, enqueue.dedupe_for, enqueue.cost
+      enqueue.debounce, enqueue.dedupe_for, enqueue.cost, enqueue.also_lanes
     ) > 0
   then
     if v_restricted then
@@ -118,10 +119,11 @@ begin
     if enqueue.dedupe_for is not null then
       v_run.dedupe_for := tide._valid_dedupe_for('', enqueue.dedupe_for, v_run.dedupe_key);
     end if;
-    if num_nonnulls(enqueue.lane, enqueue.lane_key, enqueue.cost) > 0 then
+    if num_nonnulls(enqueue.lane, enqueue.lane_key, enqueue.cost, enqueue.also_lanes) > 0 then
       v_run.lane := tide._valid_lane(v_run.queue, enqueue.lane, enqueue.lane_key);
       v_run.lane_key := enqueue.lane_key;
       v_run.cost := tide._valid_cost(v_run.lane, v_run.lane_key, enqueue.cost);
+      v_run.also_lanes := tide._valid_also_lanes(v_run.queue, v_run.lane, enqueue.also_lanes);
     end if;
     if enqueue.recovery_url is not null then
       perform tide._require_urls(v_run.queue);
@@ -170,6 +172,7 @@ comment on function tide.enqueue is
   'run, which return and replace then give. run_id makes the call repeatable; channels are sent the '
   'events of the run. key_hash, the sha256 of its token, says which key of the HTTP door requests it. '
   'lane and lane_key are those of set_lane; a lane that is not set: TD010; cost = its units there, null = '
-  '1; more than the lane allows: 22023. after are runs that have to end first: all, or by after_mode any '
+  '1; more than the lane allows: 22023; also_lanes = at most 4 further lanes, {lane, lane_key, cost} each, '
+  'all of which it holds while it runs. after are runs that have to end first: all, or by after_mode any '
   'one that completes; after_failure says what it means that they did not complete: cancel (the default) '
   'or fail this run, or run it; one that does not exist: TD010.';

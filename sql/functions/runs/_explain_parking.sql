@@ -63,13 +63,19 @@ begin
         )
       );
     when 'lane', 'provider' then
-      v_reasons := tide._explain_lane(run);
+      v_reasons := tide._explain_lanes(run);
       return case
         when v_reasons = '[]'
           then tide._reason(
             'lane',
             'its lane has room for it again: it goes on at the next tick',
-            jsonb_build_object('lane', run.lane, 'lane_key', run.lane_key)
+            (
+              select jsonb_build_object(
+                'lane', w.lane, 'lane_key', coalesce(w.run_key, nullif(w.lane_key, ''))
+              )
+              from tide.lane_waits as w
+              where w.run_id = run.run_id
+            )
           )
         else v_reasons
       end;

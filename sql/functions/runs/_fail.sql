@@ -11,12 +11,13 @@ volatile
 as $$
 declare
   v_run_at timestamptz;
+  v_open tide.runs;
 begin
-  if run.lane is not null
-    and tide._note_failure(run, _fail.error, _fail.failure_class)
-    and retryable
-  then
-    perform tide._park_at_provider(run, _fail.error);
+  if run.lane is not null then
+    v_open := tide._note_failures(run, _fail.error, _fail.failure_class);
+  end if;
+  if v_open.lane is not null and retryable then
+    perform tide._park_at_provider(run, _fail.error, v_open.lane, v_open.lane_key);
   elsif retryable and run.attempt < run.max_attempts then
     v_run_at := tide._now() + coalesce(_fail.retry_after, tide._backoff(run));
     perform tide._requeue(
@@ -50,4 +51,4 @@ $$;
 
 comment on function tide._fail is
   'End an attempt that failed: another one after its backoff, or the run has failed. Where the breaker '
-  'of its lane is open it was none.';
+  'of one of its lanes is open it was none.';

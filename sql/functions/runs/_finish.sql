@@ -65,7 +65,7 @@ begin
       else r.told_events
     end,
     r.requested_by,
-    r.lane,
+    nullif(r.lane, ''),
     r.lane_key,
     r.dedupe_for,
     r.cost
@@ -109,7 +109,8 @@ begin
               when _finish.status = 'completed'
                 or _finish.status = 'failed' and r.leased_until > v_now
                 then nullif(coalesce(r.cost, 1) - r.units_left, 0)
-            end
+            end,
+            _finish.status = 'completed' or _finish.status = 'failed' and r.leased_until > v_now
           )::tide.ended
       end as ended,
       exists (

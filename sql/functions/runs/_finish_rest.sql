@@ -60,6 +60,24 @@ begin
     )
     from unnest(_finish_rest.ended) as e
     where e.lane is not null;
+    perform tide._end_more_lanes(
+      o,
+      case when e.reported then nullif(coalesce(o.cost, 1) - o.units_left, 0) end,
+      completed => _finish_rest.status = 'completed'
+    )
+    from tide.run_lanes as o
+    cross join lateral (
+      select n.reported
+      from unnest(_finish_rest.ended) as n
+      where n.run_id = o.run_id
+    ) as e
+    where o.run_id = any (
+      array(
+        select n.run_id
+        from unnest(_finish_rest.ended) as n
+        where n.lane is not null
+      )
+    );
   end if;
   if not v_told then
     perform tide._emit(

@@ -103,6 +103,10 @@ begin
     on conflict on constraint run_inputs_pkey do nothing;
   end if;
   if v_laned then
+    perform tide._add_lanes(n.run_id, n.also_lanes)
+    from unnest(_insert_runs.runs) as n
+    where n.also_lanes is not null
+      and n.run_id = any (v_inserted);
     perform tide._line_up(v_inserted);
   end if;
   return v_inserted;

@@ -38,6 +38,7 @@ begin
     -- A run that comes to a wait has gone on: only stalls in a row count.
     recoveries = case when _requeue.waiting_on is null then r.recoveries else 0 end,
     slot = null,
+    lane = nullif(r.lane, ''),
     lane_slot = null,
     lane_key_slot = null,
     units_left = null,
@@ -69,6 +70,14 @@ begin
     perform tide._leave_lane(
       run.run_id, run.lane, run.lane_key, run.lane_slot, run.lane_key_slot
     );
+    perform tide._end_more_lanes(
+      o,
+      tide._units_to_settle(
+        tide._as_in(_requeue.run, o), _requeue.ended_by, _requeue.waiting_on is not null
+      )
+    )
+    from tide.run_lanes as o
+    where o.run_id = run.run_id;
   end if;
   perform tide._make_ready(v_run.queue, v_run.priority, v_run.run_at);
   if run.lane is not null then

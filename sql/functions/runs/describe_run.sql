@@ -26,6 +26,13 @@ begin
       from tide.steps as s
       where s.run_id = v_run.run_id
     ),
+    'lanes', (
+      select coalesce(
+        jsonb_agg(to_jsonb(o) - '{run_id,hold_id}'::text[] order by o.step, o.lane), '[]'
+      )
+      from tide.run_lanes as o
+      where o.run_id = v_run.run_id
+    ),
     'gates', (
       select coalesce(
         jsonb_agg(
@@ -123,5 +130,5 @@ end;
 $$;
 
 comment on function tide.describe_run is
-  'Everything about a run in one snapshot, as jsonb: run, steps, gates, waits, children '
+  'Everything about a run in one snapshot, as jsonb: run, steps, further lanes, gates, waits, children '
   '(newest 1000), deliveries (newest 1000), state, usage totals, events (newest 1000).';

@@ -66,7 +66,7 @@ begin
     end if;
     v_reasons := v_reasons || tide._explain_cap(v_queue) || tide._explain_rate(v_queue, v_now);
     if v_run.lane is not null then
-      v_reasons := v_reasons || tide._explain_lane(v_run);
+      v_reasons := v_reasons || tide._explain_lanes(v_run);
     end if;
     if v_paused then
       v_reasons := v_reasons || tide._reason('installation_paused', 'the installation is paused');

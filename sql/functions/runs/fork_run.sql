@@ -54,6 +54,10 @@ begin
   v_new.lane := v_old.lane;
   v_new.lane_key := v_old.lane_key;
   v_new.cost := v_old.cost;
+  if v_old.lane is not null then
+    v_new.lane := nullif(v_old.lane, '');
+    v_new.also_lanes := tide._also_lanes(v_old.run_id);
+  end if;
   v_new.forked_from := v_old.run_id;
   v_new.requested_by := tide._acting(tide._acting_key(fork_run.key_hash));
   if cardinality(tide._insert_runs(array[v_new], free => not v_new.given_id)) = 0

@@ -25,8 +25,9 @@ begin
     end if;
     if v_throttle is not null and v_run.lane is not null then
       perform tide._throttle_lane(
-        v_run.lane, tide._now() + v_delay, v_throttle, claimed_at => v_run.started_at
-      );
+        n.lane, tide._now() + v_delay, v_throttle, claimed_at => v_run.started_at
+      )
+      from unnest(tide._blamed_lanes(v_run)) as n(lane);
     end if;
     perform tide._release(v_run, v_delay, v_throttle);
   end if;
@@ -36,5 +37,5 @@ $$;
 
 comment on function tide.release is
   'Hand a leased run back unfinished, as a worker does when it shuts down; the attempt is not counted. '
-  'With throttle, why, the whole lane of the run is throttled for as long as delay says; one without '
-  'a lane waits alone. used is recorded with it, as in complete.';
+  'With throttle, why, the whole lane of the run is throttled for as long as delay says, or those of its '
+  'steps under way; one without a lane waits alone. used is recorded with it, as in complete.';

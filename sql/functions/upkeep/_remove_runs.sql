@@ -5,6 +5,15 @@ volatile
 as $$
 begin
   delete from tide.run_inputs as i where i.run_id = any (_remove_runs.run_ids);
+  delete from tide.run_lanes as o
+  where o.run_id = any (
+    array(
+      select r.run_id
+      from tide.runs_finished as r
+      where r.run_id = any (_remove_runs.run_ids)
+        and r.lane is not null
+    )
+  );
   delete from tide.events as e where e.run_id = any (_remove_runs.run_ids);
   delete from tide.steps as s where s.run_id = any (_remove_runs.run_ids);
   delete from tide.lease_renewals as b where b.run_id = any (_remove_runs.run_ids);

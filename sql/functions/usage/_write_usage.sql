@@ -40,7 +40,7 @@ begin
     );
     return v_usage;
   end if;
-  if run.status = 'running' and run.units_left is not null then
+  if run.status = 'running' and run.lane is not null then
     perform tide._use_units(_write_usage.run, v_usage);
   end if;
   perform tide._log(

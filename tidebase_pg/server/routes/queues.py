@@ -44,6 +44,7 @@ async def enqueue(ask: Ask, body: bodies.Enqueue) -> objects.EnqueuedRun:
         lane=body.lane,
         lane_key=body.lane_key,
         cost=body.cost,
+        also_lanes=bodies.other_lanes(body.also_lanes),
         after=run_ids(body.after),
         after_mode=body.after_mode,
         after_failure=body.after_failure,

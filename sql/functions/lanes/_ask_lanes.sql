@@ -1,0 +1,142 @@
+-- Asks in lanes that are throttled or open take no place and stand in the line of the lane. Of the others
+-- first the lines of the keys are asked, then those of the lanes, so a run its key keeps from running takes
+-- no place of the lane; in each line first for a place, then for units. A run that lacks one place is asked
+-- for no further one. What is locked for runs that take nothing in the end is free again at the commit.
+create or replace function tide._ask_lanes(asks tide.lane_asks[], shut boolean)
+returns tide.lane_answers
+language plpgsql
+volatile
+as $$
+declare
+  v_group record;
+  v_place bigint;
+  v_places bigint[];
+  v_left integer[];
+  v_slots integer[];
+  v_charged tide.lane_charges[];
+  v_answers tide.lane_answers;
+  -- Arrays of their own, which are written in place.
+  v_lacking bigint[];
+  v_lines text[];
+  v_lane_slots integer[] := array_fill(null::integer, array[cardinality(asks)]);
+  v_key_slots integer[] := array_fill(null::integer, array[cardinality(asks)]);
+begin
+  v_answers.charges := array[]::tide.lane_charges[];
+  v_places := array(
+    select a.place
+    from unnest(_ask_lanes.asks) with ordinality as a(
+      place, run_id, hold_id, lane, lane_key, cost, ask
+    )
+    order by a.ask
+  );
+  if shut then
+    v_answers.shut := tide._shut_out(_ask_lanes.asks);
+    for v_ask in 1..cardinality(asks) loop
+      if v_answers.shut[v_ask] is not null and v_lines[v_places[v_ask]] is null then
+        v_lines[v_places[v_ask]] := '';
+        v_lacking[v_places[v_ask]] := v_ask;
+      end if;
+    end loop;
+  end if;
+  for v_group in
+    select
+      a.lane,
+      g.of_keys,
+      g.lane_key,
+      g.most,
+      l.adaptive_limit is not null and not g.of_keys as lowered,
+      g.units,
+      l.period,
+      l.opened_at is null as in_order,
+      array_agg(a.ask::integer order by a.ask) as asks
+    from unnest(_ask_lanes.asks) with ordinality as a(
+      place, run_id, hold_id, lane, lane_key, cost, ask
+    )
+    join tide.lanes as l on l.lane = a.lane
+    cross join lateral (
+      values
+        (true, a.lane_key, l.per_key, l.units_per_key),
+        (false, '', tide._line_most(l, ''), l.units)
+    ) as g(of_keys, lane_key, most, units)
+    where g.lane_key is not null
+      and num_nonnulls(g.most, g.units) > 0
+    group by
+      1,
+      2,
+      3,
+      4,
+      5,
+      6,
+      7,
+      8
+    order by
+      2 desc,
+      1,
+      3
+  loop
+    v_left := array(
+      select n.ask
+      from unnest(v_group.asks) as n(ask)
+      where v_lines[v_places[n.ask]] is null
+      order by n.ask
+    );
+    if v_group.lowered and cardinality(v_left) > 0 then
+      v_group.most := tide._raise_limit(v_group.lane);
+    end if;
+    if v_group.most is not null and cardinality(v_left) > 0 then
+      if v_group.of_keys then
+        perform tide._make_key_slots(v_group.lane, v_group.lane_key, v_group.most);
+      end if;
+      v_slots := tide._lock_lane_slots(
+        v_group.lane, v_group.lane_key, v_group.most, cardinality(v_left)
+      );
+      for v_rank in 1..cardinality(v_left) loop
+        if v_group.of_keys then
+          v_key_slots[v_left[v_rank]] := v_slots[v_rank];
+        else
+          v_lane_slots[v_left[v_rank]] := v_slots[v_rank];
+        end if;
+        if v_slots[v_rank] is null then
+          v_place := v_places[v_left[v_rank]];
+          v_lines[v_place] := v_group.lane_key;
+          v_lacking[v_place] := v_left[v_rank];
+        end if;
+      end loop;
+      v_left := v_left[:cardinality(v_slots)];
+    end if;
+    continue when v_group.units is null or cardinality(v_left) = 0;
+    if v_group.of_keys then
+      perform tide._make_key_purses(v_group.lane, v_group.lane_key);
+    end if;
+    v_charged := tide._lock_units(
+      v_group.lane,
+      v_group.lane_key,
+      v_group.units,
+      v_group.period,
+      v_group.in_order,
+      array(
+        select _ask_lanes.asks[n.ask]
+        from unnest(v_left) as n(ask)
+        order by n.ask
+      )
+    );
+    v_answers.charges := v_answers.charges || v_charged;
+    for v_rank in 1..cardinality(v_left) loop
+      if not tide._is_charged(v_charged, (asks[v_left[v_rank]]).hold_id) then
+        v_place := v_places[v_left[v_rank]];
+        v_lines[v_place] := v_group.lane_key;
+        v_lacking[v_place] := v_left[v_rank];
+      end if;
+    end loop;
+  end loop;
+  v_answers.lacking := v_lacking;
+  v_answers.lines := v_lines;
+  v_answers.lane_slots := v_lane_slots;
+  v_answers.lane_key_slots := v_key_slots;
+  return v_answers;
+end;
+$$;
+
+comment on function tide._ask_lanes is
+  'Lock places and units for runs that ask for them, as far as there are, and say what each run lacks. '
+  'Nothing is written yet.';
