@@ -33,6 +33,7 @@ import psycopg
 from tests.chaos.application import BACKOFF, BUDGET, LEASE
 from tests.chaos.disk import SmallDisk
 from tests.chaos.history import LOG_LINE, Log, coverage, dump, gather, violations
+from tests.chaos.masses import HANGING_UP, hang_up
 from tests.chaos.wire import QUEUE, SECRET, Receiver, Wire
 from tests.servers import PGBOUNCER, ROOT, Absent, Bouncer, OwnServer, RunningServer
 from tests.support import Clock, Connection, open_connection
@@ -46,7 +47,9 @@ NEEDED = {
     "zombies of HTTP refused": 5, "streams heard": 10, "webhooks asked for": 20,
     "webhooks sent again": 3, "cancelled in an attempt": 5, "steps repeated": 3,
     "decisions lost to another": 1, "requests asked again": 3, "parked over a budget": 3,
-    "words heard": 3, "keys asked for beside a completion": 5,
+    "words heard": 3, "lost answers that were commits": 3, "lost answers that were none": 3,
+    "completions before a cancel": 5, "cancels before a completion": 5,
+    "keys asked for beside a completion": 5,
 }  # fmt: skip
 """What a campaign of ten minutes has to have met, or it was too weak to say anything."""
 
@@ -199,12 +202,19 @@ class Campaign:
 
     def produce(self, log: Log, chance: random.Random) -> None:
         """Sends the same again, with the same id, until it is answered."""
-        run_id, kind = uuid4(), "plain"
+        run_id, kind, asked = uuid4(), "plain", 0
         while not self.ended.wait(0.05):
             with self.connected(log, "enqueue") as connection:
-                if _open_orders(connection) >= MOST_OPEN:
+                if _open_runs(connection, "orders") >= MOST_OPEN:
                     self.ended.wait(0.5)
                     continue
+                if asked:
+                    row = connection.execute(
+                        "select exists (select from tide.runs as r where r.run_id = %s) as there",
+                        [run_id],
+                    ).fetchone()
+                    log.write("asked again", run_id=run_id, how=kind, there=row.there)
+                asked += 1
                 call = (
                     "select run_id from tide.enqueue('order', queue => 'orders', input => %s, "
                     "max_attempts => 30, backoff => %s, run_id => %s, budget => %s)"
@@ -215,6 +225,8 @@ class Campaign:
                     json.dumps(BUDGET) if wanted["spends"] else None,
                 ]  # fmt: skip
                 if kind == "plain":
+                    if chance.random() < HANGING_UP:
+                        hang_up(connection, call, values, chance)
                     connection.execute(call.encode(), values)
                     log.write("enqueued", run_id=run_id)
                 else:
@@ -224,8 +236,13 @@ class Campaign:
                         )
                         connection.execute(call.encode(), values)
                         log.write("with a row", run_id=run_id)
+                        if chance.random() < HANGING_UP:
+                            # A transaction of a closed connection ends without a word.
+                            connection.close()
+                            raise psycopg.OperationalError("hung up before the commit")
                     log.write("rolled back" if kind == "rollback" else "enqueued", run_id=run_id)
                 run_id, kind = uuid4(), chance.choice(["plain", "plain", "row", "rollback"])
+                asked = 0
 
     def work_in_sql(self, log: Log, chance: random.Random) -> None:
         """Claims, sometimes oversleeps its lease, and reports all the same."""
@@ -259,6 +276,9 @@ class Campaign:
     def feed_zombies(self, log: Log, chance: random.Random) -> None:
         while not self.ended.wait(0.15):
             with self.connected(log, "enqueue") as connection:
+                if _open_runs(connection, "zombies") >= MOST_OPEN:
+                    self.ended.wait(0.5)
+                    continue
                 row = connection.execute(
                     "select run_id "
                     "from tide.enqueue('zombie', queue => 'zombies', max_attempts => 90)"
@@ -296,6 +316,42 @@ class Campaign:
                     time.sleep(0.1)
                 log.write("completed", run_id=run.run_id)
                 log.write("completed a key", key=run.dedupe_key, began=began)
+
+    def cross(self, log: Log, chance: random.Random) -> None:
+        """Completes and cancels a run at once, of which one waits for the other."""
+        while not self.ended.wait(0.3):
+            with self.connected(log, "cross") as one, self.connected(log, "cross") as other:
+                run = one.execute(
+                    "select run_id, lease_id from tide.claim('{zombies}', lease => '5 s')"
+                ).fetchone()
+                if run is None:
+                    continue
+                calls = {
+                    "completed": ("select tide.complete(%s, %s)", [run.run_id, run.lease_id]),
+                    "cancelled": ("select tide.cancel(%s)", [run.run_id]),
+                }
+                first, second = chance.sample(sorted(calls), 2)
+                done: list[str] = []
+
+                def second_one(
+                    connection: Connection = other, ending: str = second, done: list[str] = done
+                ) -> None:
+                    query, values = calls[ending]  # noqa: B023 joined before the next run
+                    try:
+                        connection.execute(query.encode(), values)
+                        done.append("accepted")
+                    except psycopg.Error as error:
+                        done.append(error.sqlstate or "")
+
+                waits = threading.Thread(target=second_one)
+                with one.transaction():
+                    query, values = calls[first]
+                    one.execute(query.encode(), values)
+                    waits.start()
+                    time.sleep(0.05)
+                waits.join()
+                log.write(first, run_id=run.run_id)
+                log.write("crossed", run_id=run.run_id, first=first, second=done[0])
 
     def help_along(self, log: Log, chance: random.Random) -> None:
         """Says words to runs that wait for one, and raises budgets that are spent."""
@@ -525,7 +581,8 @@ class Campaign:
             self.produce, self.produce, self.work_in_sql, self.work_in_sql, self.feed_zombies,
             self.decide, self.decide, self.operate, self.watch_cap, self.hold_rows,
             self.enqueue_keyed, self.enqueue_keyed, self.complete_keyed, self.help_along,
-            self.wire.produce, self.wire.work, self.wire.work, self.wire.work, self.wire.watch,
+            self.cross, self.wire.produce, self.wire.work, self.wire.work, self.wire.work,
+            self.wire.watch,
         ]  # fmt: skip
 
     def faults_and_weights(self) -> list[tuple[Fault, int]]:
@@ -662,11 +719,11 @@ def _input(run_id: UUID) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _open_orders(connection: Connection) -> int:
+def _open_runs(connection: Connection, queue: str) -> int:
     row = connection.execute(
-        "select count(*) as found from (select from tide.runs as r where r.queue = 'orders' "
+        "select count(*) as found from (select from tide.runs as r where r.queue = %s "
         "and r.status in ('queued', 'running') limit %s) as o",
-        [MOST_OPEN],
+        [queue, MOST_OPEN],
     ).fetchone()
     found: int = row.found
     return found

@@ -359,6 +359,12 @@ def a_key_has_one_new_run_a_time(facts: Facts) -> Iterator[str]:
             yield f"key {line['key']} was answered with {line['run_id']}, whose key is {key}"
 
 
+def a_run_that_is_completed_and_cancelled_at_once_ends_one_way(facts: Facts) -> Iterator[str]:
+    for line in facts.of("crossed"):
+        if line["second"] == "accepted":
+            yield f"run {line['run_id']} was {line['first']}, and the other was accepted after it"
+
+
 def a_word_is_heard_once_and_by_whom_it_was_said_to(facts: Facts) -> Iterator[str]:
     said = {(line["run_id"], line["word"]) for line in facts.of("says")}
     heard: dict[tuple[str, int], set[str | None]] = defaultdict(set)
@@ -482,6 +488,7 @@ CHECKS: list[Callable[[Facts], Iterable[str]]] = [
     a_time_of_a_schedule_has_one_run,
     a_cancel_is_final,
     a_key_has_one_new_run_a_time,
+    a_run_that_is_completed_and_cancelled_at_once_ends_one_way,
     a_word_is_heard_once_and_by_whom_it_was_said_to,
     no_step_begins_beyond_a_budget,
     what_is_spent_is_counted_once,
@@ -512,6 +519,8 @@ def coverage(facts: Facts) -> dict[str, int]:
     )
     kinds = Counter(kind for events in facts.events.values() for _, kind, *_ in events)
     zombies = list(facts.of("zombie"))
+    crossed = Counter((line["first"], line["second"]) for line in facts.of("crossed"))
+    asked = Counter(line["there"] for line in facts.of("asked again") if line["how"] != "rollback")
     waits = Counter(
         payload.get("waiting_on")
         for events in facts.events.values()
@@ -525,6 +534,10 @@ def coverage(facts: Facts) -> dict[str, int]:
         "zombies refused": sum(not line["accepted"] for line in zombies),
         "zombies beside a newer attempt": sum(line["taken"] for line in zombies),
         "answers lost": sum(1 for line in facts.of("unknown")),
+        "lost answers that were commits": asked[True],
+        "lost answers that were none": asked[False],
+        "completions before a cancel": crossed["completed", "TD003"],
+        "cancels before a completion": crossed["cancelled", "TD001"],
         "steps repeated": kinds["step.started"] - kinds["step.completed"],
         "parked": kinds["run.parked"],
         "parked over a budget": waits["budget"],

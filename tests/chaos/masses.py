@@ -162,24 +162,19 @@ class Masses:
         told.write("asked again", batch=batch.batch_id, how=batch.kind, there=row.there)
 
     def _send(self, connection: Connection, log: Log, batch: Batch, chance: random.Random) -> None:
-        call = b"select run_id, deduplicated from tide.enqueue_many(%s, %s) order by ordinal"
+        call = "select run_id, deduplicated from tide.enqueue_many(%s, %s) order by ordinal"
         batch.asked += 1
         if batch.kind == "plain":
             if chance.random() < HANGING_UP:
-                hang_up(
-                    connection,
-                    b"select tide.enqueue_many($1, $2)",
-                    [batch.queue, batch.runs],
-                    chance,
-                )
-            rows = connection.execute(call, [batch.queue, batch.runs]).fetchall()
+                hang_up(connection, call, [batch.queue, batch.runs], chance)
+            rows = connection.execute(call.encode(), [batch.queue, batch.runs]).fetchall()
         else:
             with connection.transaction(force_rollback=batch.kind == "rolled back"):
                 connection.execute(
                     "insert into outbox select unnest(%s::uuid[]) on conflict do nothing",
                     [batch.run_ids],
                 )
-                rows = connection.execute(call, [batch.queue, batch.runs]).fetchall()
+                rows = connection.execute(call.encode(), [batch.queue, batch.runs]).fetchall()
         if rows != [(run_id, False) for run_id in batch.run_ids]:
             log.write("error", doing="enqueue many", sqlstate=None, message="answers other runs")
 
@@ -230,7 +225,7 @@ class Masses:
         outcomes = json.dumps(held.outcomes)
         claimed: list[Any] = []
         if not held.with_rows and chance.random() < HANGING_UP:
-            hang_up(connection, b"select tide.settle($1)", [outcomes], chance)
+            hang_up(connection, "select tide.settle(%s)", [outcomes], chance)
         if held.with_rows:
             with connection.transaction():
                 verdicts = connection.execute(
@@ -305,10 +300,14 @@ def _waiting(connection: Connection, queue: str) -> int:
 
 
 def hang_up(
-    connection: Connection, query: bytes, values: Sequence[str], chance: random.Random
+    connection: Connection, query: str, values: Sequence[object], chance: random.Random
 ) -> NoReturn:
     """Send a call, and be gone before the answer: the server commits it all the same."""
-    connection.pgconn.send_query_params(query, [value.encode() for value in values])
+    for place in range(1, len(values) + 1):
+        query = query.replace("%s", f"${place}", 1)
+    connection.pgconn.send_query_params(
+        query.encode(), [None if value is None else str(value).encode() for value in values]
+    )
     while connection.pgconn.flush():
         pass
     time.sleep(chance.random() * 0.03)

@@ -42,6 +42,9 @@ def sound() -> Facts:
             {"kind": "keyed", "run_id": KEYED, "key": "red", "new": True, "began": 0.5},
             {"kind": "keyed", "run_id": KEYED, "key": "red", "new": False, "began": 1.5},
             {"kind": "completed a key", "key": "red", "began": 1.0, "at": 2.0},
+            {"kind": "crossed", "run_id": RUN, "first": "completed", "second": "TD003"},
+            {"kind": "asked again", "run_id": RUN, "how": "plain", "there": True},
+            {"kind": "asked again", "run_id": "another", "how": "rollback", "there": False},
             {"kind": "says", "run_id": RUN, "word": "ebb"},
             {"kind": "heard a word", "run_id": RUN, "place": 0, "word": "ebb"},
             {"kind": "heard a word", "run_id": RUN, "place": 0, "word": "ebb"},
@@ -67,6 +70,8 @@ def sound() -> Facts:
 def test_what_was_met_is_counted() -> None:
     met = coverage(sound())
     assert (met["words heard"], met["keys asked for beside a completion"]) == (2, 1)
+    assert (met["completions before a cancel"], met["cancels before a completion"]) == (1, 0)
+    assert (met["lost answers that were commits"], met["lost answers that were none"]) == (1, 0)
     facts = sound()
     facts.events = {
         RUN: log("run.claimed", "run.requeued", "run.cancelled"),
@@ -129,6 +134,9 @@ BREAKS: dict[str, Callable[[Facts], None]] = {
     ),
     "a_key_has_one_new_run_a_time": told(
         kind="keyed", run_id=KEYED, key="red", new=True, began=3.0
+    ),
+    "a_run_that_is_completed_and_cancelled_at_once_ends_one_way": told(
+        kind="crossed", run_id=RUN, first="completed", second="accepted"
     ),
     "a_word_is_heard_once_and_by_whom_it_was_said_to": told(
         kind="heard a word", run_id=RUN, place=1, word="ebb"

@@ -25,6 +25,8 @@ SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 STEPS = ("fetch", "write")
 LOST = ("lease_lost", "run_cancelled", "run_finished", "run_leased", "run_queued")
 """What a worker that lost its run is told."""
+MOST_OPEN = 200
+"""Runs under way before nobody sends more, so that all end soon after a campaign."""
 FAILING = 0.3
 """The share of webhooks that the receiver fails at, the first time."""
 
@@ -88,6 +90,8 @@ class Wire:
     def __init__(self, ended: threading.Event, receiver_port: int) -> None:
         self.ports = (free_port(), free_port())
         self._ended = ended
+        self._open = 0
+        """Runs that were sent and are not known to have ended, more or less."""
         self._channel = {
             "type": "webhook",
             "url": f"http://127.0.0.1:{receiver_port}/hook",
@@ -97,6 +101,8 @@ class Wire:
     def produce(self, log: Log, chance: random.Random) -> None:
         """Sends the same again, with the same key, until it is answered."""
         while not self._ended.wait(0.15):
+            if self._open >= MOST_OPEN:
+                continue
             key, webhook = str(uuid4()), chance.random() < 0.5
             body: dict[str, Any] = {
                 "workflowName": "wire", "input": {"key": key}, "metadata": {"key": key},
@@ -113,6 +119,7 @@ class Wire:
                     ]
                     run_id = uuid_of(run["id"])
                     log.write("enqueued", run_id=run_id, asked=asked, webhook=webhook)
+                    self._open += 1
                     break
                 self._ended.wait(0.1)
 
@@ -153,6 +160,7 @@ class Wire:
                     ask("POST", f"/runs/{wire_id}/complete", {"result": {"lease": lease}})
                     accepted = True
                     log.write("completed", run_id=run_id)
+                    self._open -= 1
                 finally:
                     if late:
                         log.write(
@@ -171,6 +179,7 @@ class Wire:
                         ended = ask("POST", f"/runs/{newest}/cancel", {"reason": "chaos"})["run"]
                         if ended["status"] == "cancelled":
                             log.write("cancelled", run_id=uuid_of(newest))
+                            self._open -= 1
             if newest is None:
                 continue
             heard: list[tuple[int, str]] = []
