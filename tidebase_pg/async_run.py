@@ -16,7 +16,7 @@ from tidebase_pg.async_driver import AsyncDriver, AsyncOpenTransaction, transact
 from tidebase_pg.async_parts import AsyncRunGates, AsyncRunSnapshots, AsyncRunState, AsyncRunUsage
 from tidebase_pg.async_streams import AsyncRunStream
 from tidebase_pg.client import AsyncClient
-from tidebase_pg.client.failures import is_passing
+from tidebase_pg.client.failures import is_passing, passed_over
 from tidebase_pg.client.limits import limited_by_lease
 from tidebase_pg.client.settings import READ_COMMITTED, AsyncConnection
 from tidebase_pg.errors import ChildFailed, RunParked, Snooze, StepFailedHard
@@ -514,10 +514,14 @@ class AsyncTransaction:
         error: BaseException | None,
         place: TracebackType | None,
     ) -> None:
+        problem: Exception | None = None
         if error is None and not self.done:
-            error = RuntimeError(f"transaction {self.name!r} was left without complete(output)")
-            await self._stack.__aexit__(type(error), error, None)
-            raise error
+            problem = RuntimeError(f"transaction {self.name!r} was left without complete(output)")
+        elif error is None:
+            problem = passed_over(self.connection, self.name)
+        if problem is not None:
+            await self._stack.__aexit__(type(problem), problem, None)
+            raise problem
         try:
             await self._stack.__aexit__(kind, error, place)
         except psycopg.Error as lost:

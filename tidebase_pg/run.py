@@ -15,7 +15,7 @@ import psycopg
 
 from tidebase_pg import calls, current, flows, threads, wait_flows
 from tidebase_pg.client import Client
-from tidebase_pg.client.failures import is_passing
+from tidebase_pg.client.failures import is_passing, passed_over
 from tidebase_pg.client.limits import limited_by_lease
 from tidebase_pg.client.settings import READ_COMMITTED, Connection
 from tidebase_pg.driver import Driver, OpenTransaction, transaction
@@ -458,10 +458,14 @@ class Transaction:
         error: BaseException | None,
         place: TracebackType | None,
     ) -> None:
+        problem: Exception | None = None
         if error is None and not self.done:
-            error = RuntimeError(f"transaction {self.name!r} was left without complete(output)")
-            self._stack.__exit__(type(error), error, None)
-            raise error
+            problem = RuntimeError(f"transaction {self.name!r} was left without complete(output)")
+        elif error is None:
+            problem = passed_over(self.connection, self.name)
+        if problem is not None:
+            self._stack.__exit__(type(problem), problem, None)
+            raise problem
         try:
             self._stack.__exit__(kind, error, place)
         except psycopg.Error as lost:

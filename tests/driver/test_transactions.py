@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import psycopg
@@ -134,6 +134,56 @@ def test_an_output_that_cannot_be_kept_undoes_the_writes(
                 tx.complete(output)
         run.step("after", lambda: None)
     assert charges(books) == (0, 0)
+
+
+ENDING = "select pg_terminate_backend(pg_backend_pid())"
+
+
+@pytest.mark.parametrize("statement", [ENDING, "select 1 / 0"], ids=["loss", "error"])
+def test_what_the_block_passes_over_is_not_taken_for_a_commit(
+    tide: Tidebase, books: Connection, statement: str
+) -> None:
+    said: list[str] = []
+
+    @tide.workflow("w", max_attempts=2)
+    def w(run: Run, input: Any) -> int:
+        try:
+            with run.transaction("charge") as tx:
+                charge(tx, run)
+                tx.complete()
+                if run.attempt == 1:
+                    with suppress(psycopg.Error):
+                        tx.connection.execute(statement)
+        except psycopg.Error as error:
+            said.append(str(error))
+            raise
+        return run.attempt
+
+    run_id = tide.enqueue(w, backoff={"base": 0, "jitter": 0}).run_id
+    tide.work(drain=True)
+    assert tide.runs.get(run_id).result == 2
+    assert charges(books) == (1, 1)
+    assert "transaction 'charge' is rolled back" in said[0]
+
+
+@pytest.mark.parametrize("statement", [ENDING, "select 1 / 0"], ids=["loss", "error"])
+async def test_what_an_async_block_passes_over_is_not_taken_for_a_commit(
+    atide: AsyncTidebase, books: Connection, statement: str
+) -> None:
+    @atide.workflow("w", max_attempts=2)
+    async def w(run: AsyncRun, input: Any) -> int:
+        async with run.transaction("charge") as tx:
+            await tx.connection.execute("insert into charges (run_id) values (%s)", (run.id,))
+            await tx.complete()
+            if run.attempt == 1:
+                with suppress(psycopg.Error):
+                    await tx.connection.execute(statement)
+        return run.attempt
+
+    run_id = (await atide.enqueue(w, backoff={"base": 0, "jitter": 0})).run_id
+    await atide.work(drain=True)
+    assert (await atide.runs.get(run_id)).result == 2
+    assert value(books, "select count(*) from charges") == 1
 
 
 def test_a_block_left_without_complete_undoes_the_writes(tide: Tidebase, books: Connection) -> None:

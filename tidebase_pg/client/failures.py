@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Final
 
 import psycopg
-from psycopg.errors import DatatypeMismatch, ProgramLimitExceeded
+from psycopg.errors import DatatypeMismatch, InFailedSqlTransaction, ProgramLimitExceeded
 from psycopg_pool import PoolClosed
 
-from tidebase_pg.client.settings import AsyncConnection, Connection
+from tidebase_pg.client.settings import IN_ERROR, AsyncConnection, Connection
 from tidebase_pg.errors import NoPlace
 
 PATIENCE: Final = 30.0
@@ -69,6 +69,20 @@ def is_passing(error: Exception) -> bool:
         return False
     sqlstate = error.sqlstate
     return sqlstate is None or sqlstate in _AGAIN or sqlstate.startswith("08")
+
+
+def passed_over(connection: Connection | AsyncConnection, name: str) -> psycopg.Error | None:
+    """Why a transaction cannot commit though its block ended without an error.
+
+    psycopg would say nothing: it sends no COMMIT where the connection is lost, and to one after an
+    error the server answers ROLLBACK.
+    """
+    what = f"transaction {name!r} is rolled back: its block passed over"
+    if connection.closed:
+        return psycopg.OperationalError(f"{what} the loss of the connection")
+    if connection.info.transaction_status == IN_ERROR:
+        return InFailedSqlTransaction(f"{what} the error of a statement")
+    return None
 
 
 def may_pass(error: BaseException) -> bool:

@@ -22,6 +22,7 @@ MAX_CONNECTIONS: Final = 10
 
 READ_COMMITTED: Final = psycopg.IsolationLevel.READ_COMMITTED
 IDLE: Final = psycopg.pq.TransactionStatus.IDLE
+IN_ERROR: Final = psycopg.pq.TransactionStatus.INERROR
 PLACE_LIMIT: Final = 10.0
 """Seconds to wait for one of the connections of a DSN to be free."""
 
