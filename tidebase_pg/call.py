@@ -33,6 +33,7 @@ _READERS: Final[Mapping[Reader, Sequence[str]]] = {
     values.texts: ("queues", "lanes", "names", "scopes", "workflows", "edges", "verbs", "roles"),
     values.integer: (
         "after_step",
+        "ahead",
         "batch",
         "expected_version",
         "http_status",

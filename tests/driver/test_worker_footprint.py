@@ -16,6 +16,7 @@ from tests.driver.wire import Wire
 from tests.support import Connection, value
 from tidebase_pg import AsyncRun, AsyncTidebase, Run, Tidebase, WorkReport
 from tidebase_pg.worker import polling
+from tidebase_pg.worker.state import MOST_HELD
 
 SLOTS = 16
 PATIENCE = 60
@@ -98,9 +99,11 @@ def test_a_worker_busy_with_steps_uses_four_connections(
     assert 1 < max(used) <= 4
 
 
-def test_one_session_claims_and_reports_and_never_more_than_there_are_slots(
-    connection: Connection, direct_dsn: str, work: Work
+@pytest.mark.parametrize("limits", [{}, {"concurrency": 1000}, {"rate_limit": 10_000}])
+def test_one_session_claims_and_reports_and_beside_limits_no_more_than_there_are_slots(
+    connection: Connection, direct_dsn: str, work: Work, limits: dict[str, int]
 ) -> None:
+    connection.execute("select from tide.set_queue('q', %s)", (json.dumps(limits),))
     connection.execute(
         """
         create table public.seen (session integer, leased bigint);
@@ -118,7 +121,8 @@ def test_one_session_claims_and_reports_and_never_more_than_there_are_slots(
     enqueue(connection, 500)
     assert work(direct_dsn, lambda number: None, drain=True).completed == 500
     assert value(connection, "select count(distinct session) from seen") == 1
-    assert value(connection, "select max(leased) from seen") == SLOTS
+    most = value(connection, "select max(leased) from seen")
+    assert most == SLOTS if limits else SLOTS < most <= MOST_HELD
 
 
 def test_runs_that_have_ended_leave_nothing_in_memory(

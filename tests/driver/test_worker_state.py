@@ -11,9 +11,18 @@ import psycopg
 import pytest
 
 from tidebase_pg import DefaultCodec, LeaseLost, flows
+from tidebase_pg.errors import SchemaTooOld
 from tidebase_pg.types import LeasedRun, Settlement, Verdict
 from tidebase_pg.worker.active_run import ActiveRun
-from tidebase_pg.worker.state import BUSY_PAUSE, LINGER, Request, WorkerState, worker_options
+from tidebase_pg.worker.ahead import LAST_CHANCE, LONGEST
+from tidebase_pg.worker.state import (
+    BUSY_PAUSE,
+    LINGER,
+    MOST_HELD,
+    Request,
+    WorkerState,
+    worker_options,
+)
 
 EMPTY = Settlement([], [])
 
@@ -71,19 +80,128 @@ def test_half_the_slots_work_while_the_other_half_is_reported(clock: Clock) -> N
         second = answer(state, request, 50)
 
 
+@pytest.mark.parametrize("limited", [True, False], ids=["limited", "not limited"])
 @pytest.mark.parametrize("concurrency", [1, 2, 16, 100, 1000])
-def test_never_more_runs_are_held_than_there_are_slots(clock: Clock, concurrency: int) -> None:
+def test_only_so_many_runs_are_held_beyond_the_slots(
+    clock: Clock, concurrency: int, limited: bool
+) -> None:
     dice = random.Random(concurrency)
     state = begin(concurrency)
+    most = 0
     for _ in range(300):
         request = state.request()
         if request is not None:
-            assert len(state.held) + request.room <= concurrency
-            answer(state, request, dice.randint(0, request.room))
-        held = list(state.held.values())
+            assert request.slots <= max(0, concurrency - len(state.held))
+            assert request.room <= max(concurrency, MOST_HELD) - len(state.held)
+            clock.now += dice.choice([0.0005, 0.005])
+            given = request.slots if limited else request.room
+            answer(state, request, dice.choice([given, given, dice.randint(0, given)]))
+        most = max(most, len(state.held))
+        held = list(state.held.values())[:concurrency]
         end(state, *dice.sample(held, dice.randint(0, len(held))))
         clock.now += dice.choice([0.0, 0.0005, 0.005])
-    assert len(state.held) <= concurrency
+    assert most <= concurrency if limited or concurrency == 1000 else most > concurrency
+
+
+def work(clock: Clock, state: WorkerState, *, each: float, trip: float, seconds: float) -> Request:
+    """So many seconds of a full queue whose runs, and claims, take so long; the last request."""
+    request, until = None, clock.now + seconds
+    while clock.now < until:
+        while request is None:
+            request = state.request()
+            if request is None:
+                begun(clock, state, each)
+        answered = clock.now + trip
+        while clock.now < answered and state.held:
+            begun(clock, state, each)
+        clock.now = max(clock.now, answered)
+        answer(state, request, request.room)
+        last, request = request, None
+    return last
+
+
+def begun(clock: Clock, state: WorkerState, each: float) -> None:
+    """Those that have slots begin and end."""
+    held = list(state.held.values())[: state.options.concurrency]
+    for run in held:
+        run.begun_at = clock.now
+    clock.now += each
+    end(state, *held)
+
+
+def test_reports_and_claims_of_short_runs_are_as_large_with_few_slots_as_with_many(
+    clock: Clock,
+) -> None:
+    for concurrency in (4, 16, 100):
+        request = work(clock, begin(concurrency), each=0.0001, trip=0.005, seconds=1.0)
+        assert request.room >= 100
+        assert len(request.outcomes) >= 100
+
+
+def test_no_more_is_held_beyond_the_slots_than_a_tenth_of_a_second_of_work(clock: Clock) -> None:
+    for each in (0.001, 0.01, 0.03, 0.1, 1.0):
+        for trip in (0.001, 0.01, 0.1, 1.0):
+            state = begin(16)
+            work(clock, state, each=each, trip=trip, seconds=30 * max(each, trip))
+            beyond = max(0, len(state.held) - 16)
+            assert beyond / 16 * each <= LONGEST
+
+
+def test_what_is_not_short_is_not_claimed_ahead(clock: Clock) -> None:
+    state = begin(16)
+    request = work(clock, state, each=1.0, trip=0.002, seconds=100)
+    assert request.room == request.slots
+
+
+def test_what_waits_too_long_for_a_slot_is_handed_back_and_nothing_more_is_held(
+    clock: Clock,
+) -> None:
+    state = begin(2)
+    work(clock, state, each=0.0005, trip=0.005, seconds=1.0)
+    answer(state, ask(state), 0)
+    waiting = list(state.held.values())[2:]
+    assert waiting
+    assert not state.gives_back()
+    pause = state.pause()
+    assert pause is not None
+    assert pause <= LONGEST
+    clock.now += 10 * LONGEST  # the whole process was held up
+    assert not state.gives_back()
+    assert state.pause() == pytest.approx(LAST_CHANCE)
+    clock.now += LAST_CHANCE
+    assert state.gives_back()
+    state.give_back(waiting)
+    assert len(state.held) == 2
+    assert not state.gives_back()
+    outcomes = [outcome for outcome in ask(state).outcomes if outcome.kind == "released"]
+    assert [outcome.run for outcome in outcomes] == [run.leased for run in waiting]
+    assert ask(state).room == 0
+
+
+def test_what_was_handed_back_unbegun_does_not_count_for_max_runs(clock: Clock) -> None:
+    state = WorkerState(worker_options(["q"], ["w"], concurrency=2, max_runs=200))
+    while not (waiting := list(state.held.values())[2:]):
+        request = ask(state)
+        clock.now += 0.001
+        answer(state, request, request.room)
+        if len(state.held) <= 2:
+            begun(clock, state, 0.0005)
+    clock.now += LONGEST
+    state.give_back(waiting)
+    while not state.over():
+        if (request := state.request()) is not None:
+            answer(state, request, request.room)
+        begun(clock, state, 0.0005)
+    assert state.report().claimed == 200 + len(waiting)
+    assert state.report().completed == 200
+
+
+def test_a_schema_that_cannot_claim_ahead_is_not_asked_to(clock: Clock) -> None:
+    state = begin(2)
+    state.on_error(ask(state), SchemaTooOld("made by 0.1.0"))
+    request = work(clock, state, each=0.0005, trip=0.005, seconds=1.0)
+    assert "ahead" not in request.call.arguments
+    assert request.room == request.slots
 
 
 def test_the_first_of_many_short_runs_is_reported_with_the_others(clock: Clock) -> None:

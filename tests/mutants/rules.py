@@ -825,6 +825,22 @@ LIMITS = [
         "queues/test_rates.py::test_claimers_at_once_never_pass_the_rate",
     ),
     sql(
+        "of a queue with limits nothing is claimed ahead",
+        "queues/_reserve",
+        "tide._capacity(settings, v_capacity, v_unslotted)",
+        "tide._capacity(settings, v_capacity + ahead, v_unslotted)",
+        "queues/test_settle_and_claim.py"
+        "::test_only_where_nothing_limits_runs_more_are_claimed_than_there_are_slots",
+    ),
+    sql(
+        "of a lane nothing is claimed ahead",
+        "queues/_reserve",
+        "    v_capacity := greatest(max_runs, 0);\n    if",
+        "    if",
+        "queues/test_settle_and_claim.py"
+        "::test_only_where_nothing_limits_runs_more_are_claimed_than_there_are_slots",
+    ),
+    sql(
         "an endpoint is sent four deliveries at once",
         "webhooks/_endpoint_room",
         "return 4 - v_sending;",
@@ -1255,6 +1271,14 @@ PYTHON = [
         "due(runs, now, 0.0 if hurried else lease / 6)",
         "due(runs, now, 0.0 if hurried else lease / 3)",
         "driver/test_active_run.py::test_runs_whose_renewal_is_due_soon_go_along",
+    ),
+    python(
+        "what waits long for a slot is handed back",
+        "worker/state",
+        "return late or (self.stopping and first is not None)",
+        "return self.stopping and first is not None",
+        "driver/test_worker_state.py"
+        "::test_what_waits_too_long_for_a_slot_is_handed_back_and_nothing_more_is_held",
     ),
     python(
         "what does not reach the server is reported again",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
+
+import pytest
 
 from tests.runs.acts import NOBODY, Tide, contents, refused
 
@@ -68,7 +71,54 @@ def test_no_outcomes_claims_only(tide: Tide) -> None:
 def test_bad_claim_arguments_undo_the_outcomes(tide: Tide) -> None:
     run = tide.started()
     before = contents(tide.connection)
-    for wrong in ({"lease": "25 hours"}, {"max_runs": 1001}, {"queues": "{}"}, {"worker": ""}):
+    for wrong in (
+        {"lease": "25 hours"},
+        {"max_runs": 1001},
+        {"ahead": -1},
+        {"queues": "{}"},
+        {"worker": ""},
+    ):
         with refused("22023", *wrong):
             tide.settle_and_claim(outcomes=[outcome(run)], **wrong)
         assert contents(tide.connection) == before
+
+
+LIMITS = [{}, {"concurrency": 100}, {"rate_limit": 100}, {"lane": {"total": 100}}, {"lane": {}}]
+
+
+@pytest.mark.parametrize("limits", LIMITS, ids=["plain", "capped", "rated", "lane", "plain lane"])
+def test_only_where_nothing_limits_runs_more_are_claimed_than_there_are_slots(
+    tide: Tide, limits: dict[str, Any]
+) -> None:
+    settings = dict(limits)
+    lane = settings.pop("lane", None)
+    run: dict[str, Any] = {"workflow": "report"}
+    if lane is not None:
+        tide.set_lane(lane="openai", settings=lane)
+        run["lane"] = "openai"
+    tide.set_queue(queue="default", settings=settings)
+    tide.enqueue_many(queue="default", runs=[run] * 20)
+    ask = partial(tide.settle_and_claim, outcomes=[])
+    assert [len(ask(max_runs=4, ahead=3)), len(ask(max_runs=0, ahead=2))] == (
+        [4, 0] if limits else [7, 2]
+    )
+    # Those behind were not touched.
+    assert len(ask(max_runs=100)) == (16 if limits else 11)
+
+
+def test_limits_of_one_queue_leave_what_is_claimed_ahead_to_the_others(tide: Tide) -> None:
+    tide.set_queue(queue="capped", settings={"concurrency": 9})
+    for queue in ("a", "capped", "z"):
+        tide.enqueue_many(queue=queue, runs=[{"workflow": "report"}] * 3)
+
+    def claimed(max_runs: int, ahead: int) -> list[str]:
+        rows = tide.settle_and_claim(
+            outcomes=[], queues=["a", "capped", "z"], max_runs=max_runs, ahead=ahead
+        )
+        return [row.queue for row in rows]
+
+    assert claimed(1, 1) == ["a", "a"]
+    assert claimed(2, 1) == ["a", "capped", "z"]
+    assert claimed(0, 1) == ["z"]
+    assert claimed(1, 5) == ["capped", "z"]
+    assert claimed(5, 5) == ["capped"]

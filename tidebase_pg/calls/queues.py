@@ -172,10 +172,12 @@ def settle_and_claim(
     workflows: Sequence[str] | None = None,
     session_id: UUID | None = None,
     holding: Sequence[UUID] | None = None,
+    ahead: int | None = None,
 ) -> Call[Settlement]:
     """Settle outcomes and claim new runs in one transaction. A row with accepted set is an outcome
     that was not plainly accepted; a row with lease_id set is a new run.
-    session_id and holding are those of claim.
+    session_id and holding are those of claim. Up to ahead runs more are claimed where nothing
+    limits them: of queues without a cap or a rate, and of no lane.
 
     `outcomes` is JSON text, an array as `flows.batch` writes it.
     """
@@ -191,6 +193,7 @@ def settle_and_claim(
         workflows=workflows,
         session_id=session_id,
         holding=holding,
+        ahead=ahead,
     )
 
 

@@ -24,6 +24,7 @@ class ActiveRun:
         "_since",
         "abandon",
         "alone",
+        "begun_at",
         "ended",
         "fresh",
         "given_at",
@@ -56,8 +57,8 @@ class ActiveRun:
         self.inline = inline
         """Whether this process itself waits for what a worker would park the run for."""
         self.renewed_at = self._since = since
-        self.given_at = since
-        """When a worker began with it."""
+        self.given_at = self.begun_at = since
+        """When a worker got it, and when it began with it; inf while it waits for a slot."""
         self.fresh = leased.fresh
         """Whether a step is new if this process has not begun it."""
         self.alone = False

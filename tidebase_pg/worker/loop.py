@@ -8,6 +8,7 @@ import contextvars
 import logging
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
@@ -134,6 +135,10 @@ class Worker:
                     self._take_notice()
                     if state.impatient():
                         state.release_all()
+                    if state.gives_back():
+                        # No batch: where there are any, nothing is claimed ahead.
+                        unbegun = cast("list[ActiveRun]", self._threads.take_back())
+                        state.give_back(unbegun)
                     if batches := state.batches():
                         self._threads.put(batches)
             finally:
@@ -236,6 +241,7 @@ class Worker:
             self._attend_run(work)
 
     def _attend_run(self, run: ActiveRun) -> None:
+        run.begun_at = time.monotonic()
         outcome = contextvars.copy_context().run(self._attend, run)
         abandoned = run.abandon is None and run.hopeless
         run.end()
@@ -359,6 +365,8 @@ class AsyncWorker:
         self._reporter = AsyncStepReporter(self._steps)
         self._renewer: LeaseRenewer
         self._ticker: Ticker | None = None
+        self._waiting: deque[ActiveRun] = deque()
+        """What no slot has begun."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._waker = AsyncWaker()
 
@@ -402,6 +410,7 @@ class AsyncWorker:
                     await loop
                 raise
             finally:
+                self._waiting.clear()
                 await self._unwind()
                 self._renewer.stop()
                 if self._ticker is not None:
@@ -437,6 +446,9 @@ class AsyncWorker:
             self._take_notice()
             if state.impatient():
                 state.release_all()
+            if state.gives_back():
+                unbegun, self._waiting = self._waiting, deque()
+                state.give_back(unbegun)
             for batch in state.batches():
                 self._begin_batch(batch)
 
@@ -447,17 +459,20 @@ class AsyncWorker:
             self._state.on_error(request, error)
             return
         # Not before the next call is on its way, if there is one to make: then they run beside it.
-        started = self._state.settled(request, settlement)
-        asyncio.get_running_loop().call_soon(self._begin, started)
+        self._waiting.extend(self._state.settled(request, settlement))
+        asyncio.get_running_loop().call_soon(self._begin)
         for run_id, record in self._state.unrecorded():
             try:
                 await self._claims.execute(calls.record_usage(run_id, **record).unread())
             except Exception as error:
                 unrecorded(run_id, record, error)
 
-    def _begin(self, started: list[ActiveRun]) -> None:
+    def _begin(self) -> None:
+        """As many as there are slots for; whatever ends begins the next."""
         loop = asyncio.get_running_loop()
-        for run in started:
+        while self._waiting and len(self._tasks) < self._options.concurrency:
+            run = self._waiting.popleft()
+            run.begun_at = time.monotonic()
             name = f"tidebase {run.run_id.hex}"
             run.owner = task = loop.create_task(self._slot(run, loop), name=name)
             self._tasks.add(task)
@@ -531,7 +546,7 @@ class AsyncWorker:
                 outcome = raised(run, error)
         abandoned = run.abandon is None and run.hopeless
         run.end()
-        self._tasks.discard(task)
+        self._free(task)
         if not abandoned:
             self._report(run, outcome)
 
@@ -620,8 +635,13 @@ class AsyncWorker:
     def _abandon(self, run: ActiveRun, task: asyncio.Task[None]) -> None:
         """The code of a run that has stopped cannot be made to end: its task is left to it."""
         logger.error("run %s of %s swallows its end: abandoned", run.run_id, run.leased.workflow)
-        self._tasks.discard(task)
+        self._free(task)
         self._report(run, None)
+
+    def _free(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._waiting:
+            self._begin()
 
     async def _unwind(self) -> None:
         """Give what is still running a moment; a task that ignores its cancellation is left."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -30,6 +31,7 @@ from tidebase_pg.registry import BatchSize
 from tidebase_pg.types import Settlement
 from tidebase_pg.values import Duration, seconds, text, texts, whole, worker_name
 from tidebase_pg.worker.active_run import ActiveRun
+from tidebase_pg.worker.ahead import Ahead
 from tidebase_pg.worker.batches import Batch, Gathering
 from tidebase_pg.worker.polling import Polling
 
@@ -40,6 +42,9 @@ _REFUSALS: Final = (InvalidArgument, PayloadTooLarge, ProgramLimitExceeded)
 SMALLEST_SHARE: Final = 50
 """Runs that are asked for and reported in one call at the least: with fewer, what a call costs by
 itself weighs more than what the overlap saves."""
+MOST_HELD: Final = 400
+"""Runs that a worker of fewer slots holds at most: in batches of half as many a run costs the
+database little more than in the largest."""
 LINGER: Final = 0.001
 """Seconds for which the first outcome waits for those of the other runs, where runs are short."""
 BUSY_PAUSE: Final = 0.05
@@ -144,7 +149,10 @@ class Request:
 
     call: Call[Settlement]
     outcomes: list[Outcome]
+    slots: int
+    """How many runs are asked for that a slot is free for."""
     room: int
+    """How many are asked for in all."""
     sent_at: float
 
 
@@ -185,6 +193,8 @@ class WorkerState:
         self._unrecorded: list[tuple[UUID, Mapping[str, Any]]] = []
         self._singly = 0
         self._claimed = 0
+        self._unbegun = 0
+        """How many of the claimed were handed back before a slot was free for them."""
         self._counts = {"completed": 0, "failed": 0, "released": 0}
         self._dropped = 0
         self._claim_at = 0.0
@@ -203,9 +213,11 @@ class WorkerState:
                     options.concurrency,
                     size.most,
                 )
+        self._largest = largest
         self._share = max(SMALLEST_SHARE, (options.concurrency + 1) // 2, largest)
-        """How many runs one call takes and gives at most: of many slots half, so that there is
-        always something to do both for the database and for the slots."""
+        """How many runs one call takes and gives at most: of many that may be held half, so that
+        there is always something to do both for the database and for the slots."""
+        self._ahead = Ahead(0 if options.batches else max(0, MOST_HELD - options.concurrency))
         self._lingers_until = 0.0
         self.polling = Polling(
             options.poll, options.lease, listens=options.listen and not options.drain
@@ -222,26 +234,28 @@ class WorkerState:
         if now < self._silent_until:
             return None
         self._take_back(now)
-        room = 0 if self._singly else min(self._room(), self._share)
+        slots, room = (0, 0) if self._singly else self._wanted()
         queues = self._queues(now)
         if not queues:
-            room, self._claim_at = 0, min(self._refused.values())
+            slots, room, self._claim_at = 0, 0, min(self._refused.values())
         if self._outcomes:
             if self._about_to_end(now):
                 return None
         elif room == 0 or now < self._claim_at:
             return None
         outcomes = self._outcomes[: 1 if self._singly else self._share if room else MOST_OUTCOMES]
+        self._ahead.asks(now)
         call = calls.settle_and_claim(
             flows.batch(outcomes, traced=self._has_sessions),
             queues=queues or self.options.queues,
-            max_runs=room,
+            max_runs=slots,
             lease=self.options.lease,
             worker=self.options.name,
             workflows=self.options.workflows,
+            ahead=(room - slots) or None,
             **self._session(now),
         )
-        return Request(call, outcomes, room, now)
+        return Request(call, outcomes, slots, room, now)
 
     def _session(self, now: float) -> dict[str, Any]:
         """What lets this worker get back the runs of a claim whose answer was lost."""
@@ -289,7 +303,7 @@ class WorkerState:
         now = time.monotonic()
         if now < self._silent_until:
             return None
-        if self._room() == 0:
+        if self._free() == 0:
             return self._withdrawal() if self.polling.registered else None
         return self._registration(self.polling.duration) if self.polling.due(now) else None
 
@@ -356,10 +370,13 @@ class WorkerState:
 
         now = time.monotonic()
         lease, sent_at, held = self.options.lease, request.sent_at, self.held
+        if not held:
+            self._ahead.begins(now)
         started: list[ActiveRun] = []
         for leased in settlement.claimed:
             run = ActiveRun(leased, lease, sent_at)
             run.given_at = now
+            run.begun_at = now if len(held) < self.options.concurrency else float("inf")
             if (stale := held.pop(leased.run_id, None)) is not None:
                 stale.interrupt(LeaseLost(f"the lease on run {leased.run_id} is lost"))
             held[leased.run_id] = self.leased[leased.run_id] = run
@@ -368,8 +385,12 @@ class WorkerState:
         self._found_nothing = not started and not request.outcomes
         if not self._found_nothing:
             self.polling.found()
+        served = len(started) == request.room
+        if request.room:
+            self._ahead.answered(now - sent_at, served=served)
         if (
-            len(started) == request.room
+            served
+            or len(started) >= request.slots > 0
             or self._one_queue
             or (self.options.drain and not self._found_nothing)
         ):
@@ -382,7 +403,7 @@ class WorkerState:
         """The batches to begin now."""
         if self._gathering is None:
             return ()
-        alone = self._room() == 0 or (self.options.drain and self._found_nothing)
+        alone = self._free() == 0 or (self.options.drain and self._found_nothing)
         return self._gathering.due(time.monotonic(), alone=alone)
 
     def on_error(self, request: Request, error: Exception) -> None:
@@ -485,6 +506,7 @@ class WorkerState:
                 self.held[run.run_id] = held
             return
         self._found_nothing = False
+        self._ahead.ended()
         if outcome is None:
             self.leased.pop(run.run_id, None)
             self._given_up[run.run_id] = time.monotonic()
@@ -493,7 +515,7 @@ class WorkerState:
             return
         if not self._outcomes:
             now = time.monotonic()
-            short = now - run.given_at < SHORT
+            short = now - run.begun_at < SHORT
             self._lingers_until = now + LINGER if short else 0.0
         if run.trace is not None or run.spent:
             outcome = replace(outcome, trace=run.trace, used=tuple(run.spent))
@@ -510,7 +532,9 @@ class WorkerState:
         missing = self._share - len(self._outcomes)
         if not self._outcomes or missing <= 0 or now >= self._lingers_until:
             return 0
-        young = sum(now - run.given_at < SHORT for run in self.held.values())
+        if len(self.held) - self.options.concurrency >= missing:
+            return missing
+        young = sum(now - run.begun_at < SHORT for run in self.held.values())
         return min(missing, young)
 
     @property
@@ -544,6 +568,23 @@ class WorkerState:
             return False
         return self._hurry or time.monotonic() >= self._stopped_at + self.options.grace
 
+    def gives_back(self) -> bool:
+        """Whether what waits for a slot is handed back: it waits long, or the worker stops."""
+        first = self._first_waiting
+        late = self._ahead.late(None if first is None else first.given_at, time.monotonic())
+        return late or (self.stopping and first is not None)
+
+    def give_back(self, unbegun: Iterable[ActiveRun]) -> None:
+        """Hand back runs that no slot has begun."""
+        self._ahead.erred()
+        for run in unbegun:
+            if run.stop is None:
+                self._unbegun += 1
+                self.ended(run, flows.released(run.leased))
+            else:
+                self.ended(run, None)
+        self._lingers_until = 0.0
+
     def release_all(self) -> None:
         """Hand back every run still held."""
         for run in list(self.held.values()):
@@ -559,7 +600,7 @@ class WorkerState:
             return False
         if self._outcomes or self._later:
             return self.stopping and self._gave_up()
-        if self.stopping or self._claimed == self.options.max_runs:
+        if self.stopping or self._claimed - self._unbegun == self.options.max_runs:
             return True
         return self.options.drain and self._found_nothing
 
@@ -569,8 +610,10 @@ class WorkerState:
         moments: list[float] = []
         if self._outcomes:
             moments.append(max(self._lingers_until, self._silent_until))
-        elif self._room() > 0:
+        elif self._wanted() != (0, 0):
             moments.append(max(self._claim_at, self._silent_until))
+        if (waits := self._first_waiting) is not None:
+            moments.append(self._ahead.moment(waits.given_at))
         moments.extend(at for at, _ in self._later)
         if self._gathering is not None and (begins := self._gathering.moment()) is not None:
             moments.append(begins)
@@ -588,13 +631,34 @@ class WorkerState:
     def _withdrawal(self) -> Registration:
         return self._registration(0.0)
 
-    def _room(self) -> int:
+    def _left(self, room: int) -> int:
+        """As much of it as may be claimed at all."""
         if self.stopping:
             return 0
-        room = self.options.concurrency - len(self.held)
         if self.options.max_runs is not None:
-            room = min(room, self.options.max_runs - self._claimed)
-        return room
+            room = min(room, self.options.max_runs - self._claimed + self._unbegun)
+        return max(0, room)
+
+    def _free(self) -> int:
+        """How many runs there are slots for."""
+        return self._left(self.options.concurrency - len(self.held))
+
+    def _wanted(self) -> tuple[int, int]:
+        """How many runs to ask for next: those there are slots for, and all."""
+        free = self._free()
+        most = self.options.concurrency
+        if self._has_sessions:
+            most += self._ahead.room(free=free > 0)
+        room = self._left(most - len(self.held))
+        self._share = max(SMALLEST_SHARE, (most + 1) // 2, self._largest)
+        return min(free, self._share), min(room, self._share)
+
+    @property
+    def _first_waiting(self) -> ActiveRun | None:
+        """The first run that waits for a slot: they begin in the order in which they came."""
+        if len(self.held) <= self.options.concurrency:
+            return None
+        return next(itertools.islice(self.held.values(), self.options.concurrency, None))
 
     def _gave_up(self) -> bool:
         """At the end an unreachable database is not waited for; the leases will expire."""

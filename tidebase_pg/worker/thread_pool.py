@@ -42,6 +42,13 @@ class ThreadPool(Generic[T]):
             if self._queue:
                 self._call()
 
+    def take_back(self) -> list[T]:
+        """What no thread has begun, which none will."""
+        with self._turn:
+            taken = list(self._queue)
+            self._queue.clear()
+        return taken
+
     def end(self) -> None:
         """Let the threads end with what they are at, and begin nothing more; waits for none."""
         with self._turn:

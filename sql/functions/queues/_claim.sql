@@ -6,13 +6,15 @@ create or replace function tide._claim(
   worker text,
   workflows text[],
   session_id uuid default null,
-  holding uuid[] default null
+  holding uuid[] default null,
+  ahead integer default 0
 )
 returns tide.runs[]
 language plpgsql
 volatile
 as $$
 declare
+  v_most constant integer := max_runs + ahead;
   v_lease constant interval := tide._valid_lease(_claim.lease);
   v_queues text[] := queues;
   v_queue text;
@@ -20,14 +22,14 @@ declare
   v_reserved tide.reservation;
   v_runs tide.runs[] := array[]::tide.runs[];
 begin
-  if not tide._guard(_claim.queues, _claim.max_runs, _claim.worker, _claim.workflows) then
+  if not tide._guard(_claim.queues, v_most, _claim.worker, _claim.workflows) then
     return v_runs;
   end if;
   if holding is not null then
     v_runs := tide._leased_before(
-      _claim.session_id, _claim.holding, _claim.queues, _claim.max_runs, v_lease
+      _claim.session_id, _claim.holding, _claim.queues, v_most, v_lease
     );
-    if cardinality(v_runs) >= max_runs then
+    if cardinality(v_runs) >= v_most then
       return v_runs;
     end if;
   end if;
@@ -51,12 +53,17 @@ begin
       where q.queue = v_queue
     );
     v_reserved := tide._reserve(
-      v_queue, v_settings, max_runs - cardinality(v_runs), workflows, push => false
+      v_queue,
+      v_settings,
+      max_runs - cardinality(v_runs),
+      workflows,
+      push => false,
+      ahead => v_most - greatest(max_runs, cardinality(v_runs))
     );
     if v_reserved.run_ids is not null then
       v_runs := v_runs || tide._lease(v_reserved, v_lease, worker, session_id);
     end if;
-    exit when cardinality(v_runs) >= max_runs;
+    exit when cardinality(v_runs) >= v_most;
   end loop;
   return v_runs;
 end;
@@ -64,4 +71,5 @@ $$;
 
 comment on function tide._claim is
   'The leased runs of several queues, one queue after the other in the order given; first those '
-  'leased before under the session that are not in holding.';
+  'leased before under the session that are not in holding. Where nothing limits them, up to ahead '
+  'more than max_runs.';

@@ -6,7 +6,8 @@ create or replace function tide._reserve(
   settings tide.queues,
   max_runs integer,
   workflows text[],
-  push boolean
+  push boolean,
+  ahead integer default 0
 )
 returns tide.reservation
 language plpgsql
@@ -19,7 +20,7 @@ declare
   v_picked tide.picked;
   v_admitted uuid[];
   v_unslotted integer := 0;
-  v_capacity integer := _reserve.max_runs;
+  v_capacity integer := greatest(max_runs, 0);
 begin
   if settings.paused or (settings.push_url is not null) <> push then
     return null;
@@ -29,14 +30,24 @@ begin
     if settings.concurrency is not null then
       v_unslotted := tide._count_unslotted(settings);
     end if;
-    v_capacity := tide._capacity(settings, _reserve.max_runs, v_unslotted);
-    if v_capacity = 0 then
-      return null;
-    end if;
+    v_capacity := tide._capacity(settings, v_capacity, v_unslotted);
+  else
+    v_capacity := v_capacity + ahead;
+  end if;
+  if v_capacity = 0 then
+    return null;
   end if;
   v_picked := tide._pick_ready(_reserve.queue, v_capacity, _reserve.workflows);
   if cardinality(v_picked.run_ids) = 0 then
     return null;
+  end if;
+  if v_picked.lanes is not null and cardinality(v_picked.run_ids) > _reserve.max_runs then
+    -- What waits for a worker's slot keeps no place of a lane.
+    v_capacity := greatest(max_runs, 0);
+    if v_capacity = 0 then
+      return null;
+    end if;
+    v_picked := tide._pick_ready(_reserve.queue, v_capacity, _reserve.workflows);
   end if;
   v_reserved.settings := settings;
   v_reserved.run_ids := v_picked.run_ids;

@@ -6,7 +6,8 @@ create or replace function tide.settle_and_claim(
   worker text default null,
   workflows text[] default null,
   session_id uuid default null,
-  holding uuid[] default null
+  holding uuid[] default null,
+  ahead integer default 0
 )
 returns setof tide.settled
 language plpgsql
@@ -25,6 +26,7 @@ declare
   v_max_runs constant integer := tide._valid_integer(
     'max_runs', settle_and_claim.max_runs, 0, 1000
   );
+  v_ahead constant integer := tide._valid_integer('ahead', settle_and_claim.ahead, 0, 1000);
   v_exceptions constant tide.verdict[] := tide._settle(settle_and_claim.outcomes);
   v_exception tide.verdict;
   v_row tide.settled;
@@ -36,7 +38,7 @@ begin
     v_row.reason := v_exception.reason;
     return next v_row;
   end loop;
-  if v_max_runs > 0 then
+  if v_max_runs + v_ahead > 0 then
     foreach v_run in array tide._claim(
       settle_and_claim.queues,
       v_max_runs,
@@ -44,7 +46,8 @@ begin
       settle_and_claim.worker,
       settle_and_claim.workflows,
       settle_and_claim.session_id,
-      settle_and_claim.holding
+      settle_and_claim.holding,
+      v_ahead
     ) loop
       -- One expression: a query around the array costs more than a claim of one run.
       return next (
@@ -83,4 +86,5 @@ $$;
 comment on function tide.settle_and_claim is
   'Settle outcomes and claim new runs in one transaction. A row with accepted set is an outcome that '
   'was not plainly accepted; a row with lease_id set is a new run. session_id and '
-  'holding are those of claim.';
+  'holding are those of claim. Up to ahead runs more are claimed where nothing limits them: of queues '
+  'without a cap or a rate, and of no lane.';
