@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import ContextVar
@@ -35,6 +36,8 @@ class AsyncOpenTransaction:
         self.owner = tasks.current()
 
 
+_making: Final = threading.Lock()
+
 transaction: ContextVar[AsyncOpenTransaction | None] = ContextVar("transaction", default=None)
 
 
@@ -58,7 +61,7 @@ class AsyncDriver:
     """Carries out the effects of flows that concern one held run."""
 
     __slots__ = (
-        "cancelled",
+        "_cancelled",
         "client",
         "forgotten",
         "handle",
@@ -83,13 +86,29 @@ class AsyncDriver:
         self.registry = registry
         self.run_child = run_child
         self.reporter = reporter
-        self.cancelled = tasks.Event()
+        self._cancelled: tasks.Event | None = None
         self.forgotten: set[Any] = set()
         """What was called on the run and not awaited yet."""
         self.handle: Any = None
         """What the workflow is handed."""
         self.streams: dict[tuple[str, str | None], AsyncRunStream] = {}
         """Those it has written to, by name and step."""
+
+    @property
+    def cancelled(self) -> tasks.Event:
+        """Set when the run has stopped; made when somebody asks for it, which few do."""
+        with _making:
+            if self._cancelled is None:
+                self._cancelled = tasks.Event()
+                # Only now: who stops the run later finds the event.
+                if self.run.stop is not None:
+                    self._cancelled.set()
+            return self._cancelled
+
+    def stopped(self) -> None:
+        """The run has stopped; not from another thread in asyncio."""
+        if self._cancelled is not None:
+            self._cancelled.set()
 
     def stream(self, name: str, step: str | None) -> AsyncRunStream:
         key = (name, step)
@@ -194,7 +213,7 @@ class AsyncDriver:
         except Stop as stop:
             if "lease_id" in call.arguments:
                 self.run.record_stop(stop)
-                self.cancelled.set()
+                self.stopped()
             raise
 
     async def _invoke(self, effect: Invoke) -> Any:

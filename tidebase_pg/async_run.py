@@ -49,8 +49,11 @@ class AsyncRun(RunFacts):
         super().__init__(driver.run)
         self._driver = driver
         driver.handle = self
-        self.cancelled = driver.cancelled
+
+    @property
+    def cancelled(self) -> tasks.Event:
         """Set when the run is cancelled or its lease lost; watch it in long steps."""
+        return self._driver.cancelled
 
     @property
     def gates(self) -> AsyncRunGates:

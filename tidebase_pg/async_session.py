@@ -6,6 +6,7 @@ import contextlib
 import logging
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
@@ -98,7 +99,7 @@ class AsyncSession(AsyncRun):
 
     def stopped(self, stop: Stop) -> None:
         """Told when the run is cancelled or its lease lost."""
-        self.cancelled.set()
+        self._driver.stopped()
         self._renewer.discard(self._run)
         self._ending.tell(stop)
         if self._on_lease_lost is not None and not self._finished:
@@ -185,7 +186,7 @@ async def attempt(
                 lambda: workflow.given(run.leased, registry.codec),
                 registry.codec,
             )
-            return await tasks.interruptible(driver.drive, flow, run, driver.cancelled)
+            return await tasks.interruptible(driver.drive, flow, run, driver.stopped)
     except (Exception, Stop):
         raise
     except BaseException as error:
@@ -215,22 +216,24 @@ async def called(workflow: Workflow, handle: AsyncRun, registry: Registry, *read
         return answer
     run.names.enter(tasks.current() if run.owner is None else run.owner)
 
-    async def function() -> Any:
-        return await tasks.call_workflow(
-            workflow.function,
-            handle,
-            given,
-            handles=(handle,),
-            asynchronous=workflow.asynchronous,
-        )
-
+    function: Callable[[], Any] = partial(
+        tasks.call_workflow,
+        workflow.function,
+        handle,
+        given,
+        handles=(handle,),
+        asynchronous=workflow.asynchronous,
+    )
     for around in reversed(registry.around_runs):
         function = _within(around, handle, function)
+    driver = handle._driver  # pyright: ignore[reportPrivateUsage]
     try:
         answer = await function()
     finally:
-        await handle._driver.record_used()  # pyright: ignore[reportPrivateUsage]
-    await handle._driver.flush()  # pyright: ignore[reportPrivateUsage]
+        if run.used or run.stop is not None:
+            await driver.record_used()
+    if driver.streams:
+        await driver.flush()
     return answer
 
 
@@ -244,15 +247,14 @@ async def answers(
         owner = driver.run.owner
         driver.run.names.enter(tasks.current() if owner is None else owner)
 
-    async def function() -> Any:
-        return await tasks.call_workflow(
-            workflow.function,
-            list(handles),
-            list(inputs),
-            handles=handles,
-            asynchronous=workflow.asynchronous,
-        )
-
+    function: Callable[[], Any] = partial(
+        tasks.call_workflow,
+        workflow.function,
+        list(handles),
+        list(inputs),
+        handles=handles,
+        asynchronous=workflow.asynchronous,
+    )
     for handle in reversed(handles):
         for around in reversed(registry.around_runs):
             function = _within(around, handle, function)

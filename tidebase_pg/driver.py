@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -36,6 +37,8 @@ class OpenTransaction:
         self.owner = threads.current()
 
 
+_making: Final = threading.Lock()
+
 transaction: ContextVar[OpenTransaction | None] = ContextVar("transaction", default=None)
 
 
@@ -59,7 +62,7 @@ class Driver:
     """Carries out the effects of flows that concern one held run."""
 
     __slots__ = (
-        "cancelled",
+        "_cancelled",
         "client",
         "forgotten",
         "handle",
@@ -84,13 +87,29 @@ class Driver:
         self.registry = registry
         self.run_child = run_child
         self.reporter = reporter
-        self.cancelled = threads.Event()
+        self._cancelled: threads.Event | None = None
         self.forgotten: set[Any] = set()
         """What was called on the run and not awaited yet."""
         self.handle: Any = None
         """What the workflow is handed."""
         self.streams: dict[tuple[str, str | None], RunStream] = {}
         """Those it has written to, by name and step."""
+
+    @property
+    def cancelled(self) -> threads.Event:
+        """Set when the run has stopped; made when somebody asks for it, which few do."""
+        with _making:
+            if self._cancelled is None:
+                self._cancelled = threads.Event()
+                # Only now: who stops the run later finds the event.
+                if self.run.stop is not None:
+                    self._cancelled.set()
+            return self._cancelled
+
+    def stopped(self) -> None:
+        """The run has stopped; not from another thread in asyncio."""
+        if self._cancelled is not None:
+            self._cancelled.set()
 
     def stream(self, name: str, step: str | None) -> RunStream:
         key = (name, step)
@@ -195,7 +214,7 @@ class Driver:
         except Stop as stop:
             if "lease_id" in call.arguments:
                 self.run.record_stop(stop)
-                self.cancelled.set()
+                self.stopped()
             raise
 
     def _invoke(self, effect: Invoke) -> Any:

@@ -50,8 +50,11 @@ class Run(RunFacts):
         super().__init__(driver.run)
         self._driver = driver
         driver.handle = self
-        self.cancelled = driver.cancelled
+
+    @property
+    def cancelled(self) -> threads.Event:
         """Set when the run is cancelled or its lease lost; watch it in long steps."""
+        return self._driver.cancelled
 
     @property
     def gates(self) -> RunGates:

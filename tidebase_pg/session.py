@@ -8,6 +8,7 @@ import contextlib
 import logging
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
@@ -100,7 +101,7 @@ class Session(Run):
 
     def stopped(self, stop: Stop) -> None:
         """Told when the run is cancelled or its lease lost."""
-        self.cancelled.set()
+        self._driver.stopped()
         self._renewer.discard(self._run)
         self._ending.tell(stop)
         if self._on_lease_lost is not None and not self._finished:
@@ -187,7 +188,7 @@ def attempt(
                 lambda: workflow.given(run.leased, registry.codec),
                 registry.codec,
             )
-            return threads.interruptible(driver.drive, flow, run, driver.cancelled)
+            return threads.interruptible(driver.drive, flow, run, driver.stopped)
     except (Exception, Stop):
         raise
     except BaseException as error:
@@ -217,22 +218,24 @@ def called(workflow: Workflow, handle: Run, registry: Registry, *read: Any) -> A
         return answer
     run.names.enter(threads.current() if run.owner is None else run.owner)
 
-    def function() -> Any:
-        return threads.call_workflow(
-            workflow.function,
-            handle,
-            given,
-            handles=(handle,),
-            asynchronous=workflow.asynchronous,
-        )
-
+    function: Callable[[], Any] = partial(
+        threads.call_workflow,
+        workflow.function,
+        handle,
+        given,
+        handles=(handle,),
+        asynchronous=workflow.asynchronous,
+    )
     for around in reversed(registry.around_runs):
         function = _within(around, handle, function)
+    driver = handle._driver  # pyright: ignore[reportPrivateUsage]
     try:
         answer = function()
     finally:
-        handle._driver.record_used()  # pyright: ignore[reportPrivateUsage]
-    handle._driver.flush()  # pyright: ignore[reportPrivateUsage]
+        if run.used or run.stop is not None:
+            driver.record_used()
+    if driver.streams:
+        driver.flush()
     return answer
 
 
@@ -246,15 +249,14 @@ def answers(
         owner = driver.run.owner
         driver.run.names.enter(threads.current() if owner is None else owner)
 
-    def function() -> Any:
-        return threads.call_workflow(
-            workflow.function,
-            list(handles),
-            list(inputs),
-            handles=handles,
-            asynchronous=workflow.asynchronous,
-        )
-
+    function: Callable[[], Any] = partial(
+        threads.call_workflow,
+        workflow.function,
+        list(handles),
+        list(inputs),
+        handles=handles,
+        asynchronous=workflow.asynchronous,
+    )
     for handle in reversed(handles):
         for around in reversed(registry.around_runs):
             function = _within(around, handle, function)

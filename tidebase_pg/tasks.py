@@ -175,13 +175,13 @@ def from_threads(
 
 
 async def interruptible(
-    drive: Callable[[Any], Coroutine[Any, Any, T]], flow: Any, run: Any, cancelled: asyncio.Event
+    drive: Callable[[Any], Coroutine[Any, Any, T]], flow: Any, run: Any, told: Callable[[], None]
 ) -> T:
-    """What a flow gives, driven in a task that is cancelled when the run stops."""
+    """What a flow gives, driven in a task that is told and cancelled when the run stops."""
     task = asyncio.ensure_future(drive(flow))
 
     def stopped(_: object) -> None:
-        cancelled.set()
+        told()
         task.cancel()
 
     run.on_stop = from_threads(stopped)

@@ -120,11 +120,11 @@ def from_threads(told: Callable[[Any], None]) -> Callable[[Any], None]:
     return told
 
 
-def interruptible(drive: Callable[[Any], T], flow: Any, run: Any, cancelled: threading.Event) -> T:
-    """What a flow gives; when the run stops its event is set, which is all a thread can be told."""
+def interruptible(drive: Callable[[Any], T], flow: Any, run: Any, told: Callable[[], None]) -> T:
+    """What a flow gives; `told` is called when the run stops, which is all a thread can be told."""
 
     def stopped(_: object) -> None:
-        cancelled.set()
+        told()
 
     run.on_stop = stopped
     return drive(flow)

@@ -173,8 +173,14 @@ class _Held:
         try:
             return self._key
         except AttributeError:
-            self._key = f'{{"run_id":"{self.run_id}","lease_id":"{self.lease_id}"'
+            self._key = f'{{"run_id":"{_text(self.run_id)}","lease_id":"{_text(self.lease_id)}"'
             return self._key
+
+
+def _text(given: UUID) -> str:
+    """What str() gives, in half the time."""
+    digits = given.int.to_bytes(16).hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 @dataclass(slots=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from tidebase_pg.driver import Driver
 from tidebase_pg.errors import LeaseLost, RunCancelled, RunFinished, Stop
 from tidebase_pg.types import Beat, LeasedRun
 from tidebase_pg.worker.active_run import ActiveRun, judge
@@ -110,3 +112,26 @@ def test_a_renewal_that_failed_is_repeated_soon() -> None:
     schedule.trouble(OSError("away"))
     assert 0.0 < schedule.pause(LEASE) <= 1.0
     assert run.stop is None
+
+
+def test_who_first_looks_at_cancelled_after_the_stop_finds_it_set() -> None:
+    run = held(time.monotonic())
+    early, late = driver_of(run), driver_of(run)
+    event = early.cancelled
+    assert not event.is_set()
+    run.on_stop = lambda _: early.stopped()
+    run.interrupt(RunCancelled("cancelled"))
+    late.stopped()
+    assert event.is_set()
+    assert early.cancelled is event
+    assert late.cancelled.is_set()
+
+
+def driver_of(run: ActiveRun) -> Driver:
+    nothing: Any = None
+    return Driver(run, nothing, nothing, nothing)
+
+
+def test_a_report_names_run_and_lease_as_the_database_writes_them() -> None:
+    for run in [leased() for _ in range(100)]:
+        assert run.key == f'{{"run_id":"{run.run_id}","lease_id":"{run.lease_id}"'

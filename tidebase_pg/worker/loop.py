@@ -265,7 +265,7 @@ class Worker:
             return flows.failed(leased, flows.bad_input(error))
         driver = Driver(run, self._steps, self._registry, run_child, self._reporter)
         handle = Run(driver)
-        run.on_stop = lambda stop: driver.cancelled.set()
+        run.on_stop = lambda stop: driver.stopped()
         run.abandon = lambda: self._abandon(run)
         begins(leased)
         try:
@@ -297,7 +297,7 @@ class Worker:
                     self._report(run, outcome)
 
         for run, driver in zip(runs, drivers, strict=True):
-            run.on_stop = partial(stops, driver.cancelled)
+            run.on_stop = partial(stops, driver)
             run.abandon = abandon
         try:
             found = answers(workflow, [Run(driver) for driver in drivers], self._registry, inputs)
@@ -568,7 +568,7 @@ class AsyncWorker:
         handle = AsyncRun(driver)
 
         def stopped(_: Stop) -> None:
-            driver.cancelled.set()
+            driver.stopped()
             task.cancel()
 
         run.on_stop = from_threads(stopped, loop)
@@ -599,7 +599,7 @@ class AsyncWorker:
         abandoned = False
 
         def stopped(driver: AsyncDriver, _: Stop) -> None:
-            driver.cancelled.set()
+            driver.stopped()
             if all(run.stop is not None for run in runs):
                 task.cancel()
 
@@ -829,8 +829,8 @@ def handed_back(runs: Sequence[ActiveRun]) -> list[tuple[ActiveRun, Outcome | No
     return [(run, None if run.stop is not None else flows.released(run.leased)) for run in runs]
 
 
-def stops(cancelled: threading.Event, _: Stop) -> None:
-    cancelled.set()
+def stops(driver: Driver, _: Stop) -> None:
+    driver.stopped()
 
 
 def end_dispatcher(dispatcher: Dispatcher, state: WorkerState) -> None:

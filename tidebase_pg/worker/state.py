@@ -169,9 +169,9 @@ class WorkerState:
 
     def __init__(self, options: WorkerOptions) -> None:
         self.options = options
-        self.held: dict[UUID, ActiveRun] = {}
-        """What is being worked on."""
-        self.leased: dict[UUID, ActiveRun] = {}
+        self.held: dict[int, ActiveRun] = {}
+        """What is being worked on, by the number of its id: Python itself hashes a UUID."""
+        self.leased: dict[int, ActiveRun] = {}
         """The same, and what has ended and is not yet reported: all leases to be renewed."""
         self.session_id = uuid4()
         """A secret of this worker, by which it gets back what a lost answer to a claim leased."""
@@ -265,11 +265,9 @@ class WorkerState:
             lost = now - FORGOTTEN * self.options.lease
             self._given_up = {run: at for run, at in self._given_up.items() if at > lost}
             return {"session_id": self.session_id, "holding": None}
-        reported = [outcome.run.run_id for outcome in self._outcomes]
-        return {
-            "session_id": self.session_id,
-            "holding": list({*self.leased, *self._given_up, *reported}),
-        }
+        holding = {run.run_id for run in self.leased.values()}
+        holding |= {outcome.run.run_id for outcome in self._outcomes}
+        return {"session_id": self.session_id, "holding": [*{*holding, *self._given_up}]}
 
     def _take_back(self, now: float) -> None:
         """Outcomes whose time has come again; those whose lease is lost are given up."""
@@ -277,7 +275,7 @@ class WorkerState:
             due = [outcome for at, outcome in self._later if at <= now]
             self._later = [(at, outcome) for at, outcome in self._later if at > now]
             for outcome in due:
-                run = self.leased.get(outcome.run.run_id)
+                run = self.leased.get(outcome.run.run_id.int)
                 if run is None or run.stop is not None:
                     self._give_up(outcome, "its lease is lost")
                 else:
@@ -294,7 +292,7 @@ class WorkerState:
 
     def _give_up(self, outcome: Outcome, why: str) -> None:
         self._dropped += 1
-        self.leased.pop(outcome.run.run_id, None)
+        self.leased.pop(outcome.run.run_id.int, None)
         self._given_up[outcome.run.run_id] = time.monotonic()
         logger.error("run %s: %s could not be stored: %s", outcome.run.run_id, outcome.kind, why)
 
@@ -360,7 +358,7 @@ class WorkerState:
             verdict.run_id: verdict for verdict in settlement.verdicts if not verdict.accepted
         }
         for outcome in request.outcomes:
-            run = self.leased.pop(outcome.run.run_id, None)
+            run = self.leased.pop(outcome.run.run_id.int, None)
             if refused and (verdict := refused.get(outcome.run.run_id)) is not None:
                 self._take_refusal(outcome, run, verdict.reason)
             else:
@@ -377,9 +375,10 @@ class WorkerState:
             run = ActiveRun(leased, lease, sent_at)
             run.given_at = now
             run.begun_at = now if len(held) < self.options.concurrency else float("inf")
-            if (stale := held.pop(leased.run_id, None)) is not None:
+            number = leased.run_id.int
+            if (stale := held.pop(number, None)) is not None:
                 stale.interrupt(LeaseLost(f"the lease on run {leased.run_id} is lost"))
-            held[leased.run_id] = self.leased[leased.run_id] = run
+            held[number] = self.leased[number] = run
             started.append(run)
         self._claimed += len(started)
         self._found_nothing = not started and not request.outcomes
@@ -476,12 +475,12 @@ class WorkerState:
     def _take_refusal(self, outcome: Outcome, run: ActiveRun | None, reason: str | None) -> None:
         if reason == "busy" and run is not None:
             # Another transaction holds the row of the run: the same report again.
-            self.leased[run.run_id] = run
+            self.leased[run.run_id.int] = run
             self._later.append((time.monotonic() + BUSY_PAUSE, outcome))
             return
         if reason == "single" and run is not None:
             # It is charged to a budget: the same report again, by itself.
-            self.leased[run.run_id] = run
+            self.leased[run.run_id.int] = run
             self._outcomes.insert(0, outcome)
             self._singly += 1
             return
@@ -491,7 +490,7 @@ class WorkerState:
             instead = instead and replace(instead, used=())
         if instead is not None:
             if run is not None:
-                self.leased[run.run_id] = run
+                self.leased[run.run_id.int] = run
             self._outcomes.append(instead)
         else:
             self._dropped += 1
@@ -501,14 +500,14 @@ class WorkerState:
 
     def ended(self, run: ActiveRun, outcome: Outcome | None) -> None:
         """A run has ended; without an outcome it was lost or parked and nothing is recorded."""
-        if (held := self.held.pop(run.run_id, None)) is not run:
+        if (held := self.held.pop(run.run_id.int, None)) is not run:
             if held is not None:
-                self.held[run.run_id] = held
+                self.held[run.run_id.int] = held
             return
         self._found_nothing = False
         self._ahead.ended()
         if outcome is None:
-            self.leased.pop(run.run_id, None)
+            self.leased.pop(run.run_id.int, None)
             self._given_up[run.run_id] = time.monotonic()
             self._dropped += 1
             self._claim_at = 0.0
