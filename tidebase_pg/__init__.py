@@ -73,7 +73,8 @@ from tidebase_pg.version import __version__
 from tidebase_pg.wait_flows import Event, GateDecision
 from tidebase_pg.webhooks.dispatcher import Dispatcher, DispatchReport
 from tidebase_pg.webhooks.signing import Delivery, WebhookAnswer, verify_webhook_signature
-from tidebase_pg.worker.loop import AsyncWorker, Worker
+from tidebase_pg.worker.async_loop import AsyncWorker
+from tidebase_pg.worker.loop import Worker
 from tidebase_pg.worker.state import WorkReport
 
 __all__ = [

@@ -49,7 +49,7 @@ from tidebase_pg.values import Duration, RunId, check_kind, seconds
 from tidebase_pg.webhooks import signing as webhooks
 from tidebase_pg.webhooks.dispatcher import Dispatcher, DispatchOptions
 from tidebase_pg.worker.active_run import ActiveRun
-from tidebase_pg.worker.loop import AsyncWorker
+from tidebase_pg.worker.async_loop import AsyncWorker
 from tidebase_pg.worker.renewal import LeaseRenewer
 from tidebase_pg.worker.state import WorkReport, worker_options
 

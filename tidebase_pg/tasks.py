@@ -150,6 +150,12 @@ def current() -> object:
     return asyncio.current_task()
 
 
+def cancel(owner: object) -> None:
+    """Cancel a task that `current` gave."""
+    if isinstance(owner, asyncio.Task):
+        owner.cancel()
+
+
 async def hang() -> None:
     """Never return: for code that cannot be told to end. The loop forgets the task, so that its
     own end does not wait for it."""

@@ -81,6 +81,11 @@ def in_background(work: Callable[[], None], what: str) -> None:
     threading.Thread(target=context.run, args=(work,), name=f"tidebase {what}", daemon=True).start()
 
 
+def in_thread(function: Callable[[], T]) -> T:
+    """The answer of a blocking function: here a thread waits anyway."""
+    return function()
+
+
 def call_within(function: Callable[[], T], limit: float, what: str) -> T:
     """The answer of the function, called in a thread that is abandoned at the limit.
 
@@ -108,6 +113,10 @@ def call_within(function: Callable[[], T], limit: float, what: str) -> T:
 def current() -> object:
     """Who is running: the thread."""
     return threading.current_thread()
+
+
+def cancel(owner: object) -> None:
+    """Nothing: a thread cannot be ended by another."""
 
 
 def hang() -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from psycopg_pool import ConnectionPool
 
-from tests.driver.conftest import Background
+from tests.driver.conftest import Background, wait_for
 from tests.support import Connection, value
 from tidebase_pg import (
     AsyncRun,
@@ -266,13 +266,14 @@ def test_sixteen_slots_use_four_connections(
 
     with Tidebase(dsn) as other:
         other.enqueue_many([{"workflow": "w"} for _ in range(16)])
+    ours = (
+        "select count(*) from pg_stat_activity "
+        "where datname = current_database() and application_name = 'tidebase-pg'"
+    )
+    wait_for(connection, f"select ({ours}) = 0")
     background.start(tide, concurrency=16, reconcile=0.01)
     together.wait(PATIENCE)
-    used = value(
-        connection,
-        "select count(*) from pg_stat_activity "
-        "where datname = current_database() and application_name = 'tidebase-pg'",
-    )
+    used = value(connection, ours)
     together.wait(PATIENCE)
     assert used <= 4
 

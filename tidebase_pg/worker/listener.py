@@ -19,6 +19,9 @@ from tidebase_pg.client.settings import AsyncConnection, Connection
 from tidebase_pg.values import told_as
 
 CHANNEL: Final = "tide_work"
+LONGEST_WAIT: Final = 0.5
+"""Seconds after which a blocked wait looks up: Python notices a signal that arrives just before
+the wait begins only at its end."""
 EVERY_WORKER: Final = "*"
 STOPPED: Final = "!"
 """After what a session is called: a run it holds has been cancelled."""
@@ -112,7 +115,7 @@ class Listener(_Listening):
         finally:
             self._pinned.release(connection)
 
-    def wait(self, waker: Waker, seconds: float) -> None:
+    def wait(self, waker: Waker, seconds: float | None) -> None:
         """Until something comes, the waker wakes, or the time has passed."""
         connection = self._connection
         if connection is not None and not connection.closed and not self.look():
@@ -156,7 +159,7 @@ class AsyncListener(_Listening):
             return
         loop, descriptor = asyncio.get_running_loop(), connection.fileno()
         # psycopg watches the same descriptor during queries; here none is under way.
-        loop.add_reader(descriptor, waker.wake)
+        loop.add_reader(descriptor, waker.wake_now)
         try:
             await waker.wait(seconds)
         finally:
@@ -193,8 +196,8 @@ class Waker:
             with contextlib.suppress(OSError):
                 self._writer.send(b"\0")
 
-    def wait(self, seconds: float, descriptor: int | None = None) -> None:
-        """Until the waker wakes, the descriptor can be read, or the time has passed."""
+    def wait(self, seconds: float | None, descriptor: int | None = None) -> None:
+        """Until the waker wakes, the descriptor can be read, or some time has passed."""
         poll = select.poll()
         poll.register(self._reader, select.POLLIN)
         if descriptor is not None:
@@ -202,7 +205,8 @@ class Waker:
         self._waits = True
         try:
             if not self._pending():
-                poll.poll(seconds * 1000)
+                longest = LONGEST_WAIT if seconds is None else min(seconds, LONGEST_WAIT)
+                poll.poll(longest * 1000)
         finally:
             self._waits = False
             with contextlib.suppress(BlockingIOError):
@@ -214,27 +218,29 @@ class Waker:
 
 
 class AsyncWaker:
-    """`Waker` for one task. Woken while none waits, it is noticed by the next that does."""
+    """`Waker` for one task."""
 
-    def __init__(self) -> None:
-        self._woken = False
+    def __init__(self, pending: Callable[[], bool]) -> None:
+        """`pending` says whether there is something to wake up for."""
+        self._pending = pending
         self._waiter: asyncio.Future[None] | None = None
 
     def wake(self) -> None:
-        self._woken = True
-        self._wake()
+        """After what `pending` looks at."""
+        if self._waiter is not None and self._pending():
+            self.wake_now()
 
-    def reset(self) -> None:
-        """Forget what was woken so far."""
-        self._woken = False
+    def wake_now(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def wait(self, seconds: float | None) -> None:
         """Until the waker wakes, or the time has passed."""
-        if self._woken:
+        if self._pending():
             return
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        timer = None if seconds is None else loop.call_later(seconds, self._wake)
+        timer = None if seconds is None else loop.call_later(seconds, self.wake_now)
         try:
             await self._waiter
         finally:
@@ -242,6 +248,5 @@ class AsyncWaker:
             if timer is not None:
                 timer.cancel()
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def close(self) -> None:
+        """There is nothing to close."""

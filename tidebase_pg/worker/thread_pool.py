@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 from collections import deque
@@ -14,7 +15,8 @@ logger: Final = logging.getLogger("tidebase_pg.worker")
 
 
 class ThreadPool(Generic[T]):
-    """Threads that share one queue of work; made when there is more work than threads.
+    """Threads that share one queue of work; made when there is more work than threads. Each piece
+    has a context of its own.
 
     Waking a thread takes longer than most of what it does here. So one is woken at a time: when it
     comes and there is more to do than it takes, it wakes the next. Where the work blocks, soon all
@@ -58,8 +60,8 @@ class ThreadPool(Generic[T]):
                 alarm.release()
             self._idle.clear()
 
-    def replace(self) -> None:
-        """One thread never comes back: another may be made for it."""
+    def replace(self, thread: object) -> None:
+        """This one never comes back: another may be made for it."""
         with self._turn:
             self.threads -= 1
             if self._queue:
@@ -105,7 +107,7 @@ class ThreadPool(Generic[T]):
                 else:
                     self._idle.append(alarm)
             if item is not None:
-                self._work(item)
+                contextvars.copy_context().run(self._work, item)
             else:
                 alarm.acquire()
                 came = True
