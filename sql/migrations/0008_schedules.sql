@@ -73,6 +73,7 @@ create table tide.schedule_fires (
     outcome in ('enqueued', 'by_hand', 'overlap', 'missed')
   )
 );
+create index schedule_fires_fire_at_idx on tide.schedule_fires (fire_at);
 create index schedule_fires_runs_idx on tide.schedule_fires (schedule, fire_at)
 where run_id is not null;
 comment on table tide.schedule_fires is

@@ -169,9 +169,11 @@ where queue is not null;
 create index lane_waits_of_others_idx
 on tide.lane_waits (lane, lane_key, priority desc, run_at, run_id)
 where queue is null and lane_key <> '';
+-- Always true: who looks a run up by its id alone cannot be led along a whole line.
 create index lane_waits_order_idx
 on tide.lane_waits (lane, lane_key, priority desc, run_at, run_id)
-include (run_key);
+include (run_key)
+where lane is not null;
 
 create table tide.lane_purses (
   lane text not null,

@@ -18,7 +18,8 @@ begin
       array_agg(r.run_id order by r.priority desc, r.run_at, r.run_id) as run_ids
     from tide.runs_active as r
     where r.run_id = any (_line_up.run_ids)
-      and r.ready
+      -- With r.ready alone the planner may take the index of all that is ready.
+      and r.ready is not false
       and r.turn_at is null
       and exists (
         select

@@ -14,6 +14,7 @@ begin
     select w
     from tide.lane_waits as w
     where (w.lane, w.lane_key) > (_wake_next_line.lane, _wake_next_line.lane_key)
+      and w.lane >= _wake_next_line.lane
     order by w.lane, w.lane_key, w.priority desc, w.run_at, w.run_id
     limit 1
   );

@@ -1,0 +1,119 @@
+"""No call walks through an index, whatever the planner believes of how much is in a table.
+
+A plan made while a table is empty serves until that table is analyzed, however much has come
+meanwhile. To the planner an index on what is empty is as good as any other, also for a column that
+is not its first: of that one every entry is read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+
+from tests.runs.acts import Tide
+from tests.support import open_connection
+from tests.upkeep.calls import SCENES
+
+FEW = {
+    "runs_dispatched_idx": "runs that were pushed and have not begun",
+    "runs_finished_forks_idx": "runs that were forked",
+    "runs_running_idx": "runs under way",
+    "runs_slot_uidx": "runs that hold a slot",
+    "waiters_pkey": "workers that wait",
+}
+"""Indexes that may be read from end to end, and what alone is in them."""
+
+FIRST_COLUMNS = """
+    select
+      c.relname,
+      pg_get_indexdef(i.indexrelid, 1, true) as first
+    from pg_index as i
+    join pg_class as c on c.oid = i.indexrelid
+    where c.relnamespace <> all ('{pg_catalog,pg_toast}'::regnamespace[])
+    """
+
+EXPLAINED = {
+    "auto_explain.log_min_duration": "0",
+    "auto_explain.log_nested_statements": "on",
+    "auto_explain.log_format": "json",
+    "auto_explain.log_level": "notice",
+    "client_min_messages": "notice",
+}
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", []):
+        yield from nodes(below)
+
+
+class Plans:
+    """What the planner has decided for every statement of a session, functions within included."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        rows = connection.execute(FIRST_COLUMNS).fetchall()
+        self.first = {row.relname: row.first.strip('"') for row in rows}
+        self.walked: dict[tuple[str, str], str] = {}
+        self.seen = 0
+        connection.execute("load 'auto_explain'")
+        for name, setting in EXPLAINED.items():
+            connection.execute("select set_config(%s, %s, false)", (name, setting))
+        connection.add_notice_handler(self.look)
+
+    def look(self, notice: Any) -> None:
+        _, found, text = notice.message_primary.partition("plan:\n")
+        if not found:
+            return
+        explained = json.loads(text)
+        self.seen += 1
+        for node in nodes(explained["Plan"]):
+            index, condition = node.get("Index Name"), node.get("Index Cond")
+            first = None if index in FEW else self.first.get(index)
+            if first and condition and not re.search(rf"\b{re.escape(first)}\b", condition):
+                self.walked[index, condition] = explained["Query Text"]
+
+
+def in_lanes(tide: Tide) -> None:
+    """Runs that wait in lines, are woken, take turns and end."""
+    tide.set_lane(lane="narrow", settings={"total": 1, "per_key": 1})
+    tide.set_lane(lane="fair", settings={"fair": True})
+    for lane in ("narrow", "fair"):
+        runs = [
+            {"workflow": "w", "lane": lane, "lane_key": f"k{number % 2}"} for number in range(40)
+        ]
+        tide.enqueue_many(queue=lane, runs=runs)
+        for _ in range(4):
+            for run in tide.claim(queues=[lane], max_runs=8, worker="w"):
+                tide.complete(run_id=run.run_id, lease_id=run.lease_id)
+
+
+def test_no_call_reads_an_index_by_a_column_that_is_not_its_first(dsn: str) -> None:
+    with open_connection(dsn) as connection:
+        connection.execute("vacuum analyze")
+        tide = Tide(connection)
+        plans = Plans(connection)
+        in_lanes(tide)
+        for function, scene in SCENES.items():
+            if function == "reconcile":
+                connection.execute("call tide.reconcile()")
+                continue
+            with connection.transaction(force_rollback=True):
+                tide.call(function, **scene(tide))
+        assert plans.seen > 10 * len(SCENES)
+        assert plans.walked == {}
+
+
+def test_a_walk_is_noticed(dsn: str) -> None:
+    with open_connection(dsn) as connection:
+        connection.execute("create table pairs (a integer, b integer)")
+        connection.execute("create index pairs_idx on pairs (a, b)")
+        connection.execute("set enable_seqscan = off")
+        plans = Plans(connection)
+        connection.execute("select from pairs as p where p.a = 1 and p.b = 1")
+        assert plans.walked == {}
+        connection.execute("select from pairs as p where p.b = 1")
+        assert plans.walked == {("pairs_idx", "(b = 1)"): "select from pairs as p where p.b = 1"}
