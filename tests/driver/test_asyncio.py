@@ -60,6 +60,20 @@ async def test_steps_replay_retry_and_end_with_the_run(atide: AsyncTidebase) -> 
     assert called == ["flaky", "flaky", "plain", "turn"]
 
 
+async def test_the_task_of_a_run_is_called_by_its_id(atide: AsyncTidebase) -> None:
+    names: list[str] = []
+
+    @atide.workflow("w")
+    async def w(run: AsyncRun, input: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        names.append(task.get_name())
+
+    run_id = (await atide.enqueue(w)).run_id
+    await atide.work(drain=True)
+    assert names == [f"tidebase slot of run {run_id}"]
+
+
 async def test_many_runs_at_once(atide: AsyncTidebase) -> None:
     together = asyncio.Barrier(16)
 

@@ -86,6 +86,9 @@ class ActiveRun:
         self.spent: list[Mapping[str, Any]] = []
         """What it has used beside its steps, which is reported with the end of the attempt."""
 
+    def __str__(self) -> str:
+        return f"of run {self.run_id}"
+
     @property
     def key(self) -> str:
         """How a document that reports on the run begins."""

@@ -18,6 +18,9 @@ class Batch:
     since: float = 0.0
     """When the first of them was claimed."""
 
+    def __str__(self) -> str:
+        return f"{self.runs[0]} and others"
+
     @property
     def stopped(self) -> bool:
         """Whether none of them is held any more."""

@@ -19,7 +19,7 @@ class TaskPool(Generic[T]):
     def __init__(
         self, work: Callable[[T], Coroutine[Any, Any, None]], most: int, what: str
     ) -> None:
-        """`work` must not raise."""
+        """`work` must not raise. A task is called by what it works on."""
         self._work = work
         self._most = most
         self._name = f"tidebase {what}"
@@ -59,7 +59,8 @@ class TaskPool(Generic[T]):
         loop = asyncio.get_running_loop()
         while self._queue and len(self._tasks) < self._most:
             item = self._queue.popleft()
-            self._tasks.add(loop.create_task(self._live(item), name=self._name))
+            name = f"{self._name} {item}"
+            self._tasks.add(loop.create_task(self._live(item), name=name))
 
     async def _live(self, item: T) -> None:
         try:
