@@ -694,11 +694,13 @@ class Campaign:
                         connection.execute(
                             "select tide.decide_gate(%s, 'approved', 'last')", [gate.gate_id]
                         )
-                for run in connection.execute(
-                    "select run_id, lease_id from tide.claim(%s, max_runs => 500)",
+                # On a busy machine thousands of runs take longer one by one than a lease lasts.
+                connection.execute(
+                    "select tide.settle(coalesce(jsonb_agg(jsonb_build_object("
+                    "'run_id', c.run_id, 'lease_id', c.lease_id, 'result', null)), '[]')) "
+                    "from tide.claim(%s, max_runs => 500, lease => '10 minutes') as c",
                     [["zombies", "keys", QUEUE]],
-                ).fetchall():
-                    connection.execute("select tide.complete(%s, %s)", [run.run_id, run.lease_id])
+                )
                 row = connection.execute(
                     "select (select count(*) from tide.runs as r "
                     "where r.status not in ('completed', 'failed', 'cancelled')) "

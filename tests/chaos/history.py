@@ -212,14 +212,21 @@ def gather(
     )  # fmt: skip
 
 
-TABLES = ("runs", "steps", "event_log")
+TABLES = ("tide.runs", "tide.steps", "tide.event_log", "tide.usage", "tide.slots")
+ROWS = ("ledger", "outbox")
+"""What the application of a campaign writes itself."""
 
 
 def dump(connection: Connection, folder: Path) -> None:
-    """The rows that say what has happened to runs, a line of JSON each, one file a table."""
-    for table in TABLES:
-        query = f"copy (select row_to_json(t) from tide.{table} as t) to stdout"
-        with (folder / f"{table}.jsonl").open("w") as file:
+    """The rows that say what has happened to runs, a line of JSON each, one file a table: all that
+    the checks look at, should they have to be made again."""
+    there = connection.execute(
+        "select t.name from unnest(%s::text[]) as t(name) where to_regclass(t.name) is not null",
+        [[*TABLES, *ROWS]],
+    ).fetchall()
+    for (table,) in there:
+        query = f"copy (select row_to_json(t) from {table} as t) to stdout"
+        with (folder / f"{table.removeprefix('tide.')}.jsonl").open("w") as file:
             with connection.cursor().copy(query.encode()) as rows:
                 # Not as COPY has it, where each backslash stands twice.
                 file.writelines(f"{line}\n" for (line,) in rows.rows())

@@ -249,7 +249,11 @@ def test_what_is_kept_of_the_database_are_its_rows(connection: Connection, tmp_p
     run_id = value(
         connection, "select run_id::text from tide.create_run('w', input => %s)", json.dumps(given)
     )
+    connection.execute("create table ledger (run_id uuid)")
+    connection.execute("insert into ledger values (%s)", [run_id])
     dump(connection, tmp_path)
+    assert json.loads((tmp_path / "ledger.jsonl").read_text()) == {"run_id": run_id}
+    assert not (tmp_path / "outbox.jsonl").exists()
     (line,) = (tmp_path / "runs.jsonl").read_text().splitlines()
     (event,) = (tmp_path / "event_log.jsonl").read_text().splitlines()
     assert json.loads(line)["run_id"] == json.loads(event)["run_id"] == run_id
