@@ -56,6 +56,9 @@ T = TypeVar("T")
 
 LONGEST_RETRY_DELAY: Final = 60.0
 SHORTEST_PAUSE: Final = 0.005
+
+LANE_PAUSE: Final = 0.1
+"""Seconds until a step asks its lane again, while other steps of its run are under way."""
 SHORTEST_WAIT: Final = 0.02
 LONGEST_WAIT: Final = 1.0
 CASCADE_ROUNDS: Final = 20
@@ -191,6 +194,11 @@ class StepPlan:
     """The gate that has to cover it."""
     estimate: Mapping[str, float] | None = None
     """What it is expected to use."""
+    lane: str | None = None
+    """Where it holds a place until it ends."""
+    lane_key: str | None = None
+    cost: int | None = None
+    """How many units of the lane it is expected to use."""
 
     @property
     def harmless(self) -> bool:
@@ -200,6 +208,11 @@ class StepPlan:
             and not self.contract.get("side_effects")
             and "replay" not in self.contract
         )
+
+    @property
+    def deferrable(self) -> bool:
+        """Whether it may run before the database knows that it began."""
+        return self.harmless and self.lane is None
 
 
 def plan_step(
@@ -219,6 +232,9 @@ def plan_step(
     verified_by: str | None = None,
     approved_by: Any = None,
     estimate: Mapping[str, float] | None = None,
+    lane: str | None = None,
+    lane_key: str | None = None,
+    cost: int | None = None,
 ) -> StepPlan:
     """Checks the options of a step. Raises ValueError or TypeError naming the wrong one."""
     limit = None if timeout is None else interval("timeout", timeout)
@@ -248,6 +264,9 @@ def plan_step(
         if approved_by is None
         else identifier("approved_by", getattr(approved_by, "gate_id", approved_by)),
         estimate,
+        lane,
+        lane_key,
+        cost,
     )
 
 
@@ -263,7 +282,7 @@ def step(run: Held, function: Callable[[], Any], plan: StepPlan, codec: Codec) -
     try:
         while True:
             # That a harmless step began need not survive a crash of the server; its output does.
-            early = use.first and run.fresh and plan.harmless and not failures
+            early = use.first and run.fresh and plan.deferrable and not failures
             plan, done, output = yield from begun(run, use, plan, early=early)
             if done:
                 break
@@ -341,11 +360,18 @@ def begin(
         contract=plan.contract or None,
         approved_by=plan.approved_by,
         estimate=plan.estimate,
+        lane=plan.lane,
+        lane_key=plan.lane_key,
+        cost=plan.cost,
     )
     if relaxed:
         call = call.relax()
     start: StepStart
     start = yield DeferredBegin(call, partial(stopped, run, plan)) if early else call
+    while start.action == "wait":
+        # Other steps of the run are under way, which parking it would lose.
+        yield Pause(LANE_PAUSE)
+        start = yield call
     if (stop := stopped(run, plan, start)) is not None:
         raise run.record_stop(stop)
     if start.action == "execute":
@@ -363,6 +389,8 @@ def stopped(run: Held, plan: StepPlan, start: StepStart) -> Stop | None:
             return RunParked(_in_review(run, plan))
         case "budget":
             return RunParked(_over_budget(run, plan))
+        case "lane":
+            return RunParked(_without_place(run, plan))
         case _:
             return StepFailedHard(_failed_hard(run, plan))
 
@@ -439,6 +467,10 @@ def _over_budget(run: Held, plan: StepPlan) -> str:
         f"run {run.run_id} is parked: too little is left of its budget or of an allowance for "
         f"step {plan.name!r}; raise it with set_budget or set_allowance"
     )
+
+
+def _without_place(run: Held, plan: StepPlan) -> str:
+    return f"run {run.run_id} is parked until lane {plan.lane!r} has a place for step {plan.name!r}"
 
 
 def _failed_hard(run: Held, plan: StepPlan) -> str:

@@ -44,6 +44,13 @@ class Contract(TypedDict, total=False):
     estimate: Mapping[str, float] | None
     """What it is expected to use, such as {"usd": 0.1, "tokens": 2000}: reserved in the budgets and
     allowances of the run until it ends. An upper bound makes overspending impossible."""
+    lane: str | None
+    """The lane in which it holds a place until it ends: `tide.lanes.set`. Without room the run is
+    parked, or waits while other steps of it are under way."""
+    lane_key: str | None
+    """Whom it counts for within its lane, such as a customer."""
+    cost: int | None
+    """How many units of its lane it is expected to use; default 1."""
 
 
 class StepOptions(Contract, total=False):

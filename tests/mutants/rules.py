@@ -171,6 +171,28 @@ FENCE = [
         "test_a_run_another_claim_leaves_no_slot_for_holds_nothing_in_any_lane",
     ),
     sql(
+        "a step does not pass a run that waits in its lane",
+        "lanes/_take_step_lane",
+        "where w.lane = _take_step_lane.lane\n",
+        "where w.lane = ''\n",
+        "races/test_lane_schedules.py::"
+        "test_a_step_does_not_pass_one_that_was_parked_beside_the_end_that_frees_its_place",
+    ),
+    sql(
+        "a run is not parked for a step while others of it are under way",
+        "lanes/_take_step_lane",
+        "s.name <> _take_step_lane.step",
+        "false",
+        "lanes/test_step_lanes.py::test_a_step_beside_others_of_its_run_waits_and_parks_nothing",
+    ),
+    sql(
+        "a completed step gives its place in a lane back",
+        "steps/complete_step",
+        "if v_run.lane is not null then",
+        "if false then",
+        "lanes/test_step_lanes.py::test_a_step_holds_a_place_in_its_lane_until_it_completes",
+    ),
+    sql(
         "the next run probes after one that failed",
         "lanes/_wake_probe",
         "order by w.later desc, w.lane_key",

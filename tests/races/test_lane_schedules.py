@@ -416,3 +416,54 @@ def test_failures_of_two_lanes_in_opposite_order_lock_the_lanes_by_name(
         """
     )
     assert value(connection, "select count(*) from tide.lane_failures") == 4
+
+
+def test_a_step_that_begins_beside_a_claim_of_its_lane_waits_for_nobody(
+    stepper: Stepper, connection: Connection
+) -> None:
+    lane(connection, '{"total": 1}')
+    stepper.facts["run"], stepper.facts["lease"] = leased(connection)
+    stepper.facts["laned"] = queued(connection, lane="shared")
+    begin = "select b.action from tide.begin_step(%(run)s, %(lease)s, 's', lane => 'shared') as b"
+    stepper.session("a", claim=CLAIM)
+    stepper.session("b", begin=begin, claim=CLAIM, waiting=WAITING, tick=TICK)
+    stepper.play(
+        """
+        a.begin
+        a.claim     laned
+        b.begin     lane
+        b.waiting   1
+        a.rollback
+        b.tick      due
+        b.claim     run
+        a.claim     nothing
+        b.waiting   1
+        """
+    )
+    assert in_step(connection)
+
+
+def test_a_step_does_not_pass_one_that_was_parked_beside_the_end_that_frees_its_place(
+    stepper: Stepper, connection: Connection
+) -> None:
+    lane(connection, '{"total": 1}')
+    begin = "select b.action from tide.begin_step(%(run)s, %(lease)s, 's', lane => 'shared') as b"
+    complete = "select s.status from tide.complete_step(%(run)s, %(lease)s, 's') as s"
+    for name in "abc":
+        stepper.facts[f"run {name}"], stepper.facts[f"lease {name}"] = leased(connection)
+        stepper.session(name, step=of(name, begin), complete=of(name, complete), claim=CLAIM)
+    stepper.session("d", tick=TICK)
+    stepper.play(
+        """
+        a.step      execute
+        a.begin
+        a.complete  completed
+        b.step      lane
+        a.commit
+        c.step      lane
+        d.tick      due
+        d.tick      due
+        a.claim     run b
+        """
+    )
+    assert in_step(connection)

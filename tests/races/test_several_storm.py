@@ -161,3 +161,80 @@ def test_failures_in_two_lanes_with_breakers_lock_them_in_one_order(dsn: str) ->
 
     until_met(play, claimed=RUNS, failed=10, closed=5)
     check(dsn)
+
+
+STEP = (
+    "select b.action from tide.begin_step(%s, %s, %s, lane => %s, lane_key => %s, cost => 2) as b"
+)
+GONE = ("TD001", "TD002", "TD003", "TD004", "TD010", "TD030")
+
+
+def test_steps_of_two_lanes_in_either_order_neither_exceed_them_nor_are_stuck(dsn: str) -> None:
+    """Runs in no lane, and in one, whose two steps hold the lanes one after the other."""
+
+    def work(actor: Actor) -> None:
+        for _ in actor.until(DRAINED):
+            for run in actor.rows("select * from tide.claim(%s, 2, '250 ms')", QUEUES):
+                actor.hits["claimed"] += 1
+                take_steps(actor, run)
+
+    def take_steps(actor: Actor, run: Any) -> None:
+        own = (run.run_id, run.lease_id)
+        for name in sorted(TOTAL, reverse=run.priority == 1):
+            key = None if run.lane == name else actor.random.choice(["acme", "bolt", None])
+            action = actor.value(STEP, *own, name, name, key, refused=GONE)
+            actor.hits[str(action)] += 1
+            if action == "replay":
+                continue
+            if action != "execute":
+                return
+            match actor.random.randrange(12):
+                case 0:
+                    return  # Its lease runs out.
+                case 1:
+                    actor.rows("select tide.cancel(%s)", run.run_id, refused=GONE)
+                    return
+                case 2:
+                    actor.rows("select tide.release(%s, %s)", *own, refused=GONE)
+                    return
+                case 3:
+                    failing = "select tide.fail_step(%s, %s, %s, retryable => true)"
+                    actor.rows(failing, *own, name, refused=GONE)
+                    actor.rows("select tide.fail(%s, %s)", *own, refused=GONE)
+                    return
+                case _:
+                    completing = "select tide.complete_step(%s, %s, %s)"
+                    actor.rows(completing, *own, name, refused=GONE)
+        actor.rows("select tide.complete(%s, %s)", *own, refused=GONE)
+
+    def watch(actor: Actor) -> None:
+        for _ in actor.until_over():
+            for row in actor.rows(CENSUS):
+                assert row.running <= TOTAL[row.lane], f"{row.running} in lane {row.lane}"
+                assert row.used <= UNITS, f"{row.used} units of lane {row.lane}"
+                actor.hits[f"full {row.lane}"] += row.running == TOTAL[row.lane]
+
+    def play() -> Counter[str]:
+        with open_connection(dsn) as connection:
+            for name, total in TOTAL.items():
+                lane(connection, name, total=total, per_key=2, units=UNITS, period="100 ms")
+            for queue in QUEUES:
+                settings = json.dumps({"backoff_base": "0 s", "max_attempts": 100})
+                connection.execute("select tide.set_queue(%s, %s::jsonb)", (queue, settings))
+                runs = [
+                    {
+                        "workflow": "work",
+                        "priority": place % 2,
+                        "lane": "one" if place % 3 == 0 else None,
+                    }
+                    for place in range(RUNS // len(QUEUES))
+                ]
+                connection.execute(
+                    "select tide.enqueue_many(%s, %s::jsonb)", (queue, json.dumps(runs))
+                )
+        return storm(dsn, [work] * CLAIMERS, [upkeep, watch])
+
+    until_met(play, claimed=RUNS, execute=RUNS, lane=10, **{"full one": 3, "full two": 3})
+    check(dsn)
+    with open_connection(dsn) as connection:
+        assert value(connection, "select count(*) from tide.run_lanes") == 0

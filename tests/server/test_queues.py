@@ -417,6 +417,29 @@ def test_runs_and_children_are_put_into_several_lanes(http: Http, sql: Connectio
         assert http("POST", enqueue_at, {**body, "alsoLanes": others})[0] == status
 
 
+def test_a_step_holds_a_place_in_a_lane_and_a_run_without_one_stops(
+    http: Http, sql: Connection
+) -> None:
+    queue, lane = fresh("q"), fresh("lane")
+    sql.execute("select tide.set_lane(%s, '{\"total\": 1}')", (lane,))
+    first, second = (enqueue(http, queue)["run"]["id"] for _ in range(2))
+    owner = claim(http, queue, limit=9)["leaseOwner"]
+
+    def begin(run_id: str, name: str, **more: Any) -> Any:
+        asked = {"name": name, "inputHash": "none", "leaseOwner": owner, "lane": lane, **more}
+        return http.post(f"/runs/{run_id}/steps/begin", asked)
+
+    begun = begin(first, "ask", laneKey="acme", cost=2)
+    assert begun["action"] == "execute"
+    assert begin(first, "beside")["action"] == "wait"
+    assert begin(second, "ask") == {"action": "cancelled", "reason": "lane"}
+    done = {"leaseOwner": owner, "output": 1}
+    http.post(f"/runs/{first}/steps/{begun['step']['id']}/complete", done)
+    assert [run["id"] for run in claim(http, queue, limit=9)["runs"]] == [second]
+    running = "select s.running from tide.lane_stats as s where s.lane = %s"
+    assert value(sql, running, lane) == 1
+
+
 def test_a_run_comes_after_others(http: Http) -> None:
     queue = fresh("q")
     first = enqueue(http, queue)["run"]["id"]

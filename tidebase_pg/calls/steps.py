@@ -21,12 +21,17 @@ def begin_step(
     contract: Mapping[str, Any] | None = None,
     approved_by: RunId | None = None,
     estimate: Mapping[str, float] | None = None,
+    lane: str | None = None,
+    lane_key: str | None = None,
+    cost: int | None = None,
 ) -> Call[StepStart]:
     """Ask for a step of a leased run: replay (its stored output), execute, review or budget (the
-    run is parked until an operator decides), failed (its contract forbids another try, the run
-    has failed). approved_by uses up the approval of a gate whose data is the input; not covered by
-    it: TD025. estimate, such as {"usd": 0.1}, is reserved in the budgets and allowances of the run
-    until the step ends.
+    run is parked until an operator decides), lane (it is parked until the step has a place there),
+    wait (the same, but other steps are under way: nothing was done, ask again), failed (its
+    contract forbids another try, the run has failed). approved_by uses up the approval of a gate
+    whose data is the input; not covered by it: TD025. estimate, such as {"usd": 0.1}, is reserved
+    in the budgets and allowances of the run until the step ends. lane, lane_key and cost are as of
+    enqueue: the step holds its place there until it ends.
     """
     return call(
         "begin_step",
@@ -39,6 +44,9 @@ def begin_step(
         contract=optional(contract, "the contract of step {!r}", name),
         approved_by=approved_by,
         estimate=optional(estimate or None, "the estimate of step {!r}", name),
+        lane=lane,
+        lane_key=lane_key,
+        cost=cost,
     )
 
 
@@ -51,8 +59,8 @@ def complete_step(
     used: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
 ) -> Call[StepRow]:
     """Store the output of a step: from now on it replays. used, one object or many with the keys of
-    record_usage, is recorded with it, once. Renews the lease; the same call again gives the same
-    answer.
+    record_usage, is recorded with it, once, and settles the units of its lane. Renews the lease;
+    the same call again gives the same answer.
     """
     return call(
         "complete_step",

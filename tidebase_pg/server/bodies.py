@@ -273,6 +273,11 @@ class BeginStep(Body, kw_only=True):
     input: Json = NONE
     options: Object = NONE
     lease_owner: str | None = None
+    lane: Name | None = None
+    """Where the step holds a place until it ends; without room the run is parked, or is to wait."""
+    lane_key: Text | None = None
+    cost: Units | None = None
+    """Of the units of its lane; absent = 1."""
 
 
 class CompleteStep(Body, kw_only=True):

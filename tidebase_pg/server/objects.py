@@ -694,14 +694,15 @@ class OneRecovery(Struct, rename="camel", frozen=True):
 class BegunStep(Struct, rename="camel", kw_only=True, frozen=True, omit_defaults=True):
     """What to do about a step."""
 
-    action: Literal["execute", "return", "input_mismatch", "cancelled"]
+    action: Literal["execute", "return", "input_mismatch", "cancelled", "wait"]
     step: Step | None = None
     lease_owner: str | None = None
     output: Json | msgspec.UnsetType = msgspec.UNSET
     expected_input_hash: str | None = None
     actual_input_hash: str | None = None
     reason: str | None = None
-    """Why the workflow has to stop: cancelled, lease_lost, finished, review, budget, failed."""
+    """Why the workflow has to stop: cancelled, lease_lost, finished, review, budget, lane or
+    failed."""
 
 
 class OneStep(Struct, frozen=True):

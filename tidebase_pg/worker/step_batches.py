@@ -185,7 +185,8 @@ def report_of(held: ActiveRun, call: Call[Any]) -> Report | None:
     """The report that a call is, or None when it is another call or has to be made by itself."""
     if call.name == "complete_step" and not (held.alone and "used" in call.arguments):
         return Report(held, complete=call)
-    if call.name == "begin_step" and not held.alone and "approved_by" not in call.arguments:
+    alone = held.alone or "approved_by" in call.arguments or "lane" in call.arguments
+    if call.name == "begin_step" and not alone:
         return Report(held, begin=call)
     return None
 

@@ -8,7 +8,10 @@ create or replace function tide.begin_step(
   input jsonb default null,
   contract jsonb default '{}',
   approved_by uuid default null,
-  estimate jsonb default null
+  estimate jsonb default null,
+  lane text default null,
+  lane_key text default null,
+  cost numeric default null
 )
 returns table (action text, output jsonb, attempt integer, replay text)
 language plpgsql
@@ -25,9 +28,10 @@ declare
     begin_step.contract, approved => begin_step.approved_by is not null
   );
   v_estimate constant jsonb := tide._valid_estimate('estimate', begin_step.estimate);
-  v_run constant tide.runs := tide._hold(begin_step.run_id, begin_step.lease_id);
+  v_run tide.runs := tide._hold(begin_step.run_id, begin_step.lease_id);
   v_now constant timestamptz := tide._now();
   v_step tide.steps;
+  v_lacks text;
 begin
   perform tide._refuse_overdue(v_run);
   v_step := (
@@ -37,6 +41,16 @@ begin
       and s.name = v_name
   );
   if v_step.name is null then
+    if num_nonnulls(begin_step.lane, begin_step.lane_key, begin_step.cost) > 0 then
+      v_lacks := tide._take_step_lane(
+        v_run, v_name, begin_step.lane, begin_step.lane_key, begin_step.cost
+      );
+      if v_lacks is not null then
+        return query select v_lacks, null::jsonb, 0, v_contract.replay;
+        return;
+      end if;
+      v_run.lane := coalesce(v_run.lane, '');
+    end if;
     if tide._park_over_budget(v_run, v_name, v_estimate) then
       return query select 'budget', null::jsonb, 0, v_contract.replay;
       return;
@@ -94,6 +108,16 @@ begin
     when 'again' then
       return query select 'execute', null::jsonb, v_step.attempt, v_step.replay;
     when 'execute' then
+      if num_nonnulls(begin_step.lane, begin_step.lane_key, begin_step.cost) > 0 then
+        v_lacks := tide._take_step_lane(
+          v_run, v_name, begin_step.lane, begin_step.lane_key, begin_step.cost
+        );
+        if v_lacks is not null then
+          return query select v_lacks, null::jsonb, v_step.attempt, v_step.replay;
+          return;
+        end if;
+        v_run.lane := coalesce(v_run.lane, '');
+      end if;
       if tide._park_over_budget(v_run, v_name, v_estimate) then
         return query select 'budget', null::jsonb, v_step.attempt, v_step.replay;
         return;
@@ -133,6 +157,9 @@ $$;
 
 comment on function tide.begin_step is
   'Ask for a step of a leased run: replay (its stored output), execute, review or budget (the run is '
-  'parked until an operator decides), failed (its contract forbids another try, the run has failed). '
-  'approved_by uses up the approval of a gate whose data is the input; not covered by it: TD025. estimate, '
-  'such as {"usd": 0.1}, is reserved in the budgets and allowances of the run until the step ends.';
+  'parked until an operator decides), lane (it is parked until the step has a place there), wait (the '
+  'same, but other steps are under way: nothing was done, ask again), failed (its contract forbids '
+  'another try, the run has failed). approved_by uses up the approval of a gate whose data is the input; '
+  'not covered by it: TD025. estimate, such as {"usd": 0.1}, is reserved in the budgets and allowances of '
+  'the run until the step ends. lane, lane_key and cost are as of enqueue: the step holds its place there '
+  'until it ends.';

@@ -35,6 +35,9 @@ begin
       jsonb_build_object('name', v_step.name, 'attempt', v_step.attempt)
     );
     perform tide._write_used(v_run, v_step.name, v_used);
+    if v_run.lane is not null then
+      perform tide._end_step_lanes(v_run, v_step.name);
+    end if;
   elsif v_step.status <> 'completed' then
     raise exception 'step % of run % is % and cannot be completed',
         quote_literal(v_step.name), v_run.run_id, v_step.status
@@ -48,4 +51,5 @@ $$;
 
 comment on function tide.complete_step is
   'Store the output of a step: from now on it replays. used, one object or many with the keys of '
-  'record_usage, is recorded with it, once. Renews the lease; the same call again gives the same answer.';
+  'record_usage, is recorded with it, once, and settles the units of its lane. Renews the lease; the same '
+  'call again gives the same answer.';

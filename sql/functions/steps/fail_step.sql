@@ -60,6 +60,9 @@ begin
     perform tide._write_used(
       v_run, v_step.name, v_used, ends => v_decision <> 'manual_review'
     );
+    if v_run.lane is not null then
+      perform tide._end_step_lanes(v_run, v_step.name, v_error);
+    end if;
     if v_decision = 'manual_review' then
       perform tide._review_step(v_run, v_step);
     elsif v_decision = 'fail_hard' then

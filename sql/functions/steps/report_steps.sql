@@ -41,6 +41,8 @@ declare
   v_using uuid[];
   v_using_names text[];
   v_used jsonb[];
+  v_laned uuid[];
+  v_laned_names text[];
   v_renewed uuid[];
   v_last_seqs integer[];
   v_ordinals integer[];
@@ -101,6 +103,7 @@ begin
       x.used,
       r.lease_id,
       r.started_at,
+      r.lane is not null as laned,
       g.contract,
       g.input_hash,
       v.action,
@@ -267,6 +270,8 @@ begin
     array_agg(n.run_id) filter (where n.ends and n.used is not null),
     array_agg(n.name) filter (where n.ends and n.used is not null),
     array_agg(n.used) filter (where n.ends and n.used is not null),
+    array_agg(n.run_id) filter (where n.ends and n.laned),
+    array_agg(n.name) filter (where n.ends and n.laned),
     array_agg(n.ordinal) filter (where n.answered),
     array_agg(n.action) filter (where n.answered),
     array_agg(n.kept) filter (where n.answered),
@@ -275,7 +280,7 @@ begin
   into
     v_started, v_started_seqs, v_started_payloads,
     v_completed, v_completed_seqs, v_completed_payloads,
-    v_using, v_using_names, v_used,
+    v_using, v_using_names, v_used, v_laned, v_laned_names,
     v_ordinals, v_actions, v_outputs, v_attempts, v_replays
   from judged as n;
 
@@ -317,6 +322,17 @@ begin
         tide._parse_used(v_used[v_place], v_using_names[v_place])
       );
     end loop;
+  end if;
+  if v_laned is not null then
+    perform tide._end_step_lanes(r, n.name)
+    from unnest(v_laned, v_laned_names) as n(run_id, name)
+    join tide.runs_active as r on r.run_id = n.run_id
+    where exists (
+      select
+      from tide.run_lanes as o
+      where o.run_id = n.run_id
+        and o.step = n.name
+    );
   end if;
   if v_ordinals is not null then
     return query

@@ -25,7 +25,8 @@ _HASHES = re.compile(r"is ([0-9a-f]{64}), this one is ([0-9a-f]{64})")
 @topic.route("POST", "/runs/{id}/steps/begin", errors=(404,))
 async def begin_step(ask: Ask, body: bodies.BeginStep) -> BegunStep:
     """Ask for a step: execute it, or return its stored output. `cancelled` says that the workflow
-    has to stop, and why."""
+    has to stop, and why; `wait` that its lane has no room while other steps are under way: ask
+    again."""
     run_id = ask.run_id
     lease_id = unseal(body.lease_owner or "", run_id)
     options = bodies.options(body.options)
@@ -42,6 +43,9 @@ async def begin_step(ask: Ask, body: bodies.BeginStep) -> BegunStep:
             body.name,
             contract=agreed,
             estimate=estimate(options),
+            lane=body.lane,
+            lane_key=body.lane_key,
+            cost=body.cost,
         )
     except Stop as error:
         await fencing.refused_step(ask, run_id, lease_id, error)
@@ -65,6 +69,8 @@ async def begin_step(ask: Ask, body: bodies.BeginStep) -> BegunStep:
         case "execute":
             step = _step(run_id, body, agreed, status="running", attempt=start.attempt)
             return BegunStep(action="execute", step=step, lease_owner=body.lease_owner)
+        case "wait":
+            return BegunStep(action="wait")
         case _:
             return BegunStep(action="cancelled", reason=start.action)
 
