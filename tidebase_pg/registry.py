@@ -373,6 +373,8 @@ class ScheduleOptions(TypedDict, total=False):
     """Whom they count for within their lane, such as a customer."""
     cost: int | None
     """How many units of their lane each is expected to use; default 1."""
+    also_lanes: Sequence[OtherLane] | None
+    """Up to four further lanes that each holds a place in while it runs."""
     enabled: bool | None
     """False = declared, but never fired; default True."""
 

@@ -689,6 +689,15 @@ class Schedule(Record):
     lane_key: str | None
     cost: int | None
     """How many units of their lane its runs cost; None = 1."""
+    also_lanes_text: str | None = field(repr=False)
+
+    @property
+    def also_lanes(self) -> list[dict[str, Any]] | None:
+        """The further lanes of its runs; None = none."""
+        found: list[dict[str, Any]] | None = decode(
+            self.also_lanes_text, f"the further lanes of schedule {self.schedule!r}"
+        )
+        return found
 
     @property
     def input(self) -> Any:

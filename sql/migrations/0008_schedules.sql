@@ -38,6 +38,7 @@ create table tide.schedules (
   lane text,
   lane_key text,
   cost bigint,
+  also_lanes jsonb,
   constraint schedules_misfire_known check (misfire in ('one', 'skip', 'all')),
   constraint schedules_overlap_known check (overlap in ('allow', 'skip'))
 );
@@ -59,6 +60,7 @@ comment on column tide.schedules.requested_by is
 comment on column tide.schedules.lane is 'The lane of its runs; null = none.';
 comment on column tide.schedules.lane_key is 'Whom its runs count for within their lane.';
 comment on column tide.schedules.cost is 'How many units of their lane its runs cost; null = 1.';
+comment on column tide.schedules.also_lanes is 'Their further lanes, as enqueue takes them; null = none.';
 
 create table tide.schedule_fires (
   schedule text not null,

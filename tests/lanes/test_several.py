@@ -349,6 +349,23 @@ def test_batches_and_children_may_be_in_several_lanes(tide: Tide) -> None:
     assert value(tide.connection, "select count(*) from tide.run_lanes") == 3
 
 
+def test_runs_of_a_schedule_may_be_in_several_lanes(tide: Tide, hour: Clock) -> None:
+    tide.set_lane(lane="model", settings={})
+    tide.set_lane(lane="search", settings={"total": 1, "units": 9})
+    declared = {"name": "s", "cron": "* * * * *", "workflow": "part", "lane": "model"}
+    with refused("22023", "also_lanes[0].cost 10 is more than lane 'search' ever allows"):
+        tide.set_schedule(**declared, also_lanes=[{"lane": "search", "cost": 10}])
+    for _ in range(2):
+        made = tide.set_schedule(**declared, also_lanes=[{"lane": "search", "cost": 5}])
+        assert made.also_lanes == [{"lane": "search", "cost": 5}]
+    hour.advance(MINUTE)
+    tide.reconcile()
+    assert len(claimed(tide)) == 1
+    assert (held(tide, "search"), used(tide, "search")) == (1, 5)
+    (change,) = tide.list_setting_changes(kind="schedule")
+    assert change.after["also_lanes"] == made.also_lanes
+
+
 def test_a_replaced_run_has_the_lanes_of_the_new_one(tide: Tide) -> None:
     for name in ("model", "search", "tools"):
         tide.set_lane(lane=name, settings={"total": 1})

@@ -706,7 +706,8 @@ def test_previous_fire_is_the_last_one_of_a_walk_forward(
         ), made as (
           select (
             null, null, %(zone)s, tide._parse_cron(%(cron)s), null, null, null, null, null, null,
-            null, null, null, null, null, null, null, null, null, null, null, null, null, null
+            null, null, null, null, null, null, null, null, null, null, null, null, null, null,
+            null
           )::tide.schedules as schedule
         ), asked as (
           select

@@ -403,6 +403,12 @@ def test_runs_and_children_are_put_into_several_lanes(http: Http, sql: Connectio
     child = {"name": "c", "workflowName": "w", "queue": queue, **several}
     http.post(f"/runs/{parent}/children", child)
     assert len(claim(http, queue, limit=9)["runs"]) == 1
+    name = fresh("nightly")
+    schedule = {"cron": "0 9 * * *", "workflowName": "w", "queue": queue}
+    made = http.put(f"/schedules/{name}", {**schedule, **several})["schedule"]
+    assert made["alsoLanes"] == several["alsoLanes"]
+    kept = http.put(f"/schedules/{name}", schedule)["schedule"]
+    assert kept["alsoLanes"] == several["alsoLanes"]
     running = "select s.running, s.used from tide.lane_stats as s where s.lane = %s"
     assert sql.execute(running, (other,)).fetchone() == (2, 40)
     enqueue_at = f"/queues/{queue}/enqueue"

@@ -32,12 +32,13 @@ def set_schedule(
     lane: str | None = None,
     lane_key: str | None = None,
     cost: int | None = None,
+    also_lanes: Sequence[Mapping[str, Any]] | None = None,
 ) -> Call[Schedule]:
     """Declare a schedule: each fire of cron in time_zone enqueues a run. The same declaration again
     changes nothing and loses no due fire. misfire one, skip or all says what becomes of fires
     nobody was there for, overlap allow or skip whether a run may start beside an earlier one. Who
-    declares a schedule requests its runs, with key_hash as enqueue; lane, lane_key and cost are
-    those of enqueue. Bad: 22023; a lane that is not set: TD010.
+    declares a schedule requests its runs, with key_hash as enqueue; lane, lane_key, cost and
+    also_lanes are those of enqueue. Bad: 22023; a lane that is not set: TD010.
     """
     return call(
         "set_schedule",
@@ -61,6 +62,7 @@ def set_schedule(
         lane=lane,
         lane_key=lane_key,
         cost=cost,
+        also_lanes=optional(also_lanes, "also_lanes"),
     )
 
 

@@ -58,6 +58,7 @@ def list_() -> None:
 @click.option("--lane", help="The lane whose limits hold for its runs.")
 @click.option("--lane-key", help="Whom its runs count for within the lane, such as a customer.")
 @click.option("--cost", type=int, help="How many units of the lane each run uses; default 1.")
+@click.option("--also-lanes", type=DOCUMENT, help='JSON array of others: [{"lane": "search"}].')
 @click.option("--disabled", is_flag=True, help="Declare it, but never fire it.")
 def set_(name: str, cron: str, workflow: str, disabled: bool, **given: Any) -> None:
     """Declare a schedule; what is not named gets its default.

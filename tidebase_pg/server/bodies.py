@@ -437,9 +437,10 @@ class SetSchedule(Body, kw_only=True):
     max_attempts: Attempts | None = None
     enabled: bool | None = None
     lane: Name | msgspec.UnsetType | None = msgspec.UNSET
-    """Of its runs; absent stays as it is, null = none. With it laneKey and cost count too."""
+    """Of its runs; absent stays as it is, null = none. With it count laneKey, cost, alsoLanes."""
     lane_key: Text | None = None
     cost: Units | None = None
+    also_lanes: OtherLanes | None = None
 
 
 class Follow(Body, kw_only=True):

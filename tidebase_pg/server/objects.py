@@ -590,6 +590,14 @@ class Lane(Struct, rename="camel", kw_only=True, frozen=True):
         )
 
 
+class OtherLane(Struct, rename="camel", frozen=True):
+    """A lane beside the first one."""
+
+    lane: str
+    lane_key: str | None = None
+    cost: int | None = None
+
+
 class Schedule(Struct, rename="camel", kw_only=True, frozen=True):
     """What is enqueued when."""
 
@@ -605,6 +613,7 @@ class Schedule(Struct, rename="camel", kw_only=True, frozen=True):
     lane: str | None
     lane_key: str | None
     cost: int | None
+    also_lanes: list[OtherLane]
     next_run_at: Time
     last_enqueued_at: Time | None
     created_at: Time
@@ -625,6 +634,7 @@ class Schedule(Struct, rename="camel", kw_only=True, frozen=True):
             lane=row.lane,
             lane_key=row.lane_key,
             cost=row.cost,
+            also_lanes=[OtherLane(**other) for other in row.also_lanes or ()],
             next_run_at=known_time(row.next_fire_at),
             last_enqueued_at=time(row.last_fire_at),
             created_at=known_time(row.created_at),

@@ -49,6 +49,7 @@ begin
   v_run.lane := schedule.lane;
   v_run.lane_key := schedule.lane_key;
   v_run.cost := schedule.cost;
+  v_run.also_lanes := schedule.also_lanes;
   v_run.max_attempts := coalesce(
     schedule.max_attempts,
     (

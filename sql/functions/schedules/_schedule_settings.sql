@@ -22,7 +22,8 @@ begin
       'paused', schedule.paused,
       'lane', schedule.lane,
       'lane_key', schedule.lane_key,
-      'cost', schedule.cost
+      'cost', schedule.cost,
+      'also_lanes', schedule.also_lanes
     )
   );
 end;

@@ -18,7 +18,8 @@ create or replace function tide.set_schedule(
   actor text default null,
   lane text default null,
   lane_key text default null,
-  cost numeric default null
+  cost numeric default null,
+  also_lanes jsonb default null
 )
 returns tide.schedules
 language plpgsql
@@ -49,6 +50,9 @@ begin
   v_new.lane := tide._valid_lane(v_new.queue, set_schedule.lane, set_schedule.lane_key);
   v_new.lane_key := set_schedule.lane_key;
   v_new.cost := tide._valid_cost(v_new.lane, v_new.lane_key, set_schedule.cost);
+  v_new.also_lanes := tide._valid_also_lanes(
+    v_new.queue, v_new.lane, set_schedule.also_lanes
+  );
   v_new.created_at := v_now;
   v_new.requested_by := tide._acting(tide._acting_key(set_schedule.key_hash));
   v_new.next_fire_at := tide._next_fire(v_new.timing, v_now, v_new.time_zone);
@@ -60,7 +64,7 @@ begin
     insert into tide.schedules as s (
       schedule, cron, time_zone, timing, workflow, input, queue, priority, max_attempts, deadline,
       metadata, misfire, overlap, enabled, next_fire_at, created_at, updated_at, requested_by,
-      lane, lane_key, cost
+      lane, lane_key, cost, also_lanes
     )
     values (
       v_new.schedule,
@@ -83,7 +87,8 @@ begin
       v_new.requested_by,
       v_new.lane,
       v_new.lane_key,
-      v_new.cost
+      v_new.cost,
+      v_new.also_lanes
     )
     on conflict on constraint schedules_pkey do nothing
     returning s.* into v_old;
@@ -132,7 +137,8 @@ begin
     requested_by = v_new.requested_by,
     lane = v_new.lane,
     lane_key = v_new.lane_key,
-    cost = v_new.cost
+    cost = v_new.cost,
+    also_lanes = v_new.also_lanes
   where s.schedule = v_new.schedule
   returning s.* into v_new;
   perform tide._note_change(
@@ -152,5 +158,6 @@ comment on function tide.set_schedule is
   'Declare a schedule: each fire of cron in time_zone enqueues a run. The same declaration again '
   'changes nothing and loses no due fire. misfire one, skip or all says what becomes of fires nobody '
   'was there for, overlap allow or skip whether a run may start beside an earlier one. Who declares a '
-  'schedule requests its runs, with key_hash as enqueue; lane, lane_key and cost are those of enqueue. '
+  'schedule requests its runs, with key_hash as enqueue; lane, lane_key, cost and also_lanes are those of '
+  'enqueue. '
   'Bad: 22023; a lane that is not set: TD010.';

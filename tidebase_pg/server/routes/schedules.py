@@ -34,10 +34,16 @@ async def set_schedule(ask: Ask, body: bodies.SetSchedule) -> OneSchedule:
                 "lane": row.lane,
                 "lane_key": row.lane_key,
                 "cost": row.cost,
+                "also_lanes": row.also_lanes,
             }
             metadata = row.metadata
     if body.lane is not UNSET:
-        kept |= {"lane": body.lane, "lane_key": body.lane_key, "cost": body.cost}
+        kept |= {
+            "lane": body.lane,
+            "lane_key": body.lane_key,
+            "cost": body.cost,
+            "also_lanes": bodies.other_lanes(body.also_lanes),
+        }
     row = await ask.carrying(input=body.input)(
         calls.set_schedule,
         name,
