@@ -41,13 +41,16 @@ demo-agent: $(READY) ## Kill an agent while it waits and while its researchers w
 dev: $(READY) ## Run a Postgres with the schema installed until Ctrl-C
 	$(BIN)/tidebase-pg dev
 
-# Playwright keeps an event loop running in its process, beside which asyncio's tests cannot run.
+# Playwright keeps an event loop running in its process, beside which asyncio's tests cannot run; a
+# browser waits more than it works, so its tests run beside the others.
 test: $(READY) ## Run the tests on PostgreSQL 18 (TESTS=path for some)
 ifdef TESTS
 	$(PYTEST)
 else
-	$(PYTEST) --ignore tests/studio --ignore tests/site
-	$(BIN)/python -m pytest $(SPREAD) tests/studio
+	@mkdir -p build; \
+	$(BIN)/python -m pytest tests/studio >build/studio.log 2>&1 & pages=$$!; \
+	$(PYTEST) --ignore tests/studio --ignore tests/site; failed=$$?; \
+	wait $$pages || failed=1; cat build/studio.log; exit $$failed
 endif
 
 quick: $(READY) ## Form, types, catalogue, one race: what most mistakes meet, in under a minute
