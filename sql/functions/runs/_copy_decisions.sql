@@ -96,6 +96,8 @@ begin
           where v.run_id = coalesce(o.run_id, g.run_id)
             and v.gate_id = coalesce(o.gate_id, g.gate_id)
             and v_requester in (v.actor, 'key ' || v.actor, v.login)
+          -- Else all votes there are may be hashed first.
+          offset 0
         )
       else true
     end;

@@ -1,4 +1,5 @@
--- delivery.failed goes to no channel: it would tell a dead endpoint about itself, for ever.
+-- delivery.failed goes to no channel: it would tell a dead endpoint about itself, for ever. Without offset
+-- 0 the log would be joined, and for each event all runs that have ended would be read.
 create or replace function tide._announce(
   run_ids uuid[],
   seqs integer[],
@@ -49,11 +50,15 @@ begin
       e.created_at,
       e.payload
     from unnest(_announce.run_ids, _announce.seqs) as n(run_id, seq)
-    join tide.event_log as e
-      on e.run_id = n.run_id
-      and e.seq = n.seq
-    join tide.runs as r on r.run_id = n.run_id
     join tide.channels as c on c.run_id = n.run_id
+    join tide.runs as r on r.run_id = n.run_id
+    cross join lateral (
+      select l.*
+      from tide.event_log as l
+      where l.run_id = n.run_id
+        and l.seq = n.seq
+      offset 0
+    ) as e
     where _announce.type <> 'delivery.failed'
       and (c.gate_id is null or c.gate_id = (e.payload ->> 'gate_id')::uuid)
       and (cardinality(c.events) = 0 or _announce.type = any (c.events))
