@@ -183,6 +183,32 @@ def test_a_long_history_makes_settling_no_dearer(
     assert 0 < long <= short * RATIO
 
 
+def test_a_long_history_makes_webhooks_no_dearer(
+    histories: tuple[Connection, Connection],
+) -> None:
+    channel = '[{"type": "webhook", "url": "https://example.com/", "events": ["run.completed"]}]'
+    touched = []
+    for connection in histories:
+        with connection.transaction(force_rollback=True):
+            connection.execute(
+                "insert into tide.channels (run_id, channel, url, secret_name, events) "
+                "select f.run_id, 1, 'https://example.com/', 'default', '{}' "
+                "from tide.runs_finished as f"
+            )
+            connection.execute(
+                "select tide.enqueue('work', queue => 'told', channels => %s)", [channel]
+            )
+            run = connection.execute("select run_id, lease_id from tide.claim('{told}')").fetchone()
+            assert run is not None
+            complete = ("select tide.complete(%s, %s)", str(run.run_id), str(run.lease_id))
+            touched.append(warmed(connection, *complete))
+            connection.execute(complete[0], complete[1:])
+            sent = value(connection, "select count(*) from tide.deliveries")
+            assert sent == 1
+    short, long = touched
+    assert 0 < long <= short * RATIO
+
+
 def test_a_long_history_makes_no_sweep_dearer(histories: tuple[Connection, Connection]) -> None:
     touched = [
         {

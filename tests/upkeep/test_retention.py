@@ -167,9 +167,13 @@ def whole_life(tide: Tide, queue: str) -> UUID:
     """A finished run that has a row in every table a run can have rows in."""
     before = tide.started("before", queue="before")
     tide.complete(run_id=before.run_id, lease_id=before.lease_id)
+    for lane in ("first", "second"):
+        tide.set_lane(lane=lane)
     run = tide.started(
         "whole",
         after=[before.run_id],
+        lane="first",
+        also_lanes=[{"lane": "second"}],
         queue=queue,
         input={"text": "tides " * 500},
         budget={"max_steps": 9},

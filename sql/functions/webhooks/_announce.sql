@@ -1,5 +1,6 @@
--- delivery.failed goes to no channel: it would tell a dead endpoint about itself, for ever. Without offset
--- 0 the log would be joined, and for each event all runs that have ended would be read.
+-- delivery.failed goes to no channel: it would tell a dead endpoint about itself, for ever.
+-- offset 0: a join with the log cannot go into its arms, which would be read from one end to the
+-- other for every run; without statistics neither can one with the channels of all runs.
 create or replace function tide._announce(
   run_ids uuid[],
   seqs integer[],
@@ -50,8 +51,12 @@ begin
       e.created_at,
       e.payload
     from unnest(_announce.run_ids, _announce.seqs) as n(run_id, seq)
-    join tide.channels as c on c.run_id = n.run_id
-    join tide.runs as r on r.run_id = n.run_id
+    cross join lateral (
+      select o.*
+      from tide.channels as o
+      where o.run_id = n.run_id
+      offset 0
+    ) as c
     cross join lateral (
       select l.*
       from tide.event_log as l
@@ -59,6 +64,7 @@ begin
         and l.seq = n.seq
       offset 0
     ) as e
+    join tide.runs as r on r.run_id = n.run_id
     where _announce.type <> 'delivery.failed'
       and (c.gate_id is null or c.gate_id = (e.payload ->> 'gate_id')::uuid)
       and (cardinality(c.events) = 0 or _announce.type = any (c.events))
