@@ -127,13 +127,13 @@ storm-approvals: $(READY) ## Replay approved runs ten thousand times with other 
 mutants: $(READY) ## Break one rule at a time and see a test notice, some 3 minutes (ONLY=words of some)
 	$(BIN)/python -m tests.mutants --jobs $(TEST_JOBS) --only "$(ONLY)"
 
-chaos: $(READY) ## Ten minutes of work beside kills, stops and strangers' locks, then 25 checks
+chaos: $(READY) ## Ten minutes of work beside kills, stops and strangers' locks, then 26 checks
 	$(BIN)/python -m tests.chaos --minutes 10
 
 chaos-driver: $(READY) ## Ten minutes of everything at once around one worker of each colour
 	$(BIN)/python -m tests.chaos --driver --minutes 10
 
-chaos-long: $(READY) ## A million runs beside 200 deaths of the server, some 60 minutes, then 40 checks
+chaos-long: $(READY) ## A million runs beside 200 deaths of the server, some 60 minutes, then 41 checks
 	$(BIN)/python -m tests.chaos --runs $(or $(RUNS),1000000) --kills $(or $(KILLS),200) \
 	  --minutes $(or $(MINUTES),70)
 
