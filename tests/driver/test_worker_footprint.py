@@ -147,7 +147,8 @@ def test_runs_that_have_ended_leave_nothing_in_memory(
     finally:
         gc.enable()
     before, after = blocks
-    assert after - before < many // 20
+    # Of runs claimed ahead there are now more, now fewer: hundreds, of some objects each.
+    assert after - before < many // 4
 
 
 def test_an_idle_worker_says_nothing(
