@@ -145,4 +145,6 @@ def test_a_walk_and_a_read_of_all_are_noticed(dsn: str) -> None:
         connection.execute(
             "select from pairs as p, tide.event_log as l where l.run_id = p.a::text::uuid"
         )
-        assert "runs_finished" in plans.read
+        # Older ones do not say what was possible.
+        says = connection.info.server_version >= 180000
+        assert ("runs_finished" in plans.read) is says
