@@ -77,7 +77,7 @@ class Plans:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         rows = connection.execute(FIRST_COLUMNS).fetchall()
         self.first = {row.relname: row.first.strip('"') for row in rows}
-        self.walked: dict[tuple[str, str], str] = {}
+        self.walked: dict[tuple[Any, Any], str] = {}
         self.read: dict[str, str] = {}
         self.seen = 0
         connection.execute("load 'auto_explain'")
