@@ -28,7 +28,7 @@ declare
     begin_step.contract, approved => begin_step.approved_by is not null
   );
   v_estimate constant jsonb := tide._valid_estimate('estimate', begin_step.estimate);
-  v_run tide.runs := tide._hold(begin_step.run_id, begin_step.lease_id);
+  v_run constant tide.runs := tide._hold(begin_step.run_id, begin_step.lease_id);
   v_now constant timestamptz := tide._now();
   v_step tide.steps;
   v_lacks text;
@@ -41,18 +41,11 @@ begin
       and s.name = v_name
   );
   if v_step.name is null then
-    if num_nonnulls(begin_step.lane, begin_step.lane_key, begin_step.cost) > 0 then
-      v_lacks := tide._take_step_lane(
-        v_run, v_name, begin_step.lane, begin_step.lane_key, begin_step.cost
-      );
-      if v_lacks is not null then
-        return query select v_lacks, null::jsonb, 0, v_contract.replay;
-        return;
-      end if;
-      v_run.lane := coalesce(v_run.lane, '');
-    end if;
-    if tide._park_over_budget(v_run, v_name, v_estimate) then
-      return query select 'budget', null::jsonb, 0, v_contract.replay;
+    v_lacks := tide._reserve_step(
+      v_run, v_name, begin_step.lane, begin_step.lane_key, begin_step.cost, v_estimate
+    );
+    if v_lacks is not null then
+      return query select v_lacks, null::jsonb, 0, v_contract.replay;
       return;
     end if;
     if begin_step.approved_by is not null then
@@ -108,18 +101,11 @@ begin
     when 'again' then
       return query select 'execute', null::jsonb, v_step.attempt, v_step.replay;
     when 'execute' then
-      if num_nonnulls(begin_step.lane, begin_step.lane_key, begin_step.cost) > 0 then
-        v_lacks := tide._take_step_lane(
-          v_run, v_name, begin_step.lane, begin_step.lane_key, begin_step.cost
-        );
-        if v_lacks is not null then
-          return query select v_lacks, null::jsonb, v_step.attempt, v_step.replay;
-          return;
-        end if;
-        v_run.lane := coalesce(v_run.lane, '');
-      end if;
-      if tide._park_over_budget(v_run, v_name, v_estimate) then
-        return query select 'budget', null::jsonb, v_step.attempt, v_step.replay;
+      v_lacks := tide._reserve_step(
+        v_run, v_name, begin_step.lane, begin_step.lane_key, begin_step.cost, v_estimate
+      );
+      if v_lacks is not null then
+        return query select v_lacks, null::jsonb, v_step.attempt, v_step.replay;
         return;
       end if;
       v_step.approved_by := coalesce(begin_step.approved_by, v_step.approved_by);
