@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.site.conftest import search_for
+
 QUESTIONS: list[dict[str, str]] = tomllib.loads(
     (Path(__file__).parent / "questions.toml").read_text()
 )["question"]
@@ -27,8 +29,7 @@ def test_the_search_finds_the_answer(browser: Any, address: str, question: dict[
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"{address}/")
-    page.locator("input.md-search__input").first.fill(question["asks"].rstrip("?"))
-    page.locator(".md-search-result__item").first.wait_for()
+    search_for(page, question["asks"].rstrip("?"))
     links = page.locator(".md-search-result__item > a.md-search-result__link").all()
     # Several links may lead into one page.
     pages = list(dict.fromkeys(urlsplit(str(link.get_attribute("href"))).path for link in links))

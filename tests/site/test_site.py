@@ -11,6 +11,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import pytest
 
 from tests.browser import violations
+from tests.site.conftest import search_for
 
 SHOWN = ["", "tutorial/", "concepts/", "recipes/", "cli/", "reference/python/", "comparison/"]
 
@@ -100,7 +101,6 @@ def test_search_finds_a_function_and_a_concept(browser: Any, address: str) -> No
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"{address}/")
-    page.locator("input.md-search__input").first.fill("enqueue_many")
-    page.locator(".md-search-result__item").first.wait_for()
+    search_for(page, "enqueue_many")
     assert "enqueue_many" in page.locator(".md-search-result__list").inner_text()
     context.close()
