@@ -336,6 +336,27 @@ comment on type tide.lane_answers is
   'What lanes say of runs that ask: by the place of a run the ask that keeps it from running and in which '
   'line, and by ask why its lane is shut and which places are locked for it; what is charged if it runs.';
 
+create type tide.lane_holds as (
+  run_id uuid,
+  lane text,
+  lane_key text,
+  lane_slot integer,
+  lane_key_slot integer
+);
+comment on type tide.lane_holds is
+  'A run or step that counts in a lane, and the places it holds there, null = none.';
+
+create type tide.lane_lines as (
+  lane text,
+  lane_key text,
+  queue text,
+  heads integer,
+  most integer
+);
+comment on type tide.lane_lines is
+  'Runs of a key and a queue that wait for their turns in a fair lane: until so many have one, but no more '
+  'than most of them now.';
+
 create type tide.picked as (
   run_ids uuid[],
   lanes text[],

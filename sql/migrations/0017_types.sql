@@ -78,6 +78,7 @@ create type tide.ended as (
   lane_key text,
   lane_slot integer,
   lane_key_slot integer,
+  held boolean,
   followed boolean,
   budgeted boolean,
   holds_key boolean,
@@ -86,8 +87,9 @@ create type tide.ended as (
   reported boolean
 );
 comment on type tide.ended is
-  'A run that has just ended and had more to it than that; told = its row tells the event, reported = its '
-  'worker says that it ended, so what it recorded is what it used.';
+  'A run that has just ended and had more to it than that; told = its row tells the event, held = it ran or '
+  'was pushed, so it counted in its lanes, reported = its worker says that it ended, so what it recorded is '
+  'what it used.';
 create type tide.settled as (
   accepted boolean,
   reason text,

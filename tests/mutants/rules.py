@@ -106,15 +106,15 @@ FENCE = [
     ),
     sql(
         "a success ends the failures in a row of its lane",
-        "lanes/_leave_lane",
-        "if completed and v_lane.breaker_failures is not null then",
+        "lanes/_free_places",
+        "if completed and v_line.breaks then",
         "if false then",
         "lanes/test_breaker.py::test_a_success_between_failures_begins_the_count_again",
     ),
     sql(
         "no run but the probe closes an open lane",
         "lanes/_note_success",
-        "(l.opened_at is null or l.probe_id = _note_success.run_id)",
+        "(l.opened_at is null or l.probe_id = any (_note_success.run_ids))",
         "true",
         "lanes/test_breaker.py::test_only_the_success_of_the_probe_closes_a_lane",
     ),
@@ -158,8 +158,8 @@ FENCE = [
     sql(
         "a run that runs without a place in a further lane counts for a new limit",
         "lanes/_count_held",
-        "v_unplaced + v_others",
-        "v_unplaced",
+        "and o.lane_key_slot is null",
+        "and false",
         "lanes/test_several.py::test_runs_claimed_without_a_limit_count_for_a_new_one",
     ),
     sql(

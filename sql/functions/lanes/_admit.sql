@@ -24,6 +24,7 @@ declare
   v_lined uuid[];
   v_more text[];
   v_taken tide.admission;
+  v_nothing integer[];
 begin
   v_reserved.run_ids := '{}';
   v_reserved.lane_slots := '{}';
@@ -74,9 +75,11 @@ begin
       several => v_more <> '{}'
     );
     v_reserved.run_ids := v_reserved.run_ids || v_taken.run_ids;
-    v_reserved.lane_slots := v_reserved.lane_slots || v_taken.lane_slots;
-    v_reserved.lane_key_slots := v_reserved.lane_key_slots || v_taken.lane_key_slots;
-    v_reserved.units := v_reserved.units || v_taken.units;
+    v_nothing := array_fill(null::integer, array[cardinality(v_taken.run_ids)]);
+    v_reserved.lane_slots := v_reserved.lane_slots || coalesce(v_taken.lane_slots, v_nothing);
+    v_reserved.lane_key_slots := v_reserved.lane_key_slots
+      || coalesce(v_taken.lane_key_slots, v_nothing);
+    v_reserved.units := v_reserved.units || coalesce(v_taken.units, v_nothing);
     v_seen := v_seen || v_taken.run_ids || v_taken.passed;
     v_parked := v_parked + v_taken.parked;
     exit when cardinality(v_reserved.run_ids) >= max_runs
@@ -90,6 +93,16 @@ begin
     );
     v_picked := tide._pick_ready(_admit.queue, v_asked, _admit.workflows, v_seen);
   end loop;
+  -- An array that is null is not looked into for each run.
+  if num_nonnulls(variadic v_reserved.lane_slots) = 0 then
+    v_reserved.lane_slots := null;
+  end if;
+  if num_nonnulls(variadic v_reserved.lane_key_slots) = 0 then
+    v_reserved.lane_key_slots := null;
+  end if;
+  if num_nonnulls(variadic v_reserved.units) = 0 then
+    v_reserved.units := null;
+  end if;
   return v_reserved;
 end;
 $$;

@@ -74,22 +74,29 @@ begin
       1,
       3
   loop
-    v_left := array(
-      select n.ask
-      from unnest(v_group.asks) as n(ask)
-      where v_lines[v_places[n.ask]] is null
-      order by n.ask
-    );
+    v_left := v_group.asks;
+    if v_lines is not null then
+      v_left := array(
+        select n.ask
+        from unnest(v_group.asks) as n(ask)
+        where v_lines[v_places[n.ask]] is null
+        order by n.ask
+      );
+    end if;
     if v_group.lowered and cardinality(v_left) > 0 then
       v_group.most := tide._raise_limit(v_group.lane);
     end if;
     if v_group.most is not null and cardinality(v_left) > 0 then
-      if v_group.of_keys then
-        perform tide._make_key_slots(v_group.lane, v_group.lane_key, v_group.most);
-      end if;
       v_slots := tide._lock_lane_slots(
         v_group.lane, v_group.lane_key, v_group.most, cardinality(v_left)
       );
+      if v_group.of_keys and cardinality(v_slots) < cardinality(v_left) then
+        if tide._make_key_slots(v_group.lane, v_group.lane_key, v_group.most) then
+          v_slots := tide._lock_lane_slots(
+            v_group.lane, v_group.lane_key, v_group.most, cardinality(v_left)
+          );
+        end if;
+      end if;
       for v_rank in 1..cardinality(v_left) loop
         if v_group.of_keys then
           v_key_slots[v_left[v_rank]] := v_slots[v_rank];

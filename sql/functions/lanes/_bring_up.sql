@@ -1,64 +1,74 @@
 -- One at a time for each key, so that no turn is given twice; beside another this one leaves it to that.
 -- Runs that somebody holds are passed over.
-create or replace function tide._bring_up(
-  lane text,
-  lane_key text,
-  queue text,
-  heads integer,
-  most integer
-)
+create or replace function tide._bring_up(lines tide.lane_lines[])
 returns integer
 language plpgsql
 volatile
 as $$
 declare
-  v_room integer;
-  v_look integer;
-  v_waiting uuid[];
-  v_run_ids uuid[];
+  v_lines constant tide.lane_lines[] := tide._take_key_turns(_bring_up.lines);
+  v_heads tide.lane_heads[];
 begin
-  if not tide._take_key_turn(lane, lane_key) then
+  if v_lines = '{}' then
     return 0;
   end if;
-  v_room := least(
-    _bring_up.most,
-    _bring_up.heads - tide._count_heads(
-      _bring_up.lane, _bring_up.lane_key, _bring_up.queue, _bring_up.heads
-    )
+  -- In a later statement than the locks, so it sees the turns that others have given.
+  v_heads := array(
+    select
+      (
+        n.lane, n.lane_key, t.after_at + g.place * t.length, g.run_id, n.queue
+      )::tide.lane_heads
+    from unnest(v_lines) as n
+    cross join lateral tide._next_turn(n.lane, n.lane_key) as t
+    cross join lateral (
+      select greatest(least(n.most, n.heads - count(*)), 0) as room
+      from (
+        select
+        from tide.lane_heads as h
+        where h.lane = n.lane
+          and h.lane_key = n.lane_key
+          and h.queue = n.queue
+        order by h.lane, h.lane_key, h.turn_at
+        limit n.heads
+      ) as h
+    ) as c
+    cross join lateral (
+      select
+        f.run_id,
+        row_number() over () as place
+      from (
+        select r.run_id
+        from (
+          select
+            w.run_id,
+            w.priority,
+            w.run_at
+          from tide.lane_waits as w
+          where w.lane = n.lane
+            and w.lane_key = n.lane_key
+            and w.queue = n.queue
+          order by w.lane, w.lane_key, w.queue, w.priority desc, w.run_at, w.run_id
+          limit c.room + 1000
+        ) as w
+        cross join lateral (
+          select a.run_id
+          from tide.runs_active as a
+          where a.run_id = w.run_id
+            and a.waiting_on = 'lane'
+          for no key update skip locked
+        ) as r
+        order by w.priority desc, w.run_at, w.run_id
+        limit c.room
+      ) as f
+    ) as g
   );
-  if v_room <= 0 then
-    return 0;
+  if v_heads <> '{}' then
+    perform tide._write_turns(v_heads);
   end if;
-  foreach v_look in array array[v_room, v_room + 1000] loop
-    v_waiting := array(
-      select w.run_id
-      from tide.lane_waits as w
-      where w.lane = _bring_up.lane
-        and w.lane_key = _bring_up.lane_key
-        and w.queue = _bring_up.queue
-      order by w.lane, w.lane_key, w.queue, w.priority desc, w.run_at, w.run_id
-      limit v_look
-    );
-    v_run_ids := array(
-      select r.run_id
-      from tide.runs_active as r
-      where r.run_id = any (v_waiting)
-        and r.waiting_on = 'lane'
-      order by array_position(v_waiting, r.run_id)
-      limit v_room
-      for no key update skip locked
-    );
-    exit when cardinality(v_run_ids) > 0 or cardinality(v_waiting) < v_look;
-  end loop;
-  if cardinality(v_run_ids) > 0 then
-    perform tide._give_turns(
-      _bring_up.lane, _bring_up.lane_key, _bring_up.queue, v_run_ids
-    );
-  end if;
-  return cardinality(v_run_ids);
+  return cardinality(v_heads);
 end;
 $$;
 
 comment on function tide._bring_up is
-  'Give turns to the first runs of a key that wait in a queue, higher priority and earlier run_at first, '
-  'until it has so many heads; at most so many of them.';
+  'Give turns to the first runs that wait in lines of different keys, higher priority and earlier run_at '
+  'first; returns to how many.';

@@ -3,48 +3,51 @@ returns integer
 language plpgsql
 volatile
 as $$
-declare
-  v_placed integer;
-  v_unplaced integer;
-  v_others integer;
 begin
-  select count(*)
-  into v_placed
-  from tide.lane_slots as s
-  where s.lane = _count_held.lane
-    and s.lane_key = _count_held.lane_key
-    and s.slot > _count_held.above
-    and s.run_id is not null;
   if lane_key = '' then
+    return (
+      select count(*)
+      from tide.lane_slots as s
+      where s.lane = _count_held.lane
+        and s.lane_key = ''
+        and s.slot > _count_held.above
+        and s.run_id is not null
+    ) + (
+      select count(*)
+      from tide.runs_active as r
+      where r.lane = _count_held.lane
+        and (r.status = 'running' or r.dispatched_until is not null)
+        and r.lane_slot is null
+    ) + (
+      select count(*)
+      from tide.run_lanes as o
+      where o.lane = _count_held.lane
+        and o.held
+        and o.lane_slot is null
+    );
+  end if;
+  return (
     select count(*)
-    into v_unplaced
-    from tide.runs_active as r
-    where r.lane = _count_held.lane
-      and (r.status = 'running' or r.dispatched_until is not null)
-      and r.lane_slot is null;
+    from tide.lane_slots as s
+    where s.lane = _count_held.lane
+      and s.lane_key = _count_held.lane_key
+      and s.slot > _count_held.above
+      and s.run_id is not null
+  ) + (
     select count(*)
-    into v_others
-    from tide.run_lanes as o
-    where o.lane = _count_held.lane
-      and o.held
-      and o.lane_slot is null;
-  else
-    select count(*)
-    into v_unplaced
     from tide.runs_active as r
     where r.lane = _count_held.lane
       and r.lane_key = _count_held.lane_key
       and (r.status = 'running' or r.dispatched_until is not null)
-      and r.lane_key_slot is null;
+      and r.lane_key_slot is null
+  ) + (
     select count(*)
-    into v_others
     from tide.run_lanes as o
     where o.lane = _count_held.lane
       and o.lane_key = _count_held.lane_key
       and o.held
-      and o.lane_key_slot is null;
-  end if;
-  return v_placed + v_unplaced + v_others;
+      and o.lane_key_slot is null
+  );
 end;
 $$;
 

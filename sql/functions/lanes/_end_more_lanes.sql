@@ -30,12 +30,12 @@ begin
   if other.units_left is not null then
     perform tide._settle_units(other.hold_id, _end_more_lanes.used);
   end if;
-  perform tide._leave_lane(
-    other.run_id,
-    other.lane,
-    other.lane_key,
-    other.lane_slot,
-    other.lane_key_slot,
+  perform tide._free_places(
+    array[
+      (
+        other.run_id, other.lane, other.lane_key, other.lane_slot, other.lane_key_slot
+      )::tide.lane_holds
+    ],
     _end_more_lanes.completed
   );
 end;

@@ -1,4 +1,8 @@
-create or replace function tide._hold_lane_slots(admission tide.admission)
+create or replace function tide._hold_lane_slots(
+  asks tide.lane_asks[],
+  answers tide.lane_answers,
+  run_ids uuid[]
+)
 returns void
 language plpgsql
 volatile
@@ -8,22 +12,21 @@ begin
   set run_id = h.run_id
   from (
     select
-      r.lane,
-      '' as lane_key,
-      a.lane_slot as slot,
-      r.run_id
-    from unnest(admission.run_ids, admission.lane_slots) as a(run_id, lane_slot)
-    join tide.runs_active as r on r.run_id = a.run_id
-    where a.lane_slot is not null
-    union all
-    select
-      r.lane,
-      r.lane_key,
-      a.lane_key_slot,
-      r.run_id
-    from unnest(admission.run_ids, admission.lane_key_slots) as a(run_id, lane_key_slot)
-    join tide.runs_active as r on r.run_id = a.run_id
-    where a.lane_key_slot is not null
+      a.run_id,
+      a.lane,
+      n.lane_key,
+      n.slot
+    from unnest(
+      _hold_lane_slots.asks, answers.lane_slots, answers.lane_key_slots
+    ) as a(place, run_id, hold_id, lane, lane_key, cost, lane_slot, lane_key_slot)
+    cross join lateral (
+      values
+        ('', a.lane_slot),
+        (a.lane_key, a.lane_key_slot)
+    ) as n(lane_key, slot)
+    where a.hold_id = a.run_id
+      and a.run_id = any (_hold_lane_slots.run_ids)
+      and n.slot is not null
   ) as h
   where s.lane = h.lane
     and s.lane_key = h.lane_key
@@ -31,4 +34,5 @@ begin
 end;
 $$;
 
-comment on function tide._hold_lane_slots is 'Write down which run holds which locked place.';
+comment on function tide._hold_lane_slots is
+  'Write down that runs hold the places that were locked for them in the lanes of their rows.';

@@ -1,7 +1,7 @@
 -- Without the lock of the lane, and without a wait for one: failures that others note just now come
--- after this success. Both tables are read in one statement: a lane that this run found closed may have
+-- after this success. Both tables are read in one statement: a lane that these runs found closed may have
 -- been opened since, which no run but its probe undoes.
-create or replace function tide._note_success(lane text, run_id uuid)
+create or replace function tide._note_success(lane text, run_ids uuid[])
 returns void
 language plpgsql
 volatile
@@ -15,7 +15,7 @@ begin
         from tide.lane_failures as n
         join tide.lanes as l on l.lane = n.lane
         where n.lane = _note_success.lane
-          and (l.opened_at is null or l.probe_id = _note_success.run_id)
+          and (l.opened_at is null or l.probe_id = any (_note_success.run_ids))
         for update of n skip locked
       )
     );
@@ -23,4 +23,4 @@ end;
 $$;
 
 comment on function tide._note_success is
-  'End the failures in a row of a lane, of an open one if the run is its probe.';
+  'End the failures in a row of a lane, of an open one if one of the runs is its probe.';

@@ -22,8 +22,12 @@ begin
       and o.step = v_other.step
       and o.lane = v_other.lane;
     perform tide._return_units(array[v_other.hold_id]);
-    perform tide._leave_lane(
-      v_other.run_id, v_other.lane, v_other.lane_key, v_other.lane_slot, v_other.lane_key_slot
+    perform tide._free_places(
+      array[
+        (
+          v_other.run_id, v_other.lane, v_other.lane_key, v_other.lane_slot, v_other.lane_key_slot
+        )::tide.lane_holds
+      ]
     );
   end loop;
 end;

@@ -16,19 +16,17 @@ declare
   v_lines text[];
   -- The ask for the lane of its row, by the place of a run.
   v_own integer[];
+  -- Arrays of their own, which are written in place.
+  v_run_ids uuid[] := array[]::uuid[];
+  v_lane_slots integer[] := array[]::integer[];
+  v_key_slots integer[] := array[]::integer[];
   v_taken tide.admission;
 begin
   v_taken.run_ids := '{}';
-  v_taken.lane_slots := '{}';
-  v_taken.lane_key_slots := '{}';
-  v_taken.units := '{}';
   v_taken.passed := '{}';
   v_taken.parked := 0;
   if not limited then
     v_taken.run_ids := run_ids[:wanted];
-    v_taken.lane_slots := array_fill(null::integer, array[cardinality(v_taken.run_ids)]);
-    v_taken.lane_key_slots := v_taken.lane_slots;
-    v_taken.units := array_fill(null::bigint, array[cardinality(v_taken.run_ids)]);
     if several then
       perform tide._hold_more_lanes(
         tide._lane_asks(v_taken.run_ids, several => true), v_answers, v_taken.run_ids
@@ -46,15 +44,17 @@ begin
   end loop;
 
   for v_place in 1..cardinality(run_ids) loop
-    exit when cardinality(v_taken.run_ids) = wanted;
+    exit when cardinality(v_run_ids) = wanted;
     continue when v_lines[v_place] is not null;
-    v_taken.run_ids := v_taken.run_ids || run_ids[v_place];
-    v_taken.lane_slots := v_taken.lane_slots || v_answers.lane_slots[v_own[v_place]];
-    v_taken.lane_key_slots := v_taken.lane_key_slots || v_answers.lane_key_slots[v_own[v_place]];
-    v_taken.units := v_taken.units || null::bigint;
+    v_run_ids := v_run_ids || run_ids[v_place];
+    v_lane_slots := v_lane_slots || v_answers.lane_slots[v_own[v_place]];
+    v_key_slots := v_key_slots || v_answers.lane_key_slots[v_own[v_place]];
   end loop;
-  if num_nonnulls(variadic v_taken.lane_slots || v_taken.lane_key_slots) > 0 then
-    perform tide._hold_lane_slots(v_taken);
+  v_taken.run_ids := v_run_ids;
+  v_taken.lane_slots := v_lane_slots;
+  v_taken.lane_key_slots := v_key_slots;
+  if num_nonnulls(variadic v_lane_slots || v_key_slots) > 0 then
+    perform tide._hold_lane_slots(v_asks, v_answers, v_run_ids);
   end if;
   if cardinality(v_answers.charges) > 0 then
     v_taken := tide._charge_units(v_taken, v_answers.charges);

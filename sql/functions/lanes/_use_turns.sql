@@ -1,6 +1,6 @@
 -- A claim takes more from one key than it has heads only where these are as many as claims took before.
 -- One statement for all lines: what it takes is still there for it. A clock that another has just moved is
--- left to that one.
+-- left to that one. A key gets no more heads than it has room for: these would only be parked again.
 create or replace function tide._use_turns(run_ids uuid[], turns tide.lane_heads[])
 returns void
 language plpgsql
@@ -8,96 +8,93 @@ volatile
 as $$
 declare
   v_low constant integer := tide._turns() / 2;
-  v_line record;
-  v_room integer;
+  v_lines tide.lane_lines[];
 begin
-  for v_line in
-    with used as materialized (
-      select u.*
-      from unnest(_use_turns.turns) as u
-      where u.run_id = any (_use_turns.run_ids)
-    ),
-    gone as (
-      delete from tide.lane_heads as h
-      using used as u
-      where h.lane = u.lane
-        and h.turn_at = u.turn_at
-        and h.run_id = u.run_id
-    ),
-    behind as (
-      select
-        c.ctid as place,
-        m.turn_at
-      from (
-        select
-          u.lane,
-          max(u.turn_at) as turn_at
-        from used as u
-        group by u.lane
-      ) as m
-      join tide.lane_clocks as c on c.lane = m.lane
-      where c.turn_at < m.turn_at
-      order by m.lane
-      for no key update of c skip locked
-    ),
-    moved as (
-      update tide.lane_clocks as c
-      set turn_at = b.turn_at
-      from behind as b
-      where c.ctid = b.place
-    )
+  with used as materialized (
+    select u.*
+    from unnest(_use_turns.turns) as u
+    where u.run_id = any (_use_turns.run_ids)
+  ),
+  gone as (
+    delete from tide.lane_heads as h
+    using used as u
+    where h.lane = u.lane
+      and h.turn_at = u.turn_at
+      and h.run_id = u.run_id
+  ),
+  behind as (
     select
-      n.lane,
-      n.lane_key,
-      n.queue,
-      n.runs
+      c.ctid as place,
+      m.turn_at
     from (
       select
         u.lane,
-        u.lane_key,
-        u.queue,
-        count(*)::integer as runs
+        max(u.turn_at) as turn_at
       from used as u
-      where u.lane_key <> ''
-      group by
-        u.lane,
-        u.lane_key,
-        u.queue
-    ) as n
-    where (
-        select count(*)
-        from (
-          select
-          from tide.lane_heads as h
-          where h.lane = n.lane
-            and h.lane_key = n.lane_key
-            and h.queue = n.queue
-            and h.run_id <> all (_use_turns.run_ids)
-          order by h.lane, h.lane_key, h.turn_at
-          limit v_low
-        ) as c
-      ) < v_low
-      and exists (
+      group by u.lane
+    ) as m
+    join tide.lane_clocks as c on c.lane = m.lane
+    where c.turn_at < m.turn_at
+    order by m.lane
+    for no key update of c skip locked
+  ),
+  moved as (
+    update tide.lane_clocks as c
+    set turn_at = b.turn_at
+    from behind as b
+    where c.ctid = b.place
+  )
+  select
+    array_agg(
+      (
+        n.lane,
+        n.lane_key,
+        n.queue,
+        n.heads,
+        case
+          when l.per_key is null then n.heads
+          else l.per_key - tide._count_held(n.lane, n.lane_key)
+        end
+      )::tide.lane_lines
+    )
+  into v_lines
+  from (
+    select
+      u.lane,
+      u.lane_key,
+      u.queue,
+      greatest(tide._turns(), 2 * count(*))::integer as heads
+    from used as u
+    where u.lane_key <> ''
+    group by
+      u.lane,
+      u.lane_key,
+      u.queue
+  ) as n
+  left join tide.lanes as l on l.lane = n.lane
+  where (
+      select count(*)
+      from (
         select
-        from tide.lane_waits as w
-        where w.lane = n.lane
-          and w.lane_key = n.lane_key
-          and w.queue = n.queue
-      )
-    order by
-      n.lane,
-      n.lane_key,
-      n.queue
-  loop
-    v_room := greatest(tide._turns(), 2 * v_line.runs);
-    perform tide._bring_up(
-      v_line.lane,
-      v_line.lane_key,
-      v_line.queue,
-      v_room,
-      tide._key_room(v_line.lane, v_line.lane_key, v_room)
+        from tide.lane_heads as h
+        where h.lane = n.lane
+          and h.lane_key = n.lane_key
+          and h.queue = n.queue
+          and h.run_id <> all (_use_turns.run_ids)
+        order by h.lane, h.lane_key, h.turn_at
+        limit v_low
+      ) as c
+    ) < v_low
+    and exists (
+      select
+      from tide.lane_waits as w
+      where w.lane = n.lane
+        and w.lane_key = n.lane_key
+        and w.queue = n.queue
     );
-  end loop;
+  if v_lines is not null then
+    perform tide._bring_up(v_lines);
+  end if;
 end;
 $$;
 

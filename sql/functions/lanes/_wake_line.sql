@@ -8,14 +8,16 @@ as $$
 declare
   v_waits refcursor;
   v_run_id uuid;
-  v_run tide.runs;
+  v_asked uuid[];
+  v_run record;
+  v_going uuid[];
   v_woken integer := 0;
   v_units constant bigint := case
     when _wake_line.lane_key = '' then _wake_line.lane.units
     else _wake_line.lane.units_per_key
   end;
   v_free bigint;
-  v_cost bigint;
+  v_full boolean := false;
 begin
   if lane.throttled_until > tide._now()
     or lane.opened_at is not null
@@ -43,30 +45,59 @@ begin
     order by w.lane, w.lane_key, w.priority desc, w.run_at, w.run_id
     limit 1000;
   end if;
-  loop
-    exit when v_woken >= most;
-    fetch v_waits into v_run_id;
-    exit when not found;
-    select least(tide._cost_in(r, _wake_line.lane.lane), v_units)
-    into v_cost
-    from tide.runs_active as r
-    where r.run_id = v_run_id
-      and r.waiting_on in ('lane', 'provider')
-    for no key update skip locked;
-    continue when not found;
+  -- Of as many as are wanted some may be passed over, so further ones are looked at.
+  while v_woken < most and not v_full loop
+    v_asked := array[]::uuid[];
+    v_going := array[]::uuid[];
+    while cardinality(v_asked) < most - v_woken loop
+      fetch v_waits into v_run_id;
+      exit when not found;
+      v_asked := v_asked || v_run_id;
+    end loop;
+    exit when v_asked = '{}';
     if v_units is not null and v_free is null then
       v_free := v_units - tide._units_used(_wake_line.lane.lane, _wake_line.lane_key);
     end if;
-    -- The first that does not fit keeps those behind it waiting until it does.
-    exit when v_cost > v_free;
-    v_free := v_free - v_cost;
-    v_run := tide._leave_line(v_run_id);
-    perform
-    from tide.queues as q
-    where q.queue = v_run.queue
-      and q.paused;
-    if not found then
-      v_woken := v_woken + 1;
+    for v_run in
+      select
+        r.run_id,
+        r.cost,
+        r.paused
+      from unnest(v_asked) with ordinality as a(run_id, place)
+      cross join lateral (
+        select
+          n.run_id,
+          case
+            when v_units is not null
+              then least(tide._cost_in(n, _wake_line.lane.lane), v_units)
+          end as cost,
+          -- With exists the planner may read all queues.
+          coalesce(
+            (
+              select q.paused
+              from tide.queues as q
+              where q.queue = n.queue
+            ),
+            false
+          ) as paused
+        from tide.runs_active as n
+        where n.run_id = a.run_id
+          and n.waiting_on in ('lane', 'provider')
+        for no key update skip locked
+      ) as r
+      order by a.place
+    loop
+      -- The first that does not fit keeps those behind it waiting until it does.
+      v_full := coalesce(v_run.cost > v_free, false);
+      exit when v_full;
+      v_free := v_free - v_run.cost;
+      v_going := v_going || v_run.run_id;
+      if not v_run.paused then
+        v_woken := v_woken + 1;
+      end if;
+    end loop;
+    if v_going <> '{}' then
+      perform tide._leave_line(v_going);
     end if;
   end loop;
   close v_waits;

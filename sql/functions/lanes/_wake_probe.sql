@@ -48,7 +48,7 @@ begin
   limit 1
   for no key update of r skip locked;
   if found then
-    perform tide._leave_line(v_run_id);
+    perform tide._leave_line(array[v_run_id]);
     update tide.lanes as l
     set
       probe_id = v_run_id,

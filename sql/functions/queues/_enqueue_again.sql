@@ -50,8 +50,7 @@ begin
       return (v_run.run_id, true, v_run.status)::tide.enqueued;
     end if;
     if v_run.lane is not null then
-      perform tide._leave_turn(v_run.run_id, v_run.lane, v_run.lane_key);
-      perform tide._leave_lane(v_run.run_id, v_run.lane, v_run.lane_key, null, null);
+      perform tide._leave_lane(v_run.run_id, v_run.lane, v_run.lane_key);
     end if;
     perform tide._write_told_events(array[v_run.run_id]);
     update tide.runs_active as r

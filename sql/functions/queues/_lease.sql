@@ -15,6 +15,12 @@ declare
   v_secret constant uuid := gen_random_uuid();
   v_leased record;
   v_runs tide.runs[];
+  v_rows tide.runs[];
+  v_told uuid[];
+  v_told_seqs integer[];
+  v_run_ids uuid[];
+  v_seqs integer[];
+  v_payloads jsonb[];
   v_plain boolean := true;
 begin
   for v_leased in
@@ -61,29 +67,34 @@ begin
       and v_leased.run_id = reserved.run_ids[cardinality(v_runs)];
   end loop;
   if not v_plain then
-    v_runs := array(
-      select r
-      from unnest(v_runs) as r
-      order by array_position(reserved.run_ids, r.run_id)
-    );
-    perform tide._emit(
-      array_agg(r.run_id),
-      array_agg(r.last_seq),
-      'run.claimed',
-      array_agg(jsonb_build_object('attempt', r.attempt, 'worker', r.worker))
-    )
-    from unnest(v_runs) as r
-    where r.told_events <> r.last_seq
-    having count(*) > 0;
-    perform tide._tell(array_agg(r.run_id), array_agg(r.last_seq), 'run.claimed')
-    from unnest(v_runs) as r
-    where r.told_events = r.last_seq
-      and exists (
+    -- One by one, and not by a query around the array, which would unpack every column of each.
+    v_rows := v_runs;
+    for v_row in 1..cardinality(v_rows) loop
+      v_runs[array_position(reserved.run_ids, (v_rows[v_row]).run_id)] := v_rows[v_row];
+    end loop;
+    for v_row in 1..cardinality(v_runs) loop
+      if (v_runs[v_row]).told_events = (v_runs[v_row]).last_seq then
+        v_told := v_told || (v_runs[v_row]).run_id;
+        v_told_seqs := v_told_seqs || (v_runs[v_row]).last_seq;
+      else
+        v_run_ids := v_run_ids || (v_runs[v_row]).run_id;
+        v_seqs := v_seqs || (v_runs[v_row]).last_seq;
+        v_payloads := v_payloads
+          || jsonb_build_object('attempt', (v_runs[v_row]).attempt, 'worker', _lease.worker);
+      end if;
+    end loop;
+    if v_run_ids is not null then
+      perform tide._emit(v_run_ids, v_seqs, 'run.claimed', v_payloads);
+    end if;
+    if v_told is not null then
+      if exists (
         select
         from tide.watchers as w
-        where w.run_id = any (reserved.run_ids)
-      )
-    having count(*) > 0;
+        where w.run_id = any (v_told)
+      ) then
+        perform tide._tell(v_told, v_told_seqs, 'run.claimed');
+      end if;
+    end if;
   end if;
   if num_nonnulls(reserved.slots, reserved.permits) > 0 then
     perform tide._use_reservation(reserved);

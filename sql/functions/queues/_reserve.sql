@@ -91,13 +91,16 @@ begin
     where a.place > cardinality(v_reserved.run_ids)
       and a.units is not null
     having count(*) > 0;
-    perform tide._leave_lane(r.run_id, r.lane, r.lane_key, a.lane_slot, a.lane_key_slot)
+    perform tide._free_places(
+      array_agg((r.run_id, r.lane, r.lane_key, a.lane_slot, a.lane_key_slot)::tide.lane_holds)
+    )
     from unnest(
       v_admitted, v_reserved.lane_slots, v_reserved.lane_key_slots
     ) with ordinality as a(run_id, lane_slot, lane_key_slot, place)
     join tide.runs_active as r on r.run_id = a.run_id
     where a.place > cardinality(v_reserved.run_ids)
-      and r.lane is not null;
+      and r.lane <> ''
+    having count(*) > 0;
     perform tide._return_more_lanes(v_admitted[cardinality(v_reserved.run_ids) + 1:]);
   end if;
   if cardinality(v_reserved.run_ids) = 0 then

@@ -100,6 +100,7 @@ begin
             r.lane_key,
             r.lane_slot,
             r.lane_key_slot,
+            r.status = 'running' or r.dispatched_until is not null,
             r.followed,
             num_nonnulls(r.budget, r.parent_id) > 0,
             r.dedupe_for is not null,

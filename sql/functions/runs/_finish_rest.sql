@@ -17,7 +17,10 @@ declare
   v_holding uuid[];
   v_budgeted uuid[];
   v_unslotted boolean;
-  v_laned boolean;
+  v_lanes boolean;
+  v_laned uuid[];
+  v_holds tide.lane_holds[];
+  v_charged boolean;
   v_told boolean;
 begin
   select
@@ -30,7 +33,7 @@ begin
     bool_or(e.lane is not null),
     bool_and(e.told)
   into
-    v_asking, v_children, v_followed, v_holding, v_budgeted, v_unslotted, v_laned, v_told
+    v_asking, v_children, v_followed, v_holding, v_budgeted, v_unslotted, v_lanes, v_told
   from unnest(_finish_rest.ended) as e;
   if v_budgeted is not null then
     perform tide._end_budgets(v_budgeted);
@@ -43,23 +46,33 @@ begin
       and s.slot = e.slot
       and s.run_id = e.run_id;
   end if;
-  if v_laned then
-    perform tide._leave_turn(e.run_id, e.lane, e.lane_key)
+  if v_lanes then
+    select
+      array_agg(
+        (e.run_id, e.lane, e.lane_key, e.lane_slot, e.lane_key_slot)::tide.lane_holds
+      ) filter (where e.held),
+      array_agg(e.run_id),
+      bool_or(e.charged)
+    into
+      v_holds,
+      v_laned,
+      v_charged
     from unnest(_finish_rest.ended) as e
     where e.lane is not null;
-    perform tide._settle_units(e.run_id, e.units_used)
-    from unnest(_finish_rest.ended) as e
-    where e.charged;
-    perform tide._leave_lane(
-      e.run_id,
-      e.lane,
-      e.lane_key,
-      e.lane_slot,
-      e.lane_key_slot,
-      completed => _finish_rest.status = 'completed'
-    )
-    from unnest(_finish_rest.ended) as e
-    where e.lane is not null;
+    if v_charged then
+      perform tide._settle_units(e.run_id, e.units_used)
+      from unnest(_finish_rest.ended) as e
+      where e.charged;
+    end if;
+    if v_holds is not null then
+      perform tide._free_places(v_holds, completed => _finish_rest.status = 'completed');
+    end if;
+    if cardinality(v_laned) > coalesce(cardinality(v_holds), 0) then
+      perform tide._leave_lane(e.run_id, e.lane, e.lane_key)
+      from unnest(_finish_rest.ended) as e
+      where e.lane is not null
+        and not e.held;
+    end if;
     perform tide._end_more_lanes(
       o,
       case when e.reported then nullif(coalesce(o.cost, 1) - o.units_left, 0) end,
@@ -71,13 +84,7 @@ begin
       from unnest(_finish_rest.ended) as n
       where n.run_id = o.run_id
     ) as e
-    where o.run_id = any (
-      array(
-        select n.run_id
-        from unnest(_finish_rest.ended) as n
-        where n.lane is not null
-      )
-    );
+    where o.run_id = any (v_laned);
   end if;
   if not v_told then
     perform tide._emit(

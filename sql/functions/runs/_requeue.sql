@@ -67,8 +67,12 @@ begin
     );
   end if;
   if run.lane is not null then
-    perform tide._leave_lane(
-      run.run_id, run.lane, run.lane_key, run.lane_slot, run.lane_key_slot
+    perform tide._free_places(
+      array[
+        (
+          run.run_id, run.lane, run.lane_key, run.lane_slot, run.lane_key_slot
+        )::tide.lane_holds
+      ]
     );
     perform tide._end_more_lanes(
       o,

@@ -30,8 +30,7 @@ begin
             hint = format('Give a time before %s.', v_run.deadline_at);
   end if;
   if v_run.lane is not null then
-    perform tide._leave_turn(v_run.run_id, v_run.lane, v_run.lane_key);
-    perform tide._leave_lane(v_run.run_id, v_run.lane, v_run.lane_key, null, null);
+    perform tide._leave_lane(v_run.run_id, v_run.lane, v_run.lane_key);
   end if;
   perform tide._write_told_events(array[v_run.run_id]);
   update tide.runs_active as r
