@@ -24,7 +24,7 @@ NEEDED_OF_MASSES = (
 )  # fmt: skip
 LEAST_PACE = 100.0
 """Runs a second that are sent in batches, if fewer would do."""
-BETWEEN_KILLS = 13.0
+BETWEEN_KILLS = 8.0
 """Seconds at least; what else is done between takes some more."""
 
 
@@ -77,10 +77,11 @@ class Long(Campaign):
         return super().command(kind)
 
     def people(self) -> list[Person]:
-        masses = self.masses
+        masses, wire = self.masses, self.wire
         return [
             *super().people(), masses.produce, masses.produce, masses.produce, masses.work,
-            masses.work, masses.work, masses.work, masses.cancel,
+            masses.work, masses.work, masses.work, masses.cancel, wire.produce, wire.work,
+            wire.work, wire.work, wire.watch, wire.watch, wire.watch, wire.watch, wire.watch,
         ]  # fmt: skip
 
     def faults_and_weights(self) -> list[tuple[Fault, int]]:
