@@ -1,8 +1,9 @@
 """Run the tests on every server and Python there is, and write what came of it into the docs.
 
-`python tools/matrix.py`: all cells, then the table in docs/production.md. `--only WORD` runs the
-cells whose name has the word, `--tests PATHS` other tests; then the table is only printed. What a
-cell says goes to build/matrix/. Ends with 1 if a test failed.
+`python tools/matrix.py`: all cells, each with its row of the table in docs/production.md. `--only
+WORD` runs the cells whose name has the word, and leaves the other rows as they are; with `--tests
+PATHS`, other tests than those of the cells, nothing is written. What a cell says goes to
+build/matrix/. Ends with 1 if a test failed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ BEFORE: Final = "## Limits"
 TEXT: Final = """\
 `make test-all` ran the tests in each of these cells. Each that has all tests also runs functions at
 every isolation level (`tests/upkeep/test_isolation.py`) and sees databases of other encodings than
-UTF8 refused (`tests/install/test_encodings.py`).
+UTF8 refused (`tests/install/test_encodings.py`). A cell may be run alone, as in
+`make test-all ONLY="PostgreSQL 15"`.
 """
 BOUNCER: Final = Path("/usr/sbin/pgbouncer")
 
@@ -143,14 +145,29 @@ def run(cell: Cell, tests: Sequence[str], jobs: str) -> Outcome:
     return Outcome(cell, result, code == 0, seconds)
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
-    lines = ["| cell | tests of | came to | minutes |", "|---|---|---|---|"]
+def row(outcome: Outcome, day: str, commit: str) -> str:
+    """The line of the table that says what a cell came to."""
+    minutes = f"{outcome.seconds / 60:.0f}" if outcome.seconds else ""
+    cell = outcome.cell
+    return f"| {cell.name} | {cell.what} | {outcome.result} | {minutes} | {day}, {commit} |"
+
+
+def table(rows: Mapping[str, str]) -> str:
+    """One line for each cell there is, by its name; those never run say so."""
+    lines = ["| cell | tests of | came to | minutes | when, commit |", "|---|---|---|---|---|"]
     lines += [
-        f"| {one.cell.name} | {one.cell.what} | {one.result} "
-        f"| {f'{one.seconds / 60:.0f}' if one.seconds else ''} |"
-        for one in outcomes
+        rows.get(cell.name, f"| {cell.name} | {cell.what} | not run yet | | |") for cell in cells()
     ]
     return "\n".join(lines) + "\n"
+
+
+def rows_of(page: str) -> dict[str, str]:
+    """The lines of the table on the page, by the name of the cell."""
+    _, found, section = page.partition(f"{HEADING}\n")
+    if not found:
+        return {}
+    lines = [line for line in section.partition(f"{BEFORE}\n")[0].splitlines() if line[:2] == "| "]
+    return {line.split("|")[1].strip(): line for line in lines}
 
 
 def placed(page: str, written: str) -> str:
@@ -162,6 +179,12 @@ def placed(page: str, written: str) -> str:
     return page[:start] + section + page[page.index(f"{BEFORE}\n", start) :]
 
 
+def commit_here() -> str:
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or "no commit"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run the tests in every cell.")
     parser.add_argument("--only", default="", help="words in the names of cells")
@@ -169,19 +192,20 @@ def main() -> int:
     parser.add_argument("--jobs", default="2")
     options = parser.parse_args()
     outcomes: list[Outcome] = []
+    commit = commit_here()
     for cell in cells():
         if options.only not in cell.name:
             continue
         outcome = run(cell, options.tests or cell.tests, options.jobs)
         outcomes.append(outcome)
-        sys.stdout.write(f"{cell.name}: {outcome.result}\n")
+        line = row(outcome, datetime.now(UTC).date().isoformat(), commit)
+        sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
-    written = table(outcomes)
-    sys.stdout.write(f"\n{written}")
-    if not options.only and not options.tests:
-        day = datetime.now(UTC).date().isoformat()
-        text = f"{TEXT}\nLast run whole on {day}.\n\n{written}"
-        PAGE.write_text(placed(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
+        if not options.tests:
+            # At once, since what comes after it may be stopped.
+            page = PAGE.read_text(encoding="utf-8")
+            rows = rows_of(page) | {cell.name: line}
+            PAGE.write_text(placed(page, f"{TEXT}\n{table(rows)}"), encoding="utf-8")
     return 0 if all(one.good for one in outcomes) else 1
 
 

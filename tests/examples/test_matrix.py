@@ -49,4 +49,17 @@ def test_a_cell_says_what_it_came_to_or_why_it_was_not_run(matrix: ModuleType) -
     absent = matrix.Cell("Python 2.0", "the driver", (), python="2.0")
     told = matrix.run(absent, (), "1")
     assert (told.result, told.good) == ("not run: no python2.0 here", True)
-    assert "| Python 2.0 | the driver | not run: no python2.0 here |  |" in matrix.table([told])
+    line = "| Python 2.0 | the driver | not run: no python2.0 here |  | 2026-01-02, abc |"
+    assert matrix.row(told, "2026-01-02", "abc") == line
+
+
+def test_a_cell_that_is_run_alone_leaves_the_rows_of_the_others(matrix: ModuleType) -> None:
+    first, second, *_ = (cell.name for cell in matrix.cells())
+    page = "# Page\n\n## Limits\n\n- one\n"
+    for name in (second, first):
+        rows = matrix.rows_of(page) | {name: f"| {name} | all | 1 passed | 1 | today |"}
+        page = matrix.placed(page, matrix.table(rows))
+    found = matrix.rows_of(page)
+    assert [name for name, line in found.items() if "1 passed" in line] == [first, second]
+    assert [line for line in found.values() if "not run yet" in line] == list(found.values())[3:]
+    assert page.endswith("## Limits\n\n- one\n")
