@@ -365,6 +365,7 @@ class AsyncTidebase:
         batch: int | None = None,
         batch_wait: Duration | None = None,
         lane_cost: registry.LaneCost | None = None,
+        also_lanes: registry.OtherLanes | None = None,
     ) -> Callable[[F], F]:
         """Register a function as a workflow; the function stays as it is.
 
@@ -372,7 +373,8 @@ class AsyncTidebase:
         annotation of its input may be a pydantic model, a dataclass or a TypedDict. `queue`,
         `max_attempts`, `deadline` (seconds), `budget` and `lane` are the defaults of `enqueue`;
         `lane_key` is a function that says by the input whom a run counts for within this lane,
-        `lane_cost` how many of its units a run is expected to use, or a function of the input.
+        `lane_cost` how many of its units a run is expected to use, or a function of the input, and
+        `also_lanes` the further lanes of runs of this lane, or a function of the input.
         `dedupe_for` (seconds) is the default of runs that are given a dedupe_key.
 
         With `batch` the function is handed up to so many runs at once, a list of them and a list of
@@ -402,6 +404,7 @@ class AsyncTidebase:
                 batch,
                 batch_wait,
                 lane_cost,
+                also_lanes,
             )
             return function
 

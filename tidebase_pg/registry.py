@@ -52,6 +52,8 @@ LaneKey: TypeAlias = Callable[[Any], str | None]
 """Says by the input of a run whom it counts for within its lane."""
 LaneCost: TypeAlias = int | Callable[[Any], int | None]
 """How many units of its lane a run is expected to use, or what says so by its input."""
+OtherLanes: TypeAlias = "Sequence[OtherLane] | Callable[[Any], Sequence[OtherLane] | None]"
+"""Further lanes of a run, or what says by its input which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class Workflow:
     batch: BatchSize | None = None
     """Set when its function takes lists of runs and inputs, and gives a list of answers."""
     lane_cost: LaneCost | None = None
+    also_lanes: OtherLanes | None = None
     asynchronous: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -115,6 +118,9 @@ class Workflow:
             expected = cost(options.get("input")) if callable(cost) else cost
             if expected is not None:
                 options["cost"] = units("cost", expected)
+        if self.also_lanes is not None and options.get("also_lanes") is None:
+            others = self.also_lanes
+            options["also_lanes"] = others(options.get("input")) if callable(others) else others
 
 
 class OtherLane(TypedDict):
@@ -428,6 +434,7 @@ class Registry:
         batch: int | None = None,
         batch_wait: Duration | None = None,
         lane_cost: LaneCost | None = None,
+        also_lanes: OtherLanes | None = None,
     ) -> None:
         """Raises ValueError for a name taken by another function, TypeError for a wrong one."""
         if not callable(function):
@@ -452,6 +459,8 @@ class Registry:
             raise ValueError(f"workflow {name!r} has a lane_cost and no lane: give the lane too")
         if lane_cost is not None and not callable(lane_cost):
             units("lane_cost", lane_cost)
+        if also_lanes is not None and lane is None:
+            raise ValueError(f"workflow {name!r} has also_lanes and no lane: give the lane too")
         workflow = Workflow(
             name,
             function,
@@ -466,6 +475,7 @@ class Registry:
             None if dedupe_for is None else interval("dedupe_for", dedupe_for),
             _batch_size(name, batch, batch_wait),
             lane_cost,
+            also_lanes,
         )
         self._by_name[name] = workflow
         newest = self._newest.get(workflow.unversioned)

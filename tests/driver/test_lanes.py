@@ -205,3 +205,37 @@ def test_runs_and_children_may_name_further_lanes(tide: Tidebase, connection: Co
     assert found == [("search", "acme", 2)] * 3
     with pytest.raises(NotFound):
         tide.enqueue(part, also_lanes=[{"lane": "nowhere"}])
+
+
+def test_runs_of_a_workflow_are_in_its_further_lanes_unless_they_name_lanes(
+    tide: Tidebase, connection: Connection
+) -> None:
+    for lane in ("openai", "search", "other"):
+        tide.lanes.set(lane)
+
+    def of_customer(given: Any) -> list[OtherLane] | None:
+        return [{"lane": "search", "lane_key": given["customer"]}] if given else None
+
+    @tide.workflow("chat", lane="openai", also_lanes=of_customer)
+    def chat(run: Run, input: Any) -> None: ...
+
+    @tide.workflow("look", lane="openai", also_lanes=[{"lane": "search", "cost": 3}])
+    def look(run: Run, input: Any) -> None: ...
+
+    acme = {"customer": "acme"}
+    tide.enqueue(chat, input=acme)
+    tide.enqueue(chat)
+    tide.enqueue(chat, input=acme, lane="other")
+    tide.enqueue(chat, input=acme, also_lanes=[{"lane": "other"}])
+    tide.enqueue_many([{"workflow": look}])
+    found = connection.execute(
+        "select r.workflow, l.lane, l.lane_key, l.cost from tide.run_lanes as l "
+        "join tide.runs as r using (run_id) order by r.run_id"
+    ).fetchall()
+    assert found == [
+        ("chat", "search", "acme", None),
+        ("chat", "other", None, None),
+        ("look", "search", None, 3),
+    ]
+    with pytest.raises(ValueError, match="also_lanes and no lane"):
+        tide.workflow("odd", also_lanes=[{"lane": "search"}])(lambda run: None)
