@@ -405,3 +405,28 @@ def test_a_step_without_a_lane_touches_no_table_and_no_index_of_lanes(
         assert value(connection, touched) == before
         assert one.begin("asked") == "execute"
         assert value(connection, touched) > before
+
+
+def test_an_outline_shows_the_lanes_of_a_run_and_of_its_steps(tide: Tide) -> None:
+    for lane in ("model", "search"):
+        tide.set_lane(lane=lane, settings={"total": 1})
+    tide.enqueue(
+        workflow="report",
+        lane="model",
+        lane_key="acme",
+        cost=3,
+        also_lanes=[{"lane": "search"}],
+    )
+    (waiting,) = enqueue(tide, queue="others")
+    held = [
+        {"step": None, "lane": "model", "lane_key": "acme", "cost": 3, "held": True},
+        {"step": None, "lane": "search", "lane_key": None, "cost": None, "held": True},
+    ]
+    (run,) = tide.claim(queues=["default"])
+    assert tide.outline_run(run_id=run.run_id)["lanes"] == held
+    other = Working(tide, *tide.claim(queues=["others"]))
+    assert tide.outline_run(run_id=waiting)["lanes"] == []
+    assert other.begin(lane_key="bolt") == "lane"
+    assert tide.outline_run(run_id=waiting)["lanes"] == [
+        {"step": "ask", "lane": "model", "lane_key": "bolt", "cost": None, "held": False}
+    ]

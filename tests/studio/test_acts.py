@@ -149,6 +149,19 @@ def test_a_change_of_a_queue_says_who_changed_what_and_when(
     assert "queue <b>audited</b>" in tab("operator").get("/doctor").text
 
 
+def test_the_page_of_a_run_names_the_lanes_it_holds_or_waits_for(
+    tab: MakeTab, connection: Connection
+) -> None:
+    connection.execute("select tide.set_lane('shown', '{\"total\": 1}')")
+    runs = [
+        enqueue(connection, queue="shown", lane="shown", lane_key=key) for key in ("acme", "bolt")
+    ]
+    connection.execute("select tide.claim('{shown}')")
+    pages = [tab("viewer").get(f"/runs/{run}").text for run in runs]
+    assert re.search(r'in lane <a href="[^"]*/lanes/shown">shown</a> as acme', pages[0])
+    assert re.search(r'for lane <a href="[^"]*/lanes/shown">shown</a> as bolt', pages[1])
+
+
 def test_a_lane_is_changed_and_throttled_as_the_page_showed_it_or_not_at_all(
     tab: MakeTab, connection: Connection
 ) -> None:

@@ -532,8 +532,8 @@ def outline_run(
     max_events: int | None = None,
 ) -> Call[dict[str, Any]]:
     """Everything about a run but what it carries, as jsonb: run, steps (max_steps of them after so
-    many), counts, attempts, gates, waits, children, ancestors, original of a fork, forks, streams
-    of state, streams written (50 of them), usage, spent, deliveries, events (the newest).
+    many), counts, attempts, lanes, gates, waits, children, ancestors, original of a fork, forks,
+    streams of state, streams written (50 of them), usage, spent, deliveries, events (the newest).
     """
     return call(
         "outline_run",

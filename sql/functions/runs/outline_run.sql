@@ -72,6 +72,7 @@ begin
       where c.run_id = v_run.run_id
     ),
     'attempts', tide._outline_attempts(v_run.run_id),
+    'lanes', tide._outline_lanes_of(v_run),
     'gates', (
       select coalesce(
         jsonb_agg(
@@ -287,5 +288,5 @@ $$;
 
 comment on function tide.outline_run is
   'Everything about a run but what it carries, as jsonb: run, steps (max_steps of them after so many), '
-  'counts, attempts, gates, waits, children, ancestors, original of a fork, forks, streams of state, '
+  'counts, attempts, lanes, gates, waits, children, ancestors, original of a fork, forks, streams of state, '
   'streams written (50 of them), usage, spent, deliveries, events (the newest).';
