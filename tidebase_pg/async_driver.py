@@ -19,7 +19,7 @@ from tidebase_pg.flows import Attempt, DeferredBegin, Effect, Flow, Invoke, Now,
 from tidebase_pg.registry import Registry
 from tidebase_pg.tasks import ASYNC
 from tidebase_pg.worker.active_run import ActiveRun
-from tidebase_pg.worker.step_batches import AsyncStepReporter
+from tidebase_pg.worker.async_step_reporter import AsyncStepReporter
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from tidebase_pg.flows import Attempt, DeferredBegin, Effect, Flow, Invoke, Now,
 from tidebase_pg.registry import Registry
 from tidebase_pg.streams import RunStream
 from tidebase_pg.worker.active_run import ActiveRun
-from tidebase_pg.worker.step_batches import StepReporter
+from tidebase_pg.worker.step_reporter import StepReporter
 
 T = TypeVar("T")
 

@@ -35,9 +35,11 @@ from tidebase_pg.call import Call
 from tidebase_pg.client import AsyncClient, Client, async_execute
 from tidebase_pg.client import execute as client
 from tidebase_pg.types import LeasedRun, StepAnswer, StepStart
-from tidebase_pg.worker import step_batches
+from tidebase_pg.worker import step_batches, step_reporter
 from tidebase_pg.worker.active_run import ActiveRun
-from tidebase_pg.worker.step_batches import AsyncStepReporter, Report, StepReporter
+from tidebase_pg.worker.async_step_reporter import AsyncStepReporter
+from tidebase_pg.worker.step_batches import Report
+from tidebase_pg.worker.step_reporter import StepReporter
 
 PATIENCE: Final = 60
 
@@ -457,8 +459,8 @@ class BusyAtFirst:
 def test_busy_reports_of_many_threads_are_all_made_and_end_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(step_batches, "LONGEST_BUSY", 0.0)
-    monkeypatch.setattr(step_batches, "pauses", lambda _: itertools.repeat(0.0))
+    monkeypatch.setattr(step_reporter, "LONGEST_BUSY", 0.0)
+    monkeypatch.setattr(step_reporter, "pauses", lambda _: itertools.repeat(0.0))
     held = [
         ActiveRun(
             LeasedRun(new_run_id(), uuid4(), "w", 1, 1, "{}", "{}", fresh=False),

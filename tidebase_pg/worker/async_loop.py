@@ -27,6 +27,7 @@ from tidebase_pg.registry import Registry
 from tidebase_pg.tasks import ASYNC
 from tidebase_pg.webhooks.dispatcher import Dispatcher
 from tidebase_pg.worker.active_run import ActiveRun
+from tidebase_pg.worker.async_step_reporter import AsyncStepReporter
 from tidebase_pg.worker.attempts import (
     Ended,
     answered,
@@ -49,7 +50,6 @@ from tidebase_pg.worker.endings import (
 from tidebase_pg.worker.listener import AsyncListener, AsyncWaker
 from tidebase_pg.worker.renewal import LeaseRenewer
 from tidebase_pg.worker.state import Registration, Request, WorkerOptions, WorkerState, WorkReport
-from tidebase_pg.worker.step_batches import AsyncStepReporter
 from tidebase_pg.worker.ticker import Ticker
 
 if ASYNC:

@@ -49,7 +49,7 @@ from tidebase_pg.worker.endings import (
 from tidebase_pg.worker.listener import Listener, Waker
 from tidebase_pg.worker.renewal import LeaseRenewer
 from tidebase_pg.worker.state import Registration, Request, WorkerOptions, WorkerState, WorkReport
-from tidebase_pg.worker.step_batches import StepReporter
+from tidebase_pg.worker.step_reporter import StepReporter
 from tidebase_pg.worker.thread_pool import ThreadPool as Pool
 from tidebase_pg.worker.ticker import Ticker
 
