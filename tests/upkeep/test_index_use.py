@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,6 +57,36 @@ FIRST_COLUMNS = """
     where c.relnamespace <> all ('{pg_catalog,pg_toast}'::regnamespace[])
     """
 
+KEYS = """
+    select
+      t.relname as table,
+      c.relname as index,
+      array(
+        select a.attname::text
+        from pg_attribute as a
+        where a.attrelid = i.indrelid
+          and a.attnum = any (i.indkey::smallint[])
+      ) as columns
+    from pg_index as i
+    join pg_class as c on c.oid = i.indexrelid
+    join pg_class as t on t.oid = i.indrelid
+    where c.relnamespace <> all ('{pg_catalog,pg_toast}'::regnamespace[])
+      and i.indisunique
+      and i.indpred is null
+      and i.indexprs is null
+    """
+
+LEADING = """
+    select
+      t.relname as table,
+      a.attname as first
+    from pg_index as i
+    join pg_class as t on t.oid = i.indrelid
+    join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+    where t.relnamespace <> all ('{pg_catalog,pg_toast}'::regnamespace[])
+      and i.indpred is null
+    """
+
 EXPLAINED = {
     "auto_explain.log_min_duration": "0",
     "auto_explain.log_nested_statements": "on",
@@ -77,7 +108,15 @@ class Plans:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         rows = connection.execute(FIRST_COLUMNS).fetchall()
         self.first = {row.relname: row.first.strip('"') for row in rows}
+        self.keys: dict[str, dict[str, frozenset[str]]] = {}
+        for row in connection.execute(KEYS).fetchall():
+            self.keys.setdefault(row.table, {})[row.index] = frozenset(row.columns)
+        self.leading: defaultdict[str, set[str]] = defaultdict(set)
+        """The first columns of indexes on whole tables."""
+        for row in connection.execute(LEADING).fetchall():
+            self.leading[row.table].add(row.first)
         self.walked: dict[tuple[Any, Any], str] = {}
+        self.passed_over: dict[tuple[Any, Any], str] = {}
         self.read: dict[str, str] = {}
         self.seen = 0
         connection.execute("load 'auto_explain'")
@@ -97,8 +136,45 @@ class Plans:
             if node["Node Type"] == "Seq Scan" and node.get("Disabled"):
                 self.read[node["Relation Name"]] = explained["Query Text"]
             first = None if index in FEW else self.first.get(index)
+            if index and self.passes_over(node):
+                self.passed_over[index, node["Filter"]] = explained["Query Text"]
             if first and condition and not re.search(rf"\b{re.escape(first)}\b", condition):
                 self.walked[index, condition] = explained["Query Text"]
+
+    def passes_over(self, node: dict[str, Any]) -> bool:
+        """Whether it reads all of an index, or many rows of it, where another leads to the few."""
+        table, filtered = node.get("Relation Name", ""), node.get("Filter", "")
+        sought = named(node.get("Index Cond", ""))
+        keys = self.keys.get(table, {}).values()
+        for columns in keys:
+            # As many columns of another index as the key has lead to about as few.
+            if columns <= sought | named(filtered):
+                return len(sought) < len(columns)
+        return not node.get("Index Cond") and not self.leading[table].isdisjoint(
+            named(filtered, any_of=True)
+        )
+
+
+def named(condition: str, *, any_of: bool = False) -> set[str]:
+    """The columns that a condition compares with one value each, or with one of some."""
+    value = "" if any_of else "(?!ANY)"
+    pattern = rf"\((?:\w+\.)?(\w+) = {value}.*\)"
+    found = (re.fullmatch(pattern, part) for part in parts(condition))
+    return {match[1] for match in found if match}
+
+
+def parts(condition: str) -> Iterator[str]:
+    """What has to be true all together: one comparison, or several within brackets."""
+    depth, begins = 0, 0
+    inner = condition[1:-1] if condition.startswith("((") else condition
+    for place, sign in enumerate(inner):
+        depth += (sign == "(") - (sign == ")")
+        if depth == 0 and inner.startswith(" AND ", place):
+            yield inner[begins:place]
+            begins = place + len(" AND ")
+        elif depth == 0 and inner.startswith(" OR ", place):
+            return
+    yield inner[begins:]
 
 
 def in_lanes(tide: Tide) -> None:
@@ -129,6 +205,7 @@ def test_no_call_reads_all_of_an_index_or_of_a_table_that_grows(dsn: str) -> Non
                 tide.call(function, **scene(tide))
         assert plans.seen > 10 * len(SCENES)
         assert plans.walked == {}
+        assert plans.passed_over == {}
         assert {table: query for table, query in plans.read.items() if table not in SMALL} == {}
 
 
@@ -142,6 +219,27 @@ def test_a_walk_and_a_read_of_all_are_noticed(dsn: str) -> None:
         assert plans.walked == {}
         connection.execute("select from pairs as p where p.b = 1")
         assert plans.walked == {("pairs_idx", "(b = 1)"): "select from pairs as p where p.b = 1"}
+        connection.execute("alter table pairs add unique (b, a)")
+        plans = Plans(connection)
+        for query in ("p.b = 1 and p.a = 2", "p.b = 1", "p.b = 1 and (p.a = 2 or p.a = 3)"):
+            connection.execute(f"select from pairs as p where {query}".encode())
+        assert plans.passed_over == {}
+        connection.execute("create index pairs_sum_idx on pairs ((a + b))")
+        plans = Plans(connection)
+        found = {"Relation Name": "pairs", "Index Name": "pairs_sum_idx"}
+        by_sum = {**found, "Index Cond": "((a + b) = 3)"}
+        for node, passes in (
+            ({**by_sum, "Filter": "((a = 2) AND (b = 1))"}, True),
+            ({**by_sum, "Filter": "(a = 2)"}, False),
+            ({**by_sum, "Filter": "((a = 2) OR (b = 1))"}, False),
+            ({**found, "Filter": "((p.b = ANY ('{1}')) AND (a <> 2))"}, True),
+            ({**found, "Filter": "(a <> 2)"}, False),
+            (
+                {**found, "Index Name": "pairs_b_a_key", "Index Cond": "((b = 1) AND (a = 2))"},
+                False,
+            ),
+        ):
+            assert plans.passes_over(node) is passes, node
         connection.execute(
             "select from pairs as p, tide.event_log as l where l.run_id = p.a::text::uuid"
         )

@@ -21,7 +21,7 @@ begin
     resolved_at = tide._now()
   where g.run_id = gate.run_id
     and g.name = gate.name
-    and g.status = 'pending'
+    and g.resolved_at is null
   returning g.* into v_gate;
   update tide.runs_active as r
   set open_gates = r.open_gates - 1

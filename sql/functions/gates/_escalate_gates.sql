@@ -27,7 +27,7 @@ begin
     set escalated_at = v_now
     where g.run_id = v_gate.run_id
       and g.name = v_gate.name
-      and g.status = 'pending'
+      and g.resolved_at is null
       and g.escalated_at is null;
     if found then
       perform tide._log(

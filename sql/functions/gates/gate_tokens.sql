@@ -23,7 +23,7 @@ begin
   from tide.gates as g
   join tide.runs_active as r on r.run_id = g.run_id
   where g.gate_id = any (gate_tokens.gate_ids)
-    and g.status = 'pending'
+    and g.resolved_at is null
     and (r.queue is null or r.queue <> all (v_closed));
 end;
 $$;

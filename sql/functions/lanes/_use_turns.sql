@@ -19,6 +19,7 @@ begin
     delete from tide.lane_heads as h
     using used as u
     where h.lane = u.lane
+      and h.lane_key = u.lane_key
       and h.turn_at = u.turn_at
       and h.run_id = u.run_id
   ),

@@ -16,9 +16,13 @@ begin
     where s.run_id is not null
       and not exists (
         select
-        from tide.runs_active as r
-        where r.run_id = s.run_id
-          and r.slot = s.slot
+        from (
+          select a.slot
+          from tide.runs_active as a
+          where a.run_id = s.run_id
+          offset 0
+        ) as r
+        where r.slot = s.slot
       )
     limit _free_leaked_slots.max_slots
   loop

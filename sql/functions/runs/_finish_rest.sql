@@ -113,7 +113,7 @@ begin
       actor = 'tide',
       resolved_at = tide._now()
     where g.run_id = any (v_asking)
-      and g.status = 'pending';
+      and g.resolved_at is null;
     perform tide._forget_tokens(v_asking);
   end if;
   if _finish_rest.status in ('cancelled', 'failed') then
