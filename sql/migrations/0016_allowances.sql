@@ -72,7 +72,8 @@ comment on column tide.reserved_amounts.holder_id is
   'The allowance it was taken from, or the run with the budget.';
 comment on column tide.reserved_amounts.began_at is
   'The window of the allowance it was taken from; null = a budget.';
-create index reserved_amounts_holder_idx on tide.reserved_amounts (holder_id);
+-- With run_id, so that it is as good as the key where the planner takes it for that.
+create index reserved_amounts_holder_idx on tide.reserved_amounts (holder_id, run_id);
 
 create table tide.budget_waits (
   run_id uuid not null,

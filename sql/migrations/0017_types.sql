@@ -149,3 +149,9 @@ create type tide.redrive_place as (
 comment on type tide.redrive_place is
   'How far a redrive is: runs below before that failed until then are still to do, the next of them due '
   'at run_at.';
+
+create type tide.run_budget as (
+  run_id uuid,
+  budget jsonb
+);
+comment on type tide.run_budget is 'A budget, and the run whose it is.';

@@ -24,6 +24,7 @@ drop function if exists tide.release;
 drop function if exists tide.resolve_gate;
 drop function if exists tide.set_queue;
 drop function if exists tide.settle_and_claim;
+drop function if exists tide._budgets;
 drop function if exists tide._claim;
 drop function if exists tide._decide;
 drop function if exists tide._enqueue;

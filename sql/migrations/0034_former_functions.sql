@@ -15,6 +15,7 @@ drop function if exists tide._claim_queue(text, integer, interval, text, text[])
 drop function if exists tide._register_worker(text, text[], text[]);
 drop function if exists tide._charge(tide.runs, numeric, bigint, bigint);
 drop function if exists tide._over_budget(tide.runs);
+drop function if exists tide._lock_spending(tide.runs);
 drop function if exists tide._add_child(tide.runs, tide.runs, jsonb);
 drop function if exists tide._parse_child(tide.runs, jsonb);
 drop function if exists tide._made_before(uuid, text, jsonb, boolean);

@@ -382,7 +382,7 @@ LOCKS = [
     ),
     sql(
         "whoever spends a budget is alone with it",
-        "usage/_lock_spending",
+        "usage/_lock_budgets",
         "    for no key update;\n",
         "    ;\n",
         "races/test_budget_schedules.py::test_of_two_that_begin_at_once_one_takes_the_last_step_of_their_budget",
@@ -743,7 +743,7 @@ LIMITS = [
     sql(
         "children spend the budgets of their parents",
         "usage/_budgets",
-        "      return next;\n",
+        "      v_budgets := v_budgets || v_budget;\n",
         "      exit;\n",
         "usage/test_budget.py::test_children_charge_their_ancestors",
     ),
@@ -771,8 +771,8 @@ LIMITS = [
     sql(
         "what a step uses comes out of what it has reserved",
         "usage/_use_reserved",
-        "    return v_reserved;\n",
-        "    return 0;\n",
+        "  if found then\n    return v_used;\n",
+        "  if found then\n    v_used.amount := 0;\n    return v_used;\n",
         "usage/test_allowances.py::test_an_overrun_is_in_the_ledger_and_nothing_more_starts",
     ),
     sql(
@@ -1146,14 +1146,14 @@ PYTHON = [
     ),
     python(
         "one call with reports is under way at most",
-        "worker/step_batches",
+        "worker/step_reporter",
         "leads = bool(self._batcher.waiting) and not self._batcher.sending",
         "leads = bool(self._batcher.waiting)",
         "driver/test_step_batches.py::test_what_one_slot_found_busy_another_may_have_reported_for_it",
     ),
     python(
         "a leader that goes looks while it holds the lock",
-        "worker/step_batches",
+        "worker/step_reporter",
         """                # Once the lock is free, it may be another who sends.
                 leads = next_leader is None and batcher.sending
 """,
@@ -1177,7 +1177,7 @@ PYTHON = [
     ),
     python(
         "a begin made by itself holds up no other run",
-        "worker/step_batches",
+        "worker/step_reporter",
         'threads.in_background(partial(self._conclude, report), "begin")',
         "self._conclude(report)",
         "driver/test_step_batches.py::test_a_begin_made_by_itself_lasts_as_long_as_the_lease_and_holds_up_no_other_run",

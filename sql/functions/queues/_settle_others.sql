@@ -65,7 +65,7 @@ begin
         o.used is not null
           and (
             r.budget is not null
-            or r.parent_id is not null and exists (select from tide._budgets(r) as b)
+            or r.parent_id is not null and cardinality(tide._budgets(r)) > 0
           ) as budgeted
       from tide.runs_active as r
       where r.run_id = o.run_id

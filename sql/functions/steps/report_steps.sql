@@ -180,7 +180,7 @@ begin
               (x.used is not null or coalesce(x.complete, false))
               and (
                 r.budget is not null
-                or (r.parent_id is not null and exists (select from tide._budgets(r)))
+                or (r.parent_id is not null and cardinality(tide._budgets(r)) > 0)
               )
             )
           then 'single'
@@ -206,7 +206,7 @@ begin
             case
               when not coalesce(x.begin, false)
                 or r.budget is not null
-                or (r.parent_id is not null and exists (select from tide._budgets(r)))
+                or (r.parent_id is not null and cardinality(tide._budgets(r)) > 0)
               then 'single'
               else 'execute'
             end

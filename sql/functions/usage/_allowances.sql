@@ -1,31 +1,34 @@
-create or replace function tide._allowances(run tide.runs)
-returns setof tide.allowances
+create or replace function tide._allowances(budgets tide.run_budget[])
+returns tide.allowances[]
 language plpgsql
 stable
 as $$
 declare
-  v_scopes constant text[] := array(
-    select distinct s.scope
-    from tide._budgets(_allowances.run) as b
-    cross join lateral jsonb_array_elements_text(b.budget -> 'allowances') as s(scope)
-    where jsonb_typeof(b.budget -> 'allowances') = 'array'
-    order by s.scope
-  );
+  v_budget tide.run_budget;
+  v_scopes text[] := array[]::text[];
 begin
+  foreach v_budget in array budgets loop
+    if jsonb_typeof(v_budget.budget -> 'allowances') = 'array' then
+      v_scopes := v_scopes || array(
+        select s.scope
+        from jsonb_array_elements_text(v_budget.budget -> 'allowances') as s(scope)
+      );
+    end if;
+  end loop;
   if cardinality(v_scopes) = 0 then
-    return;
+    return array[]::tide.allowances[];
   end if;
-  return query
-  select a.*
-  from tide.allowances as a
-  where a.scope = any (v_scopes)
-  order by
-    a.scope,
-    a.unit,
-    a.per;
+  return array(
+    select a
+    from tide.allowances as a
+    where a.scope = any (v_scopes)
+    order by
+      a.scope,
+      a.unit,
+      a.per
+  );
 end;
 $$;
 
 comment on function tide._allowances is
-  'The allowances a run spends of: those of its own scopes and of its ancestors, in the order in which '
-  'they are locked.';
+  'The allowances of the scopes that budgets name, in the order in which they are locked.';

@@ -1,38 +1,34 @@
-create or replace function tide._check_units(run tide.runs, estimate jsonb)
+create or replace function tide._check_units(
+  run_id uuid,
+  estimate jsonb,
+  limits tide.run_budget[],
+  allowances tide.allowances[]
+)
 returns boolean
 language plpgsql
 stable
 as $$
 declare
-  v_units text[];
+  v_limit tide.run_budget;
+  v_allowance tide.allowances;
+  v_units text[] := array[]::text[];
   v_unknown text;
 begin
   if estimate is null then
     return true;
   end if;
-  v_units := array(
-    select u.unit
-    from (
-      select 'usd' as unit
-      where exists (
-        select
-        from tide._limits(_check_units.run) as l
-        where l.budget ->> 'max_cost_usd' is not null
-      )
-      union
-      select 'tokens'
-      where exists (
-        select
-        from tide._limits(_check_units.run) as l
-        where l.budget ->> 'max_tokens' is not null
-      )
-      union
-      select a.unit
-      from tide._allowances(_check_units.run) as a
-    ) as u
-    order by u.unit
-  );
-  if cardinality(v_units) = 0 then
+  foreach v_limit in array limits loop
+    if v_limit.budget ->> 'max_cost_usd' is not null then
+      v_units := v_units || text 'usd';
+    end if;
+    if v_limit.budget ->> 'max_tokens' is not null then
+      v_units := v_units || text 'tokens';
+    end if;
+  end loop;
+  foreach v_allowance in array allowances loop
+    v_units := v_units || v_allowance.unit;
+  end loop;
+  if cardinality(v_units) = 0 or estimate - v_units = '{}' then
     return true;
   end if;
   select o.key
@@ -47,7 +43,10 @@ begin
     return true;
   end if;
   raise exception 'estimate is in %, and run % is limited in %',
-      quote_literal(left(v_unknown, 200)), run.run_id, array_to_string(v_units, ', ')
+      quote_literal(left(v_unknown, 200)), run_id, (
+        select string_agg(distinct u.unit, ', ' order by u.unit)
+        from unnest(v_units) as u(unit)
+      )
     using errcode = '22023',
           hint = 'Give the estimate in a unit of the budgets and allowances of the run, or none.';
 end;

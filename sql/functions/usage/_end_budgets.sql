@@ -6,7 +6,9 @@ as $$
 declare
   v_holders uuid[];
 begin
-  perform tide._release_reserved(run_ids);
+  -- Runs of a batch are of many allowances: who waited for one while it holds another might wait for
+  -- ever. The sweep gives back what is left.
+  perform tide._release_reserved(run_ids, waits => false);
   with gone as (
     delete from tide.budget_waits as w
     where w.run_id = any (_end_budgets.run_ids)

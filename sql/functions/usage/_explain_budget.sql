@@ -13,9 +13,7 @@ begin
   );
   return coalesce(
     nullif(tide._explain_shortage(v_wait), '{}'),
-    tide._short_budget(
-      run, tide._asked(v_wait)
-    ),
+    tide._short_budget(tide._limits(tide._budgets(run)), tide._asked(v_wait)),
     '{}'
   );
 end;

@@ -9,28 +9,38 @@ language plpgsql
 volatile
 as $$
 declare
-  v_candidates constant integer[] := array(
+  v_purses integer[];
+  v_purse integer;
+begin
+  -- To a part that lacks something first.
+  update tide.purses as p
+  set free = p.free + _give.amount
+  where p.allowance_id = _give.allowance_id
+    and p.purse = (
+      select c.purse
+      from tide.purses as c
+      where c.allowance_id = _give.allowance_id
+        and c.began_at = _give.began_at
+      order by
+        least(c.free, 0),
+        c.purse
+      for no key update skip locked
+      limit 1
+    );
+  if found then
+    return true;
+  end if;
+  v_purses := array(
     select p.purse
     from tide.purses as p
     where p.allowance_id = _give.allowance_id
       and p.began_at = _give.began_at
-    order by
-      least(p.free, 0),
-      p.purse
   );
-  v_purse integer;
-begin
-  if cardinality(v_candidates) = 0 then
-    -- Its window has ended, or the allowance was dropped.
-    return true;
+  if cardinality(v_purses) = 0 or not waits then
+    -- Its window has ended, or the allowance was dropped, or all parts are locked.
+    return cardinality(v_purses) = 0;
   end if;
-  v_purse := tide._lock_purse(allowance_id, v_candidates);
-  if v_purse is null then
-    if not waits then
-      return false;
-    end if;
-    v_purse := v_candidates[1 + floor(random() * cardinality(v_candidates))::integer];
-  end if;
+  v_purse := v_purses[1 + floor(random() * cardinality(v_purses))::integer];
   update tide.purses as p
   set free = p.free + _give.amount
   where p.allowance_id = _give.allowance_id

@@ -1,19 +1,25 @@
-create or replace function tide._limits(run tide.runs)
-returns table (run_id uuid, budget jsonb)
+create or replace function tide._limits(budgets tide.run_budget[])
+returns tide.run_budget[]
 language plpgsql
-stable
+immutable
+parallel safe
 as $$
+declare
+  v_budget tide.run_budget;
+  v_limits tide.run_budget[] := array[]::tide.run_budget[];
 begin
-  return query
-  select
-    b.run_id,
-    b.budget
-  from tide._budgets(_limits.run) as b
-  where num_nonnulls(
-    b.budget ->> 'max_cost_usd', b.budget ->> 'max_tokens', b.budget ->> 'max_steps'
-  ) > 0;
+  foreach v_budget in array budgets loop
+    if num_nonnulls(
+        v_budget.budget ->> 'max_cost_usd',
+        v_budget.budget ->> 'max_tokens',
+        v_budget.budget ->> 'max_steps'
+      ) > 0
+    then
+      v_limits := v_limits || v_budget;
+    end if;
+  end loop;
+  return v_limits;
 end;
 $$;
 
-comment on function tide._limits is
-  'The budgets with limits a run is charged to: its own and those of its ancestors, nearest first.';
+comment on function tide._limits is 'Those of some budgets that have limits of their own.';

@@ -8,18 +8,29 @@ declare
   v_window constant timestamptz := tide._window_start(
     allowance.per, allowance.time_zone, tide._now()
   );
-  v_candidates constant integer[] := array(
+  v_purse integer := (
     select p.purse
     from tide.purses as p
     where p.allowance_id = allowance.allowance_id
     order by
       case when p.began_at < v_window then p.share else p.free end desc,
       p.purse
-  );
-  v_purse constant integer := coalesce(
-    tide._lock_purse(allowance.allowance_id, v_candidates), v_candidates[1]
+    for no key update skip locked
+    limit 1
   );
 begin
+  if v_purse is null then
+    -- All are locked, so it waits for the one that seems to hold most.
+    v_purse := (
+      select p.purse
+      from tide.purses as p
+      where p.allowance_id = allowance.allowance_id
+      order by
+        case when p.began_at < v_window then p.share else p.free end desc,
+        p.purse
+      limit 1
+    );
+  end if;
   update tide.purses as p
   set
     free = case when p.began_at < v_window then p.share else p.free end - _overdraw.amount,

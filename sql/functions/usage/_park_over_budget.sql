@@ -5,29 +5,36 @@ language plpgsql
 volatile
 as $$
 declare
+  v_budgets tide.run_budget[] := tide._budgets_to_charge(run);
+  v_limits tide.run_budget[];
+  v_allowances tide.allowances[];
   v_estimate jsonb;
   v_short jsonb;
   v_wait tide.budget_waits;
 begin
-  if not tide._is_budgeted(run) then
+  if cardinality(v_budgets) = 0 then
     return false;
   end if;
-  perform tide._lock_spending(run);
-  perform tide._check_units(run, estimate);
-  v_estimate := tide._step_estimate(run, estimate);
-  -- A budget has one row, so what a lost attempt reserved may be given back first.
-  perform tide._release_budgets(array[run.run_id], step);
-  v_short := tide._short_budget(run, v_estimate);
+  v_budgets := tide._lock_budgets(run, v_budgets);
+  v_limits := tide._limits(v_budgets);
+  v_allowances := tide._allowances(v_budgets);
+  perform tide._check_units(run.run_id, estimate, v_limits, v_allowances);
+  v_estimate := tide._step_estimate(v_budgets, estimate);
+  if cardinality(v_limits) > 0 then
+    -- A budget has one row, so what a lost attempt reserved may be given back first.
+    perform tide._release_budgets(array[run.run_id], step);
+    v_short := tide._short_budget(v_limits, v_estimate);
+  end if;
   if v_short is not null then
     v_wait.run_id := run.run_id;
     v_wait.holder_id := (v_short ->> 'run_id')::uuid;
     v_wait.unit := v_short ->> 'unit';
     v_wait.amount := coalesce((v_short ->> 'asked')::numeric, 0);
   else
-    v_wait := tide._reserve_allowances(run, step, v_estimate);
+    v_wait := tide._reserve_allowances(run.run_id, step, v_estimate, v_allowances);
   end if;
   if v_wait.run_id is null then
-    perform tide._reserve_budgets(run, step, v_estimate);
+    perform tide._reserve_budgets(run.run_id, step, v_estimate, v_limits);
     delete from tide.budget_waits as w
     where w.run_id = run.run_id;
     return false;

@@ -4,6 +4,9 @@ language plpgsql
 stable
 as $$
 begin
+  if usage.model is null then
+    return null;
+  end if;
   return (
     select trim_scale(
       (

@@ -6,7 +6,7 @@ language plpgsql
 volatile
 as $$
 begin
-  if not tide._is_budgeted(run) then
+  if cardinality(tide._budgets_to_charge(run)) = 0 then
     return;
   end if;
   perform tide._release_reserved(array[_release_lost.run.run_id], l.step, waits => false)

@@ -11,7 +11,7 @@ begin
     from tide.queue_grants as g
   ) or not exists (
     select
-    from tide._budgets(_require_spender.run) as b
+    from unnest(tide._budgets(_require_spender.run)) as b
     join tide.runs as r on r.run_id = b.run_id
     where r.queue is not null
       and not tide._may_use(r.queue)

@@ -1,5 +1,10 @@
 -- What the step has reserved before, in an attempt that was lost, counts.
-create or replace function tide._reserve_allowances(run tide.runs, step text, estimate jsonb)
+create or replace function tide._reserve_allowances(
+  run_id uuid,
+  step text,
+  estimate jsonb,
+  allowances tide.allowances[]
+)
 returns tide.budget_waits
 language plpgsql
 volatile
@@ -9,31 +14,40 @@ declare
   v_asked numeric;
   v_missing numeric;
   v_began_at timestamptz;
+  v_reserved tide.reserved_amounts[];
   v_taken tide.reserved_amounts[] := array[]::tide.reserved_amounts[];
   v_wait tide.budget_waits;
 begin
-  for v_allowance in
-    select a.*
-    from tide._allowances(_reserve_allowances.run) as a
-  loop
+  if cardinality(allowances) = 0 then
+    return null;
+  end if;
+  v_reserved := array(
+    select r
+    from tide.reserved_amounts as r
+    where r.run_id = _reserve_allowances.run_id
+      and r.step = _reserve_allowances.step
+      and r.began_at is not null
+  );
+  foreach v_allowance in array allowances loop
     v_asked := coalesce((estimate ->> v_allowance.unit)::numeric, v_allowance.estimate);
-    v_missing := v_asked - coalesce(
-      (
-        select r.amount
-        from tide.reserved_amounts as r
-        where r.run_id = run.run_id
-          and r.step = _reserve_allowances.step
-          and r.holder_id = v_allowance.allowance_id
-          and r.unit = v_allowance.unit
-      ),
-      0
-    );
+    v_missing := v_asked;
+    if cardinality(v_reserved) > 0 then
+      v_missing := v_missing - coalesce(
+        (
+          select r.amount
+          from unnest(v_reserved) as r
+          where r.holder_id = v_allowance.allowance_id
+            and r.unit = v_allowance.unit
+        ),
+        0
+      );
+    end if;
     continue when v_missing <= 0;
     v_began_at := tide._take(v_allowance, v_missing);
     if v_began_at is null then
       perform tide._give(t.holder_id, t.amount, t.began_at, waits => false)
       from unnest(v_taken) as t;
-      v_wait.run_id := run.run_id;
+      v_wait.run_id := _reserve_allowances.run_id;
       v_wait.holder_id := v_allowance.allowance_id;
       v_wait.unit := v_allowance.unit;
       v_wait.amount := v_missing;
@@ -45,7 +59,7 @@ begin
       return v_wait;
     end if;
     v_taken := v_taken || (
-      run.run_id, step, v_allowance.allowance_id, v_allowance.unit, v_missing, v_began_at
+      run_id, step, v_allowance.allowance_id, v_allowance.unit, v_missing, v_began_at
     )::tide.reserved_amounts;
   end loop;
   if cardinality(v_taken) > 0 then
@@ -62,5 +76,5 @@ end;
 $$;
 
 comment on function tide._reserve_allowances is
-  'Reserve what a step is expected to use in all allowances of the run, or in none and say what is short; '
+  'Reserve what a step is expected to use in all of some allowances, or in none and say what is short; '
   'null = it is reserved.';

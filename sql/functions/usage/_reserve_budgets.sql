@@ -1,20 +1,20 @@
-create or replace function tide._reserve_budgets(run tide.runs, step text, estimate jsonb)
+create or replace function tide._reserve_budgets(
+  run_id uuid,
+  step text,
+  estimate jsonb,
+  limits tide.run_budget[]
+)
 returns void
 language plpgsql
 volatile
 as $$
 declare
-  v_run record;
+  v_run tide.run_budget;
   v_spent tide.spending;
   v_usd numeric;
   v_tokens numeric;
 begin
-  for v_run in
-    select
-      l.run_id,
-      l.budget
-    from tide._limits(_reserve_budgets.run) as l
-  loop
+  foreach v_run in array limits loop
     v_spent := (
       select s
       from tide.spending as s
@@ -48,7 +48,7 @@ begin
     where s.run_id = v_run.run_id;
     insert into tide.reserved_amounts as r (run_id, step, holder_id, unit, amount)
     select
-      _reserve_budgets.run.run_id,
+      _reserve_budgets.run_id,
       _reserve_budgets.step,
       v_run.run_id,
       u.unit,
@@ -66,5 +66,5 @@ end;
 $$;
 
 comment on function tide._reserve_budgets is
-  'Reserve what a step is expected to use in the budgets of a run and its ancestors, locked by the caller, '
-  'in which enough is left, and count the step.';
+  'Reserve what a step is expected to use in budgets with limits, locked by the caller, in which enough '
+  'is left, and count the step.';

@@ -1,19 +1,17 @@
-create or replace function tide._short_budget(run tide.runs, estimate jsonb default '{}')
+create or replace function tide._short_budget(
+  limits tide.run_budget[],
+  estimate jsonb default '{}'
+)
 returns jsonb
 language plpgsql
 stable
 as $$
 declare
-  v_run record;
+  v_run tide.run_budget;
   v_spent tide.spending;
   v_short record;
 begin
-  for v_run in
-    select
-      l.run_id,
-      l.budget
-    from tide._limits(_short_budget.run) as l
-  loop
+  foreach v_run in array limits loop
     v_spent := (
       select s
       from tide.spending as s
@@ -69,5 +67,5 @@ end;
 $$;
 
 comment on function tide._short_budget is
-  'The budget, of the run or of an ancestor, of which too little is left for a step that is expected to '
+  'The first of some budgets with limits of which too little is left for a step that is expected to '
   'use so much, with what was spent, is reserved and left; null = none.';

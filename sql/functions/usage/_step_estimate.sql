@@ -1,19 +1,18 @@
-create or replace function tide._step_estimate(run tide.runs, estimate jsonb)
+create or replace function tide._step_estimate(budgets tide.run_budget[], estimate jsonb)
 returns jsonb
 language plpgsql
-stable
+immutable
+parallel safe
 as $$
+declare
+  v_budget tide.run_budget;
 begin
-  return coalesce(
-    (
-      select b.budget -> 'estimate'
-      from tide._budgets(_step_estimate.run) with ordinality as b(run_id, budget, distance)
-      where jsonb_typeof(b.budget -> 'estimate') = 'object'
-      order by b.distance
-      limit 1
-    ),
-    '{}'
-  ) || coalesce(_step_estimate.estimate, '{}');
+  foreach v_budget in array budgets loop
+    if jsonb_typeof(v_budget.budget -> 'estimate') = 'object' then
+      return (v_budget.budget -> 'estimate') || coalesce(estimate, '{}');
+    end if;
+  end loop;
+  return coalesce(estimate, '{}');
 end;
 $$;
 

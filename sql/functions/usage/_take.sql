@@ -11,35 +11,36 @@ declare
   v_window constant timestamptz := tide._window_start(
     allowance.per, allowance.time_zone, tide._now()
   );
-  v_candidates integer[] := array[]::integer[];
-  v_purse integer;
+  v_candidates integer[];
+  v_overdrawn boolean;
   v_taken record;
   v_locked boolean := false;
 begin
-  if not tide._is_overdrawn(allowance.allowance_id, v_window) then
-    v_candidates := array(
-      select p.purse
-      from tide.purses as p
-      where p.allowance_id = allowance.allowance_id
-        and case when p.began_at < v_window then p.share else p.free end >= _take.asked
-      order by p.purse
-    );
-  end if;
-  if cardinality(v_candidates) = 0 then
+  select
+    array_agg(p.purse order by p.purse) filter (
+      where case when p.began_at < v_window then p.share else p.free end >= _take.asked
+    ),
+    bool_or(p.free < 0 and p.began_at >= v_window)
+  into
+    v_candidates,
+    v_overdrawn
+  from tide.purses as p
+  where p.allowance_id = allowance.allowance_id;
+  if v_overdrawn or v_candidates is null then
     return tide._take_all(allowance, v_window, _take.asked);
   end if;
   -- Once more at the end, and then it is waited for.
   for v_place in 1 .. cardinality(v_candidates) + 1 loop
-    v_purse := coalesce(
-      v_candidates[v_place], v_candidates[1 + floor(random() * cardinality(v_candidates))::integer]
-    );
     select
       t.locked,
       t.began_at
     into v_taken
     from tide._take_from(
       allowance.allowance_id,
-      v_purse,
+      coalesce(
+        v_candidates[v_place],
+        v_candidates[1 + floor(random() * cardinality(v_candidates))::integer]
+      ),
       v_window,
       _take.asked,
       waits => v_place > cardinality(v_candidates) and not v_locked
@@ -47,15 +48,6 @@ begin
     v_locked := v_locked or v_taken.locked;
     exit when v_taken.began_at is not null;
   end loop;
-  if v_taken.began_at is not null
-    and tide._is_overdrawn(allowance.allowance_id, v_window)
-  then
-    update tide.purses as p
-    set free = p.free + _take.asked
-    where p.allowance_id = allowance.allowance_id
-      and p.purse = v_purse;
-    return null;
-  end if;
   return v_taken.began_at;
 end;
 $$;

@@ -6,15 +6,16 @@ create or replace function tide._use_reserved(
   amount numeric,
   ends boolean
 )
-returns numeric
+returns tide.reserved_amounts
 language plpgsql
 volatile
 as $$
 declare
-  v_reserved numeric;
+  v_used tide.reserved_amounts;
 begin
+  v_used.amount := 0;
   if step is null or (amount = 0 and not ends) then
-    return 0;
+    return v_used;
   end if;
   delete from tide.reserved_amounts as r
   where r.run_id = _use_reserved.run_id
@@ -22,9 +23,13 @@ begin
     and r.holder_id = _use_reserved.holder_id
     and r.unit = _use_reserved.unit
     and (r.amount <= _use_reserved.amount or _use_reserved.ends)
-  returning r.amount into v_reserved;
+  returning r.* into v_used;
   if found then
-    return v_reserved;
+    return v_used;
+  end if;
+  v_used.amount := 0;
+  if ends then
+    return v_used;
   end if;
   update tide.reserved_amounts as r
   set amount = r.amount - _use_reserved.amount
@@ -32,10 +37,13 @@ begin
     and r.step = _use_reserved.step
     and r.holder_id = _use_reserved.holder_id
     and r.unit = _use_reserved.unit;
-  return case when found then amount else 0 end;
+  if found then
+    v_used.amount := _use_reserved.amount;
+  end if;
+  return v_used;
 end;
 $$;
 
 comment on function tide._use_reserved is
-  'Use up what a step has reserved, as far as it goes, and return how much that was; ends = all of it, '
-  'though less was used.';
+  'Use up what a step has reserved, as far as it goes, and return that with amount, 0 = nothing; ends = '
+  'all of it, though less was used.';

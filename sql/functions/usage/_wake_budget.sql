@@ -18,7 +18,7 @@ begin
       )
     order by r.run_id
   loop
-    if tide._short_budget(v_run) is null then
+    if tide._short_budget(tide._limits(tide._budgets(v_run))) is null then
       perform tide._resume(v_run, jsonb_build_object('waited_on', 'budget'));
     end if;
   end loop;

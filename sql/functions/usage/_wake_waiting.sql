@@ -48,7 +48,9 @@ begin
       for no key update skip locked
     );
     continue when v_run.run_id is null;
-    v_short := tide._short_budget(v_run, tide._asked(v_wait));
+    v_short := tide._short_budget(
+      tide._limits(tide._budgets(v_run)), tide._asked(v_wait)
+    );
     if v_short is not null then
       -- Meanwhile it is short of something else.
       update tide.budget_waits as w

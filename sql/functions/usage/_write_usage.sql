@@ -6,7 +6,6 @@ as $$
 declare
   v_usage tide.usage;
 begin
-  perform tide._lock_spending(run);
   insert into tide.usage as u (
     run_id, usage_id, request_key, kind, step, provider, model, label, quantity, unit,
     input_tokens, output_tokens, total_tokens, cost_usd, metadata, created_at

@@ -9,6 +9,7 @@ language plpgsql
 volatile
 as $$
 declare
+  v_budgets constant tide.run_budget[] := tide._lock_budgets(run, tide._budgets_to_charge(run));
   v_usage tide.usage;
   v_new tide.usage[] := array[]::tide.usage[];
 begin
@@ -17,7 +18,7 @@ begin
       v_new := v_new || v_usage;
     end if;
   end loop;
-  perform tide._spend(run, step, v_new, ends);
+  perform tide._spend(run, step, v_new, ends, v_budgets);
 end;
 $$;
 

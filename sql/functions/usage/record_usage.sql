@@ -28,6 +28,7 @@ declare
   v_usage tide.usage;
   v_written tide.usage;
   v_run tide.runs;
+  v_budgets tide.run_budget[];
 begin
   v_usage.kind := record_usage.kind;
   v_usage.step := record_usage.step;
@@ -50,9 +51,10 @@ begin
     v_run := tide._lock_run(record_usage.run_id, ended_too => true);
     perform tide._require_spender(v_run);
   end if;
+  v_budgets := tide._lock_budgets(v_run, tide._budgets_to_charge(v_run));
   v_written := tide._write_usage(v_run, v_usage, renews => record_usage.lease_id is not null);
   if v_written.usage_id = v_usage.usage_id then
-    perform tide._spend(v_run, v_usage.step, array[v_usage], ends => false);
+    perform tide._spend(v_run, v_usage.step, array[v_usage], ends => false, budgets => v_budgets);
   end if;
   return v_written;
 end;

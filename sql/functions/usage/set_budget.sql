@@ -35,7 +35,7 @@ begin
   end if;
   -- Lock, then count and judge: who spends or parks just now does so by the limits of before.
   v_family := tide._lock_family(v_run.run_id);
-  if not exists (select from tide._limits(v_run) as l where l.run_id = v_run.run_id) then
+  if cardinality(tide._limits(array[row(v_run.run_id, v_run.budget)::tide.run_budget])) = 0 then
     -- What was spent while there was no limit was not counted.
     delete from tide.spending as s
     where s.run_id = v_run.run_id;
