@@ -1,7 +1,8 @@
 -- What enqueue, claim and completion have to tell stands in the run's own columns: most runs do
 -- nothing else, and writing it down a second time was a quarter of their cost. One relation to an
 -- arm and no join, so that a look for some runs reads these alone. What run.enqueued says is said
--- here and in _enqueued_event: a view calls functions as whoever reads it, who may not call that.
+-- here and in _enqueued_event: a view calls functions as whoever reads it, who may not call that. Of a run
+-- that waited in a line of a lane it is a row all the same.
 create or replace view tide.event_log as
 select
   e.run_id,
@@ -25,6 +26,15 @@ select
   )
 from tide.runs as r
 where r.told_events >= 1
+  and (
+    r.lane is null
+    or (
+      select e.seq
+      from tide.events as e
+      where e.run_id = r.run_id
+        and e.seq = 1
+    ) is null
+  )
 union all
 select
   r.run_id,

@@ -151,6 +151,48 @@ def test_a_plain_run_writes_no_event_and_tells_three(tide: Tide, hour: Clock) ->
     assert completed[1:] == (3, "run.completed", hour.now, {"attempt": 1})
 
 
+@pytest.mark.parametrize(
+    "act",
+    ["claim", "cancel", "reschedule", "replace", "fail"],
+)
+def test_runs_that_waited_in_a_line_of_a_lane_tell_each_event_once(
+    tide: Tide, hour: Clock, act: str
+) -> None:
+    tide.set_lane(lane="slow", settings={"fair": True})
+    runs = [
+        tide.enqueue(workflow="work", dedupe_key=f"key {n}", lane="slow", lane_key="acme").run_id
+        for n in range(20)
+    ]
+    before = {run_id: tide.list_events(run_id=run_id) for run_id in runs}
+    assert [len(events) for events in before.values()] == [1] * 20
+    parked = value(
+        tide.connection, "select array_agg(run_id) from tide.runs where waiting_on = 'lane'"
+    )
+    assert len(parked) == 4
+    if act == "cancel":
+        tide.cancel(run_id=parked[0])
+    elif act == "reschedule":
+        tide.reschedule(run_id=parked[0], run_at=hour.now - MINUTE, priority=7)
+    elif act == "replace":
+        number = runs.index(parked[0])
+        tide.enqueue(workflow="other", dedupe_key=f"key {number}", on_conflict="replace")
+    hour.advance(timedelta(seconds=30))
+    for _ in range(3):
+        for run in tide.claim(max_runs=16, worker="first"):
+            if act == "fail":
+                tide.fail(**own(run), error={}, retryable=False)
+            else:
+                (verdict,) = tide.settle(outcomes=[{k: str(v) for k, v in own(run).items()}])
+                assert verdict.accepted
+    for run_id in runs:
+        events = tide.list_events(run_id=run_id)
+        assert events[:1] == before[run_id]
+        assert [event.seq for event in events] == list(range(1, len(events) + 1))
+        assert len(events) >= 2
+    if act == "claim":
+        assert value(tide.connection, "select count(*) from tide.events") == len(parked)
+
+
 def test_what_is_told_does_not_depend_on_the_time_zone_of_the_reader(tide: Tide) -> None:
     run = told(tide, 1)
     answers = []

@@ -22,42 +22,41 @@ declare
   v_limited boolean;
   v_shut boolean;
   v_lined uuid[];
-  v_more text[];
+  v_several boolean;
   v_taken tide.admission;
   v_nothing integer[];
 begin
-  v_reserved.run_ids := '{}';
-  v_reserved.lane_slots := '{}';
-  v_reserved.lane_key_slots := '{}';
-  v_reserved.units := '{}';
+  v_reserved.run_ids := null;
   loop
     v_found := cardinality(v_picked.run_ids);
     v_lined := null;
     select
-      coalesce(bool_or(l.fair), false),
+      coalesce(bool_or(l.fair and l.lane = any (v_picked.lanes)), false),
       coalesce(
         bool_or(num_nonnulls(l.total, l.per_key, l.units, l.units_per_key) > 0),
         false
       ),
-      coalesce(bool_or(num_nonnulls(l.throttled_until, l.opened_at) > 0), false)
-    into v_fair, v_limited, v_shut
-    from tide.lanes as l
-    where l.lane = any (v_picked.lanes);
-    v_more := tide._more_lanes(v_picked.run_ids);
-    if v_more <> '{}' then
+      coalesce(bool_or(num_nonnulls(l.throttled_until, l.opened_at) > 0), false),
+      bool_or(m.lanes <> '{}')
+    into v_fair, v_limited, v_shut, v_several
+    from (
       select
-        v_limited
-        or coalesce(
-          bool_or(num_nonnulls(l.total, l.per_key, l.units, l.units_per_key) > 0),
-          false
-        ),
-        v_shut or coalesce(bool_or(num_nonnulls(l.throttled_until, l.opened_at) > 0), false)
-      into v_limited, v_shut
-      from tide.lanes as l
-      where l.lane = any (v_more);
+        array(
+          select o.lane
+          from tide.run_lanes as o
+          where o.run_id = any (v_picked.run_ids)
+        ) as lanes
+    ) as m
+    left join tide.lanes as l on l.lane = any (v_picked.lanes || m.lanes);
+    v_fair := v_fair and cardinality(v_picked.lanes) > coalesce(cardinality(v_picked.turns), 0);
+    if v_reserved.run_ids is null and not (v_fair or v_limited or v_shut or v_several) then
+      -- Nothing in their lanes keeps any of them.
+      v_reserved.run_ids := v_picked.run_ids;
+      v_reserved.turns := v_picked.turns;
+      return v_reserved;
     end if;
     v_reserved.turns := v_reserved.turns || v_picked.turns;
-    if v_fair and cardinality(v_picked.lanes) > coalesce(cardinality(v_picked.turns), 0) then
+    if v_fair then
       v_lined := tide._line_up(v_picked.run_ids);
       v_picked.run_ids := array(
         select p.run_id
@@ -71,8 +70,8 @@ begin
       v_picked.run_ids,
       v_limited or v_shut,
       v_shut,
-      _admit.max_runs - cardinality(v_reserved.run_ids),
-      several => v_more <> '{}'
+      _admit.max_runs - coalesce(cardinality(v_reserved.run_ids), 0),
+      several => v_several
     );
     v_reserved.run_ids := v_reserved.run_ids || v_taken.run_ids;
     v_nothing := array_fill(null::integer, array[cardinality(v_taken.run_ids)]);

@@ -10,7 +10,6 @@ as $$
 declare
   v_group record;
   v_place bigint;
-  v_places bigint[];
   v_left integer[];
   v_slots integer[];
   v_charged tide.lane_charges[];
@@ -22,19 +21,13 @@ declare
   v_key_slots integer[] := array_fill(null::integer, array[cardinality(asks)]);
 begin
   v_answers.charges := array[]::tide.lane_charges[];
-  v_places := array(
-    select a.place
-    from unnest(_ask_lanes.asks) with ordinality as a(
-      place, run_id, hold_id, lane, lane_key, cost, ask
-    )
-    order by a.ask
-  );
   if shut then
     v_answers.shut := tide._shut_out(_ask_lanes.asks);
     for v_ask in 1..cardinality(asks) loop
-      if v_answers.shut[v_ask] is not null and v_lines[v_places[v_ask]] is null then
-        v_lines[v_places[v_ask]] := '';
-        v_lacking[v_places[v_ask]] := v_ask;
+      v_place := (asks[v_ask]).place;
+      if v_answers.shut[v_ask] is not null and v_lines[v_place] is null then
+        v_lines[v_place] := '';
+        v_lacking[v_place] := v_ask;
       end if;
     end loop;
   end if;
@@ -79,7 +72,7 @@ begin
       v_left := array(
         select n.ask
         from unnest(v_group.asks) as n(ask)
-        where v_lines[v_places[n.ask]] is null
+        where v_lines[(_ask_lanes.asks[n.ask]).place] is null
         order by n.ask
       );
     end if;
@@ -104,7 +97,7 @@ begin
           v_lane_slots[v_left[v_rank]] := v_slots[v_rank];
         end if;
         if v_slots[v_rank] is null then
-          v_place := v_places[v_left[v_rank]];
+          v_place := (asks[v_left[v_rank]]).place;
           v_lines[v_place] := v_group.lane_key;
           v_lacking[v_place] := v_left[v_rank];
         end if;
@@ -130,7 +123,7 @@ begin
     v_answers.charges := v_answers.charges || v_charged;
     for v_rank in 1..cardinality(v_left) loop
       if not tide._is_charged(v_charged, (asks[v_left[v_rank]]).hold_id) then
-        v_place := v_places[v_left[v_rank]];
+        v_place := (asks[v_left[v_rank]]).place;
         v_lines[v_place] := v_group.lane_key;
         v_lacking[v_place] := v_left[v_rank];
       end if;

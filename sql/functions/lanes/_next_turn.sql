@@ -1,7 +1,7 @@
 -- A lane where nothing stands in the order begins again at the time of day, so that beside other runs of its
 -- queues it is as old as its oldest work; until the first is claimed only those that stand there tell.
 create or replace function tide._next_turn(lane text, lane_key text)
-returns table (after_at timestamptz, length interval)
+returns table (after_at timestamptz, length interval, per_key integer)
 language sql
 stable
 as $$
@@ -31,16 +31,14 @@ select
       limit 1
     )
   ),
-  '1 millisecond'::interval operator(pg_catalog./) coalesce(
-    (
-      select tide._weight(l, _next_turn.lane_key)
-      from tide.lanes as l
-      where l.lane operator(pg_catalog.=) _next_turn.lane
-    ),
-    1
-  )
+  '1 millisecond'::interval operator(pg_catalog./) tide._weight(l, _next_turn.lane_key),
+  l.per_key
+from (
+  values (true)
+) as v(always)
+left join tide.lanes as l on l.lane operator(pg_catalog.=) _next_turn.lane
 $$;
 
 comment on function tide._next_turn is
   'After which time of a fair lane the next run of a key has its turn, the virtual time of the lane or the '
-  'last turn of the key, and how far each run of the key moves on from there.';
+  'last turn of the key, how far each run of the key moves on from there, and how many may run at once.';

@@ -10,6 +10,7 @@ language plpgsql
 volatile
 as $$
 begin
+  -- What the row tells is written down for as long as it has no run_at; afterwards it tells the rest.
   perform tide._write_told_events(_park_in_line.run_ids);
   -- In the line of their own key they wait for the next turn; in the others they keep the one they have.
   insert into tide.lane_waits (run_id, lane, lane_key, priority, run_at, queue, due_at, run_key)
@@ -57,8 +58,7 @@ begin
     waiting_on = _park_in_line.waiting_on,
     waiting_for = _park_in_line.lane,
     run_at = null,
-    turn_at = null,
-    told_events = 0
+    turn_at = null
   where r.run_id = any (_park_in_line.run_ids);
 end;
 $$;

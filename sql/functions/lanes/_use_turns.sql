@@ -1,6 +1,6 @@
 -- A claim takes more from one key than it has heads only where these are as many as claims took before.
--- One statement for all lines: what it takes is still there for it. A clock that another has just moved is
--- left to that one. A key gets no more heads than it has room for: these would only be parked again.
+-- One statement for all lines: what it takes is still there for it, so it counts these heads too. A clock
+-- that another has just moved is left to that one.
 create or replace function tide._use_turns(run_ids uuid[], turns tide.lane_heads[])
 returns void
 language plpgsql
@@ -8,54 +8,47 @@ volatile
 as $$
 declare
   v_low constant integer := tide._turns() / 2;
+  v_all constant boolean := cardinality(run_ids) = cardinality(turns);
   v_lines tide.lane_lines[];
 begin
-  with used as materialized (
-    select u.*
-    from unnest(_use_turns.turns) as u
-    where u.run_id = any (_use_turns.run_ids)
-  ),
-  gone as (
+  with used as (
     delete from tide.lane_heads as h
-    using used as u
+    using unnest(_use_turns.turns) as u
     where h.lane = u.lane
       and h.lane_key = u.lane_key
       and h.turn_at = u.turn_at
       and h.run_id = u.run_id
-  ),
-  behind as (
-    select
-      c.ctid as place,
-      m.turn_at
-    from (
-      select
-        u.lane,
-        max(u.turn_at) as turn_at
-      from used as u
-      group by u.lane
-    ) as m
-    join tide.lane_clocks as c on c.lane = m.lane
-    where c.turn_at < m.turn_at
-    order by m.lane
-    for no key update of c skip locked
+      and (v_all or u.run_id = any (_use_turns.run_ids))
+    returning
+      h.lane,
+      h.lane_key,
+      h.queue,
+      h.turn_at
   ),
   moved as (
     update tide.lane_clocks as c
     set turn_at = b.turn_at
-    from behind as b
+    from (
+      select
+        n.ctid as place,
+        m.turn_at
+      from (
+        select
+          u.lane,
+          max(u.turn_at) as turn_at
+        from used as u
+        group by u.lane
+      ) as m
+      join tide.lane_clocks as n on n.lane = m.lane
+      where n.turn_at < m.turn_at
+      for no key update of n skip locked
+    ) as b
     where c.ctid = b.place
   )
   select
     array_agg(
       (
-        n.lane,
-        n.lane_key,
-        n.queue,
-        n.heads,
-        case
-          when l.per_key is null then n.heads
-          else l.per_key - tide._count_held(n.lane, n.lane_key)
-        end
+        n.lane, n.lane_key, n.queue, greatest(tide._turns(), 2 * n.runs), null
       )::tide.lane_lines
     )
   into v_lines
@@ -64,7 +57,7 @@ begin
       u.lane,
       u.lane_key,
       u.queue,
-      greatest(tide._turns(), 2 * count(*))::integer as heads
+      count(*)::integer as runs
     from used as u
     where u.lane_key <> ''
     group by
@@ -72,7 +65,6 @@ begin
       u.lane_key,
       u.queue
   ) as n
-  left join tide.lanes as l on l.lane = n.lane
   where (
       select count(*)
       from (
@@ -81,11 +73,10 @@ begin
         where h.lane = n.lane
           and h.lane_key = n.lane_key
           and h.queue = n.queue
-          and h.run_id <> all (_use_turns.run_ids)
         order by h.lane, h.lane_key, h.turn_at
-        limit v_low
+        limit n.runs + v_low
       ) as c
-    ) < v_low
+    ) < n.runs + v_low
     and exists (
       select
       from tide.lane_waits as w

@@ -1,4 +1,7 @@
-create or replace function tide._write_turns(heads tide.lane_heads[])
+create or replace function tide._write_turns(
+  heads tide.lane_heads[],
+  run_ats timestamptz[] default null
+)
 returns void
 language plpgsql
 volatile
@@ -27,14 +30,7 @@ begin
     ready = true,
     waiting_on = null,
     waiting_for = null,
-    run_at = coalesce(
-      r.run_at,
-      (
-        select w.run_at
-        from tide.lane_waits as w
-        where w.run_id = r.run_id
-      )
-    ),
+    run_at = coalesce(r.run_at, _write_turns.run_ats[array_position(v_run_ids, r.run_id)]),
     turn_at = v_turns[array_position(v_run_ids, r.run_id)]
   where r.run_id = any (v_run_ids);
   delete from tide.lane_waits as w
@@ -52,4 +48,5 @@ end;
 $$;
 
 comment on function tide._write_turns is
-  'Put runs of fair lanes, locked by the caller, into the order of claims, each at its turn.';
+  'Put runs of fair lanes, locked by the caller, into the order of claims, each at its turn; '
+  'run_ats = that of each that waits in a line.';

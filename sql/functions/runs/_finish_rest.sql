@@ -17,10 +17,11 @@ declare
   v_holding uuid[];
   v_budgeted uuid[];
   v_unslotted boolean;
-  v_lanes boolean;
   v_laned uuid[];
   v_holds tide.lane_holds[];
   v_charged boolean;
+  v_limited boolean;
+  v_several boolean;
   v_told boolean;
 begin
   select
@@ -30,10 +31,10 @@ begin
     array_agg(e.run_id) filter (where e.holds_key),
     array_agg(e.run_id) filter (where e.budgeted),
     bool_and(e.slot is null),
-    bool_or(e.lane is not null),
+    array_agg(e.run_id) filter (where e.lane is not null),
     bool_and(e.told)
   into
-    v_asking, v_children, v_followed, v_holding, v_budgeted, v_unslotted, v_lanes, v_told
+    v_asking, v_children, v_followed, v_holding, v_budgeted, v_unslotted, v_laned, v_told
   from unnest(_finish_rest.ended) as e;
   if v_budgeted is not null then
     perform tide._end_budgets(v_budgeted);
@@ -46,25 +47,53 @@ begin
       and s.slot = e.slot
       and s.run_id = e.run_id;
   end if;
-  if v_lanes then
+  if v_laned is not null then
+    -- Where nothing limits a lane nobody waits for what its runs leave.
     select
-      array_agg(
-        (e.run_id, e.lane, e.lane_key, e.lane_slot, e.lane_key_slot)::tide.lane_holds
-      ) filter (where e.held),
-      array_agg(e.run_id),
-      bool_or(e.charged)
+      h.holds,
+      h.charged,
+      h.placed
+      or exists (
+        select
+        from tide.lanes as l
+        where l.lane = any (h.lanes)
+          and num_nonnulls(
+            l.total,
+            l.per_key,
+            l.units,
+            l.units_per_key,
+            l.throttled_until,
+            l.breaker_failures,
+            l.opened_at
+          ) > 0
+      ),
+      exists (
+        select
+        from tide.run_lanes as o
+        where o.run_id = any (v_laned)
+      )
     into
       v_holds,
-      v_laned,
-      v_charged
-    from unnest(_finish_rest.ended) as e
-    where e.lane is not null;
+      v_charged,
+      v_limited,
+      v_several
+    from (
+      select
+        array_agg(
+          (e.run_id, e.lane, e.lane_key, e.lane_slot, e.lane_key_slot)::tide.lane_holds
+        ) filter (where e.held) as holds,
+        array_agg(e.lane) as lanes,
+        bool_or(e.charged) as charged,
+        count(coalesce(e.lane_slot, e.lane_key_slot)) > 0 as placed
+      from unnest(_finish_rest.ended) as e
+      where e.lane is not null
+    ) as h;
     if v_charged then
       perform tide._settle_units(e.run_id, e.units_used)
       from unnest(_finish_rest.ended) as e
       where e.charged;
     end if;
-    if v_holds is not null then
+    if v_limited and v_holds is not null then
       perform tide._free_places(v_holds, completed => _finish_rest.status = 'completed');
     end if;
     if cardinality(v_laned) > coalesce(cardinality(v_holds), 0) then
@@ -73,18 +102,20 @@ begin
       where e.lane is not null
         and not e.held;
     end if;
-    perform tide._end_more_lanes(
-      o,
-      case when e.reported then nullif(coalesce(o.cost, 1) - o.units_left, 0) end,
-      completed => _finish_rest.status = 'completed'
-    )
-    from tide.run_lanes as o
-    cross join lateral (
-      select n.reported
-      from unnest(_finish_rest.ended) as n
-      where n.run_id = o.run_id
-    ) as e
-    where o.run_id = any (v_laned);
+    if v_several then
+      perform tide._end_more_lanes(
+        o,
+        case when e.reported then nullif(coalesce(o.cost, 1) - o.units_left, 0) end,
+        completed => _finish_rest.status = 'completed'
+      )
+      from tide.run_lanes as o
+      cross join lateral (
+        select n.reported
+        from unnest(_finish_rest.ended) as n
+        where n.run_id = o.run_id
+      ) as e
+      where o.run_id = any (v_laned);
+    end if;
   end if;
   if not v_told then
     perform tide._emit(
