@@ -1,4 +1,4 @@
--- A good name and a small input are taken as they are, which most elements have and nothing else;
+-- A good name and a good input are taken as they are, which most elements have and nothing else;
 -- offset 0 keeps what was found out about an element from being found out again for each column.
 -- Without options these are null, and what is asked of them costs nothing.
 create or replace function tide._parse_batch(
@@ -45,8 +45,8 @@ begin
       _parse_batch.queue,
       coalesce(
         case
-          when g.is_plain then nullif(g.element -> 'input', 'null')
-          else tide._valid_payload(g.argument || '.input', nullif(g.element -> 'input', 'null'))
+          when g.is_plain then g.input
+          else tide._valid_payload(g.argument || '.input', g.input)
         end,
         '{}'
       ),
@@ -186,6 +186,7 @@ begin
       select
         n.ordinal,
         n.element,
+        n.input,
         n.options,
         n.is_plain,
         n.argument,
@@ -214,6 +215,7 @@ begin
         select
           o.ordinal,
           o.element,
+          o.input,
           o.options,
           o.is_plain,
           case
@@ -226,16 +228,24 @@ begin
           end as argument
         from (
           select
-            e.ordinality as ordinal,
+            e.ordinal,
             e.element,
-            tide._is_plain(e.element) as is_plain,
+            e.input,
+            tide._is_plain(e.element, e.input) as is_plain,
             case
               when jsonb_typeof(e.element) = 'object'
                 then nullif(e.element - '{workflow,input}'::text[], '{}')
             end as options,
             v_known as known
-          from jsonb_array_elements(_parse_batch.runs) with ordinality as e(element, ordinality)
-          order by e.ordinality
+          from (
+            select
+              a.ordinality as ordinal,
+              a.element,
+              nullif(a.element -> 'input', 'null') as input
+            from jsonb_array_elements(_parse_batch.runs) with ordinality as a(element, ordinality)
+            order by a.ordinality
+            offset 0
+          ) as e
           offset 0
         ) as o
         offset 0

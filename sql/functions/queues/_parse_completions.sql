@@ -43,15 +43,20 @@ begin
       e.outcome,
       (e.outcome ->> 'run_id')::uuid as run_id,
       (e.outcome ->> 'lease_id')::uuid as lease_id,
-      e.outcome -> 'result' as result,
+      e.result,
       e.outcome - '{run_id,lease_id,result,trace}'::text[] = '{}'
         and e.outcome ?& '{run_id,lease_id}'
-        and case
-          when octet_length((e.outcome -> 'result')::text) > 200
-            then tide._payload_problem(e.outcome -> 'result') is null
-          else true
-        end as plain
-    from jsonb_array_elements(_parse_completions.outcomes) as e(outcome)
+        and (
+          tide._is_small(e.result) is not false
+          or tide._payload_problem(e.result) is null
+        ) as plain
+    from (
+      select
+        a.outcome,
+        a.outcome -> 'result' as result
+      from jsonb_array_elements(_parse_completions.outcomes) as a(outcome)
+      offset 0
+    ) as e
     order by (e.outcome ->> 'run_id')::uuid
     offset 0
   ) as o;
