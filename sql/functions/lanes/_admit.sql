@@ -24,7 +24,6 @@ declare
   v_lined uuid[];
   v_several boolean;
   v_taken tide.admission;
-  v_nothing integer[];
 begin
   v_reserved.run_ids := null;
   loop
@@ -74,11 +73,15 @@ begin
       several => v_several
     );
     v_reserved.run_ids := v_reserved.run_ids || v_taken.run_ids;
-    v_nothing := array_fill(null::integer, array[cardinality(v_taken.run_ids)]);
-    v_reserved.lane_slots := v_reserved.lane_slots || coalesce(v_taken.lane_slots, v_nothing);
-    v_reserved.lane_key_slots := v_reserved.lane_key_slots
-      || coalesce(v_taken.lane_key_slots, v_nothing);
-    v_reserved.units := v_reserved.units || coalesce(v_taken.units, v_nothing);
+    v_reserved.lane_slots := v_reserved.lane_slots || coalesce(
+      v_taken.lane_slots, array_fill(null::integer, array[cardinality(v_taken.run_ids)])
+    );
+    v_reserved.lane_key_slots := v_reserved.lane_key_slots || coalesce(
+      v_taken.lane_key_slots, array_fill(null::integer, array[cardinality(v_taken.run_ids)])
+    );
+    v_reserved.units := v_reserved.units || coalesce(
+      v_taken.units, array_fill(null::bigint, array[cardinality(v_taken.run_ids)])
+    );
     v_seen := v_seen || v_taken.run_ids || v_taken.passed;
     v_parked := v_parked + v_taken.parked;
     exit when cardinality(v_reserved.run_ids) >= max_runs

@@ -13,19 +13,19 @@ declare
   v_left integer[];
   v_slots integer[];
   v_charged tide.lane_charges[];
-  v_answers tide.lane_answers;
+  v_charges tide.lane_charges[];
+  v_shut text[];
   -- Arrays of their own, which are written in place.
   v_lacking bigint[];
   v_lines text[];
   v_lane_slots integer[] := array_fill(null::integer, array[cardinality(asks)]);
   v_key_slots integer[] := array_fill(null::integer, array[cardinality(asks)]);
 begin
-  v_answers.charges := array[]::tide.lane_charges[];
   if shut then
-    v_answers.shut := tide._shut_out(_ask_lanes.asks);
+    v_shut := tide._shut_out(_ask_lanes.asks);
     for v_ask in 1..cardinality(asks) loop
       v_place := (asks[v_ask]).place;
-      if v_answers.shut[v_ask] is not null and v_lines[v_place] is null then
+      if v_shut[v_ask] is not null and v_lines[v_place] is null then
         v_lines[v_place] := '';
         v_lacking[v_place] := v_ask;
       end if;
@@ -33,39 +33,44 @@ begin
   end if;
   for v_group in
     select
-      a.lane,
-      g.of_keys,
-      g.lane_key,
-      g.most,
-      l.adaptive_limit is not null and not g.of_keys as lowered,
-      g.units,
+      n.lane,
+      not n.of_lane as of_keys,
+      n.lane_key,
+      tide._line_most(l, n.lane_key) as most,
+      l.adaptive_limit is not null and n.of_lane as lowered,
+      case when n.of_lane then l.units else l.units_per_key end as units,
       l.period,
       l.opened_at is null as in_order,
-      array_agg(a.ask::integer order by a.ask) as asks
-    from unnest(_ask_lanes.asks) with ordinality as a(
-      place, run_id, hold_id, lane, lane_key, cost, ask
-    )
-    join tide.lanes as l on l.lane = a.lane
-    cross join lateral (
-      values
-        (true, a.lane_key, l.per_key, l.units_per_key),
-        (false, '', tide._line_most(l, ''), l.units)
-    ) as g(of_keys, lane_key, most, units)
-    where g.lane_key is not null
-      and num_nonnulls(g.most, g.units) > 0
-    group by
-      1,
-      2,
-      3,
-      4,
-      5,
-      6,
-      7,
-      8
+      n.asks
+    from (
+      select
+        g.of_lane,
+        a.lane,
+        g.lane_key,
+        array_agg(a.ask::integer order by a.ask) as asks
+      from unnest(_ask_lanes.asks) with ordinality as a(
+        place, run_id, hold_id, lane, lane_key, cost, ask
+      )
+      cross join lateral (
+        values
+          (false, a.lane_key),
+          (true, '')
+      ) as g(of_lane, lane_key)
+      where g.lane_key is not null
+      group by
+        g.of_lane,
+        a.lane,
+        g.lane_key
+    ) as n
+    join tide.lanes as l on l.lane = n.lane
+    where case
+        when n.of_lane then num_nonnulls(l.total, l.units)
+        else num_nonnulls(l.per_key, l.units_per_key)
+      end > 0
     order by
-      2 desc,
-      1,
-      3
+      n.of_lane,
+      n.lane,
+      n.lane_key
   loop
     v_left := v_group.asks;
     if v_lines is not null then
@@ -89,6 +94,15 @@ begin
             v_group.lane, v_group.lane_key, v_group.most, cardinality(v_left)
           );
         end if;
+      end if;
+      if cardinality(v_slots) = cardinality(asks) then
+        -- All of the asks, in their order.
+        if v_group.of_keys then
+          v_key_slots := v_slots;
+        else
+          v_lane_slots := v_slots;
+        end if;
+        continue when v_group.units is null;
       end if;
       for v_rank in 1..cardinality(v_left) loop
         if v_group.of_keys then
@@ -120,7 +134,7 @@ begin
         order by n.ask
       )
     );
-    v_answers.charges := v_answers.charges || v_charged;
+    v_charges := v_charges || v_charged;
     for v_rank in 1..cardinality(v_left) loop
       if not tide._is_charged(v_charged, (asks[v_left[v_rank]]).hold_id) then
         v_place := (asks[v_left[v_rank]]).place;
@@ -129,11 +143,9 @@ begin
       end if;
     end loop;
   end loop;
-  v_answers.lacking := v_lacking;
-  v_answers.lines := v_lines;
-  v_answers.lane_slots := v_lane_slots;
-  v_answers.lane_key_slots := v_key_slots;
-  return v_answers;
+  return (
+    v_lacking, v_lines, v_shut, v_lane_slots, v_key_slots, v_charges
+  )::tide.lane_answers;
 end;
 $$;
 

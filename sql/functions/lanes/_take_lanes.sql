@@ -17,12 +17,11 @@ declare
   -- The ask for the lane of its row, by the place of a run.
   v_own integer[];
   -- Arrays of their own, which are written in place.
-  v_run_ids uuid[] := array[]::uuid[];
-  v_lane_slots integer[] := array[]::integer[];
-  v_key_slots integer[] := array[]::integer[];
+  v_run_ids uuid[];
+  v_lane_slots integer[];
+  v_key_slots integer[];
   v_taken tide.admission;
 begin
-  v_taken.run_ids := '{}';
   v_taken.passed := '{}';
   v_taken.parked := 0;
   if not limited then
@@ -37,20 +36,31 @@ begin
   v_asks := tide._lane_asks(_take_lanes.run_ids, _take_lanes.several);
   v_answers := tide._ask_lanes(v_asks, _take_lanes.shut);
   v_lines := v_answers.lines;
-  for v_ask in 1..cardinality(v_asks) loop
-    if (v_asks[v_ask]).hold_id = (v_asks[v_ask]).run_id then
-      v_own[(v_asks[v_ask]).place] := v_ask;
-    end if;
-  end loop;
+  if v_lines is null
+    and not several
+    and cardinality(v_asks) = cardinality(run_ids)
+    and cardinality(run_ids) <= wanted
+  then
+    -- Each has asked once and lacks nothing.
+    v_run_ids := run_ids;
+    v_lane_slots := v_answers.lane_slots;
+    v_key_slots := v_answers.lane_key_slots;
+  else
+    for v_ask in 1..cardinality(v_asks) loop
+      if (v_asks[v_ask]).hold_id = (v_asks[v_ask]).run_id then
+        v_own[(v_asks[v_ask]).place] := v_ask;
+      end if;
+    end loop;
 
-  for v_place in 1..cardinality(run_ids) loop
-    exit when cardinality(v_run_ids) = wanted;
-    continue when v_lines[v_place] is not null;
-    v_run_ids := v_run_ids || run_ids[v_place];
-    v_lane_slots := v_lane_slots || v_answers.lane_slots[v_own[v_place]];
-    v_key_slots := v_key_slots || v_answers.lane_key_slots[v_own[v_place]];
-  end loop;
-  v_taken.run_ids := v_run_ids;
+    for v_place in 1..cardinality(run_ids) loop
+      exit when coalesce(cardinality(v_run_ids), 0) = wanted;
+      continue when v_lines[v_place] is not null;
+      v_run_ids := v_run_ids || run_ids[v_place];
+      v_lane_slots := v_lane_slots || v_answers.lane_slots[v_own[v_place]];
+      v_key_slots := v_key_slots || v_answers.lane_key_slots[v_own[v_place]];
+    end loop;
+  end if;
+  v_taken.run_ids := coalesce(v_run_ids, '{}');
   v_taken.lane_slots := v_lane_slots;
   v_taken.lane_key_slots := v_key_slots;
   if num_nonnulls(variadic v_lane_slots || v_key_slots) > 0 then
