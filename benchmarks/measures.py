@@ -290,6 +290,33 @@ class Measures:
             "commit_delay = 5000", "commit_siblings = 0",
         )  # fmt: skip
 
+    def allowances(self) -> None:
+        """The row that all update is held for as long as a commit takes."""
+        many = 4 * self.scale.slow_connections
+        settings = ("commit_delay = 5000", "commit_siblings = 0")
+        self.compare(
+            Result(
+                "allowances",
+                f"Calls that reserve and settle, at commits of 5 ms, {many} connections",
+                "calls/s",
+                "one row",
+                aims=[Aim("allowance", 10, "one row")],
+            ),
+            {
+                "one row": partial(
+                    self.rate, steps.raw_spend, many, *settings, template="raw",
+                    before=[
+                        "create table spendable (amount numeric, spent numeric, reserved numeric)",
+                        "insert into spendable values (1e12, 0, 0)",
+                    ],
+                ),
+                "allowance": partial(
+                    self.rate, steps.tide_spend, many, *settings, template="tide",
+                    before=["select from tide.set_allowance('house', 'tokens', 1e12)"],
+                ),
+            },
+        )  # fmt: skip
+
     def _limits(self, name: str, title: str, least: float, size: int, *settings: str) -> None:
         def fused(queue_settings: str | None) -> float:
             before = [f"select from tide.set_queue('bench', '{queue_settings}')"]
@@ -817,7 +844,7 @@ class Measures:
 
 ORDER: Final = (
     "enqueue_one", "enqueue_many", "one_by_one", "batches", "costs", "limits", "slow_commits",
-    "steps", "worker", "pickup", "heartbeats", "gates", "pooler", "held_snapshot", "growth",
-    "backlog", "studio", "upgrade", "door", "idle",
+    "allowances", "steps", "worker", "pickup", "heartbeats", "gates", "pooler", "held_snapshot",
+    "growth", "backlog", "studio", "upgrade", "door", "idle",
 )  # fmt: skip
 """The methods above, as the report shows them."""

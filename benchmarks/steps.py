@@ -155,6 +155,51 @@ def tide_fused(dsn: str, many: int = 1, queue: str = QUEUE, prepare: bool = True
     return step
 
 
+def raw_spend(dsn: str) -> Step:
+    """A call that reserves and settles in one row, the least that keeps to a limit."""
+    connection = connect(dsn)
+
+    def step() -> int:
+        reserved = connection.execute(
+            "update spendable set reserved = reserved + 10 "
+            "where spent + reserved + 10 <= amount returning 1"
+        ).fetchall()
+        connection.execute("update spendable set reserved = reserved - 10, spent = spent + 7")
+        return len(reserved)
+
+    return step
+
+
+def tide_spend(dsn: str) -> Step:
+    """A step of a run in an allowance: it reserves ten tokens and uses seven."""
+    connection = connect(dsn)
+    connection.execute(
+        "select from tide.enqueue('spends', queue => 'spending', "
+        """budget => '{"allowances": ["house"]}')"""
+    )
+    ((run_id, lease_id),) = connection.execute(
+        "select c.run_id, c.lease_id from tide.claim('{spending}', lease => '1 hour') as c"
+    ).fetchall()
+    number = 0
+
+    def step() -> int:
+        nonlocal number
+        number += 1
+        held = (run_id, lease_id, f"call {number}")
+        begun = connection.execute(
+            "select b.action from tide.begin_step(%s, %s, %s, "
+            """estimate => '{"tokens": 10}') as b""",
+            held,
+        ).fetchall()
+        connection.execute(
+            """select from tide.complete_step(%s, %s, %s, '"ok"', used => '{"total_tokens": 7}')""",
+            held,
+        )
+        return sum(row[0] == "execute" for row in begun)
+
+    return step
+
+
 def raw_heartbeat(dsn: str) -> Step:
     connection = connect(dsn)
     ids = [row[0] for row in connection.execute("select id from q where state = 1").fetchall()]

@@ -5,7 +5,7 @@ stable
 as $$
 begin
   if run.lane is null then
-    return '[]';
+    return jsonb_build_array();
   end if;
   return (
     select coalesce(
