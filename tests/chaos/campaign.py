@@ -497,8 +497,8 @@ class Campaign:
 
     def move_clock(self) -> None:
         """Beyond every lease or back before them, for a moment."""
+        began, step = time.time(), self.chance.choice([-600.0, -LEASE, LEASE * 2])
         with contextlib.suppress(psycopg.Error), open_connection(self.dsn) as connection:
-            step = self.chance.choice([-600.0, -LEASE, LEASE * 2])
             connection.execute(
                 "update tide_test.clock set stopped_at = tide._now() + make_interval(secs => %s)",
                 [step],
@@ -506,6 +506,7 @@ class Campaign:
             self.ended.wait(0.5)
             self.faults["clock moved"] += 1
         self.end_clock()
+        self.log.write("clock moved", began=began, ended=time.time(), step=step)
 
     def end_clock(self) -> None:
         """The clock is the server's again."""

@@ -62,6 +62,10 @@ def read(folder: Path) -> Iterator[dict[str, Any]]:
             yield from map(json.loads, lines)
 
 
+LONGEST_POSTING = 60.0
+"""Seconds from the signature of a webhook to its arrival, with a stop of its dispatcher between."""
+
+
 @dataclass
 class Facts:
     """The histories of the clients and the event logs of the database, after the campaign."""
@@ -467,6 +471,14 @@ def no_call_ends_with_an_error_nobody_caused(facts: Facts) -> Iterator[str]:
     for line in facts.of("unknown"):
         if line["sqlstate"] == "40P01":
             yield f"{line['doing']} met a deadlock"
+    for line in facts.of("not taken"):
+        # The clock of a receiver does not move with that of the database, by which it is signed.
+        moved = any(
+            one["began"] <= line["at"] <= one["ended"] + LONGEST_POSTING
+            for one in facts.of("clock moved")
+        )
+        if not moved:
+            yield f"a webhook was not taken: {line['message']}"
 
 
 def the_server_met_no_deadlock(facts: Facts) -> Iterator[str]:

@@ -39,6 +39,8 @@ def sound() -> Facts:
             {"kind": "decided", "gate_id": "g"},
             {"kind": "decided before", "gate_id": "g"},
             {"kind": "unknown", "doing": "enqueue", "sqlstate": "57P01"},
+            {"kind": "clock moved", "began": 5.0, "ended": 6.0, "step": -600.0},
+            {"kind": "not taken", "message": "signed 600 s ago", "at": 7.0},
             {"kind": "keyed", "run_id": KEYED, "key": "red", "new": True, "began": 0.5},
             {"kind": "keyed", "run_id": KEYED, "key": "red", "new": False, "began": 1.5},
             {"kind": "completed a key", "key": "red", "began": 1.0, "at": 2.0},
@@ -176,8 +178,12 @@ def test_a_check_finds_what_it_is_for(check: str) -> None:
             "a_word_is_heard_once_and_by_whom_it_was_said_to",
             {"kind": "heard a word", "run_id": RUN, "place": 0, "word": None},
         ),
+        (
+            "no_call_ends_with_an_error_nobody_caused",
+            {"kind": "not taken", "message": "signed 600 s ago", "at": 70.0},
+        ),
     ],
-    ids=["another's key", "a word of nobody", "a wait that heard two things"],
+    ids=["another's key", "a word of nobody", "a wait that heard two things", "a wrong signature"],
 )
 def test_a_check_finds_the_rest_of_what_it_is_for(check: str, line: dict[str, Any]) -> None:
     facts = sound()

@@ -57,7 +57,7 @@ class Receiver:
                 try:
                     said = verify_webhook_signature(body, dict(self.headers), [SECRET])
                 except BadSignature as error:
-                    log.write("error", doing="webhook", sqlstate=None, message=str(error))
+                    log.write("not taken", message=str(error))
                     self.send_error(401)
                     return
                 delivery_id = str(said.delivery_id)
