@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -236,8 +237,14 @@ def test_a_million_waiting_runs_of_a_key_change_nothing_for_others(tide: Tide) -
         few = touched()
     for _ in range(size(4, 200)):
         fill(tide, {"acme": 5000})
-    tide.connection.execute("vacuum tide.runs_active, tide.lane_waits, tide.lane_heads")
-    assert touched() < few + 25
+    give_up_at = time.monotonic() + 60.0
+    while True:
+        # The snapshot of an autovacuum beside it may keep what is gone.
+        tide.connection.execute("vacuum tide.runs_active, tide.lane_waits, tide.lane_heads")
+        many = touched()
+        if many < few + 25 or time.monotonic() > give_up_at:
+            break
+    assert many < few + 25
 
 
 def test_no_advisory_lock_of_a_stranger_keeps_a_key_from_its_turns(
