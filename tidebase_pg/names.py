@@ -76,6 +76,8 @@ class Names:
         self._lock = threading.Lock()
         self._root: object = None
         self._trunk: Branch | None = None
+        self.used = False
+        """Whether there was any; also after the end."""
 
     def enter(self, owner: object) -> None:
         """This task or thread is the branch that all others come from."""
@@ -94,6 +96,7 @@ class Names:
 
         Raises StepInProgress for a name that another branch uses too and nothing tells apart.
         """
+        self.used = True
         wanted = name if key is None else shortened(name, f":{key}")
         digest = None if input is None else hashlib.sha256(input.encode()).hexdigest()[:12]
         with self._lock:

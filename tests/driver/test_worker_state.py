@@ -153,6 +153,17 @@ def test_what_is_not_short_is_not_claimed_ahead(clock: Clock) -> None:
     assert request.room == request.slots
 
 
+def test_runs_with_steps_are_not_claimed_ahead(clock: Clock) -> None:
+    state = begin(16)
+    assert work(clock, state, each=0.0001, trip=0.005, seconds=1.0).room > 16
+    for run in list(state.held.values()):
+        run.names.claim("step", "one")
+        run.end()
+        end(state, run)
+    request = ask(state)
+    assert (request.room, request.slots) == (16, 16)
+
+
 def test_what_waits_too_long_for_a_slot_is_handed_back_and_nothing_more_is_held(
     clock: Clock,
 ) -> None:

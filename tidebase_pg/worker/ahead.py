@@ -30,12 +30,14 @@ class Ahead:
         self._round_trip = 0.0
         self._since = 0.0
         self._ended = 0
+        self._has_steps = False
         self._late_since: float | None = None
 
     def room(self, *, free: bool) -> int:
         """How many to hold now. With `free` slots it costs nothing to ask. A claim for nothing else
-        is worth while only after one that was served: queues may be empty, or have limits."""
-        if self._pace is None or not (free or self._served):
+        is worth while only after one that was served: queues may be empty, or have limits. Runs
+        report their steps together as long as they begin together, which from here they do not."""
+        if self._has_steps or self._pace is None or not (free or self._served):
             return 0
         seconds = min(LONGEST / MARGIN, ROUND_TRIPS * self._round_trip)
         return min(self._most, int(seconds / self._pace))
@@ -45,9 +47,10 @@ class Ahead:
         if not self._ended:
             self._since = now
 
-    def ended(self) -> None:
+    def ended(self, *, had_steps: bool) -> None:
         """One run more."""
         self._ended += 1
+        self._has_steps = had_steps
 
     def asks(self, now: float) -> None:
         """A request is sent."""

@@ -505,7 +505,7 @@ class WorkerState:
                 self.held[run.run_id.int] = held
             return
         self._found_nothing = False
-        self._ahead.ended()
+        self._ahead.ended(had_steps=run.names.used)
         if outcome is None:
             self.leased.pop(run.run_id.int, None)
             self._given_up[run.run_id] = time.monotonic()
